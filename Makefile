@@ -1,0 +1,24 @@
+# Tools come from the active environment; `make check PYTHON=.venv/bin/python` names another one.
+PYTHON ?= python
+SOURCES = mambair_cli tests $(wildcard benchmarks examples)
+
+.PHONY: check lint types test format wheel
+
+check: lint types test
+
+lint:
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m ruff format --check $(SOURCES)
+
+types:
+	$(PYTHON) -m mypy
+
+test:
+	$(PYTHON) -m pytest -q
+
+format:
+	$(PYTHON) -m ruff check --fix $(SOURCES)
+	$(PYTHON) -m ruff format $(SOURCES)
+
+wheel:
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
