@@ -1,0 +1,26 @@
+"""The networks: configuration, modules, and the one function that builds a module from a configuration."""
+
+from __future__ import annotations
+
+from mambair_cli.networks.mambair import MambaIR
+from mambair_cli.networks.mambair_unet import MambaIRUNet
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig
+
+RestorationNetwork = MambaIR | MambaIRUNet
+
+
+def build_network(config: NetworkConfig) -> RestorationNetwork:
+    """Builds a network with fresh weights, on the default device.
+
+    Args:
+        config: Which network.
+
+    Returns:
+        The module, in training mode.
+    """
+    if isinstance(config, MambaIRUNetConfig):
+        return MambaIRUNet(config)
+    return MambaIR(config)
+
+
+__all__ = ["MambaIR", "MambaIRConfig", "MambaIRUNet", "MambaIRUNetConfig", "build_network"]

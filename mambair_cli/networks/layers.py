@@ -1,0 +1,137 @@
+"""Building blocks shared by the networks: channel attention, local convolution, residual block, upsampling.
+
+Attribute names are the keys of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mambair_cli.networks.ss2d import SS2D
+
+SQUEEZE = 30  # channels over the hidden channels of the attention's gate
+
+
+class ChannelAttention(nn.Module):
+    """Scales each channel by a gate computed from its mean over the image (RCAN; paper, equation 6).
+
+    Args:
+        channels: Channels `c` of the feature map.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = max(1, channels // SQUEEZE)
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, hidden, 1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b c h w)` to `(b c h w)`."""
+        gated: Tensor = x * self.attention(x)
+        return gated
+
+
+class CAB(nn.Module):
+    """Local convolution with channel attention (paper, section 3.3), in a full and a light form.
+
+    Args:
+        channels: Channels `c` of the feature map.
+        light: Point-wise and depth-wise convolutions instead of full ones, as the lightweight models.
+    """
+
+    def __init__(self, channels: int, *, light: bool) -> None:
+        super().__init__()
+        c, m = channels, channels // (2 if light else 3)
+        attention = ChannelAttention(c)
+        if light:
+            self.cab = nn.Sequential(
+                nn.Conv2d(c, m, 1),
+                nn.Conv2d(m, m, 3, padding=1, groups=m),
+                nn.GELU(),
+                nn.Conv2d(m, c, 1),
+                nn.Conv2d(c, c, 3, padding=2, groups=c, dilation=2),
+                attention,
+            )
+        else:
+            self.cab = nn.Sequential(
+                nn.Conv2d(c, m, 3, padding=1), nn.GELU(), nn.Conv2d(m, c, 3, padding=1), attention
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b c h w)` to `(b c h w)`."""
+        mapped: Tensor = self.cab(x)
+        return mapped
+
+
+class ResidualStateSpaceBlock(nn.Module):
+    """Residual state-space block (paper, section 3.3, equations 5 and 6).
+
+    Args:
+        channels: Channels `c` of the feature map.
+        d_state: State size `n`.
+        expand: Inner channels of the state-space module over `c`.
+        light: Which channel-attention block follows.
+    """
+
+    def __init__(self, channels: int, d_state: int, expand: float, *, light: bool) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(channels)
+        self.self_attention = SS2D(channels, d_state, expand)
+        self.skip_scale = nn.Parameter(torch.ones(channels))
+        self.conv_blk = CAB(channels, light=light)
+        self.ln_2 = nn.LayerNorm(channels)
+        self.skip_scale2 = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b h w c)` to `(b h w c)`."""
+        x = x * self.skip_scale + self.self_attention(self.ln_1(x))
+        local = self.conv_blk(self.ln_2(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x * self.skip_scale2 + local
+
+
+class Upsample(nn.Sequential):
+    """Convolution and pixel shuffle, repeated for powers of two.
+
+    Args:
+        scale: A power of two, or 3.
+        channels: Channels of input and output.
+    """
+
+    def __init__(self, scale: int, channels: int) -> None:
+        factors = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+        super().__init__(
+            *(
+                layer
+                for factor in factors
+                for layer in (
+                    nn.Conv2d(channels, factor**2 * channels, 3, padding=1),
+                    nn.PixelShuffle(factor),
+                )
+            )
+        )
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pads the right and lower sides of an image: reflected up to side - 1, then replicated.
+
+    Args:
+        x: `(b c h w)`.
+        multiple: Both sides of the result are multiples of this.
+
+    Returns:
+        `(b c h' w')`.
+    """
+    for axis in (2, 3):
+        side = x.shape[axis]
+        missing = -side % multiple
+        index = torch.arange(side + missing, device=x.device)
+        reflected = torch.where(index < side, index, 2 * (side - 1) - index).clamp(min=0)
+        if missing:
+            x = x.index_select(axis, reflected)
+    return x

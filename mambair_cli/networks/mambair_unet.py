@@ -1,0 +1,135 @@
+"""MambaIR as a U-Net, the real-denoising network: four levels of blocks with skip connections."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mambair_cli.networks.layers import ResidualStateSpaceBlock, pad_to_multiple
+from mambair_cli.networks.spec import MambaIRUNetConfig
+
+SIDE_MULTIPLE = 8
+
+
+class PatchEmbedding(nn.Module):
+    """The first convolution, under its published name."""
+
+    def __init__(self, channels: int, dim: int, *, bias: bool) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b c h w)` to `(b dim h w)`."""
+        return cast(Tensor, self.proj(x))
+
+
+class Downsample(nn.Module):
+    """Halves the sides and doubles the channels: convolution, then pixel unshuffle."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(dim, dim // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b c h w)` to `(b 2c h/2 w/2)`."""
+        return cast(Tensor, self.body(x))
+
+
+class Upsample(nn.Module):
+    """Doubles the sides and halves the channels: convolution, then pixel shuffle."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(dim, dim * 2, 3, padding=1, bias=False), nn.PixelShuffle(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b c h w)` to `(b c/2 2h 2w)`."""
+        return cast(Tensor, self.body(x))
+
+
+class MambaIRUNet(nn.Module):
+    """The U-Net of the paper's real-denoising results, state-dict compatible with the published weights.
+
+    Args:
+        config: Its configuration; sides are padded inside to a multiple of 8.
+    """
+
+    def __init__(self, config: MambaIRUNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, bias = config.dim, config.bias
+        one, two, three, four = config.num_blocks
+        self.patch_embed = PatchEmbedding(config.inp_channels, dim, bias=bias)
+        self.encoder_level1 = self._level(dim, one)
+        self.down1_2 = Downsample(dim)
+        self.encoder_level2 = self._level(dim * 2, two)
+        self.down2_3 = Downsample(dim * 2)
+        self.encoder_level3 = self._level(dim * 4, three)
+        self.down3_4 = Downsample(dim * 4)
+        self.latent = self._level(dim * 8, four)
+        self.up4_3 = Upsample(dim * 8)
+        self.reduce_chan_level3 = nn.Conv2d(dim * 8, dim * 4, 1, bias=bias)
+        self.decoder_level3 = self._level(dim * 4, three)
+        self.up3_2 = Upsample(dim * 4)
+        self.reduce_chan_level2 = nn.Conv2d(dim * 4, dim * 2, 1, bias=bias)
+        self.decoder_level2 = self._level(dim * 2, two)
+        self.up2_1 = Upsample(dim * 2)
+        self.decoder_level1 = self._level(dim * 2, one)
+        self.refinement = self._level(dim * 2, config.num_refinement_blocks)
+        self.output = nn.Conv2d(dim * 2, config.out_channels, 3, padding=1, bias=bias)
+
+    def _level(self, channels: int, count: int) -> nn.ModuleList:
+        return nn.ModuleList(
+            ResidualStateSpaceBlock(
+                channels, self.config.d_state, self.config.mlp_ratio, light=False
+            )
+            for _ in range(count)
+        )
+
+    @property
+    def scale(self) -> int:
+        """Output side divided by input side: always 1."""
+        return 1
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input and output image."""
+        return self.config.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Denoises a batch of images.
+
+        Args:
+            x: `(b c h w)` in [0, 1], any height and width.
+
+        Returns:
+            `(b c h w)`, nominally in [0, 1], not clamped.
+        """
+        h, w = x.shape[2:]
+        padded = pad_to_multiple(x, SIDE_MULTIPLE)
+        first = self.patch_embed(padded.contiguous(memory_format=torch.channels_last))
+        level1 = run_blocks(self.encoder_level1, first)
+        level2 = run_blocks(self.encoder_level2, self.down1_2(level1))
+        level3 = run_blocks(self.encoder_level3, self.down2_3(level2))
+        deep = run_blocks(self.latent, self.down3_4(level3))
+        deep = self.reduce_chan_level3(torch.cat([self.up4_3(deep), level3], dim=1))
+        deep = run_blocks(self.decoder_level3, deep)
+        deep = self.reduce_chan_level2(torch.cat([self.up3_2(deep), level2], dim=1))
+        deep = run_blocks(self.decoder_level2, deep)
+        deep = torch.cat([self.up2_1(deep), level1], dim=1)
+        deep = run_blocks(self.refinement, run_blocks(self.decoder_level1, deep))
+        return cast(Tensor, (self.output(deep) + padded)[:, :, :h, :w])
+
+
+def run_blocks(blocks: nn.ModuleList, features: Tensor) -> Tensor:
+    """Runs blocks that work channels last on features `(b c h w)`."""
+    x = features.permute(0, 2, 3, 1)
+    for block in blocks:
+        x = block(x)
+    return x.permute(0, 3, 1, 2)

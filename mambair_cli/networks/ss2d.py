@@ -1,0 +1,94 @@
+"""The vision state-space module: projection, depth-wise convolution, four-direction scan, gate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mambair_cli.selective_scan import dispatch
+
+
+class SS2D(nn.Module):
+    """Vision state-space module of the paper (section 3.4, equation 7; section 3.5).
+
+    Args:
+        d_model: Channels `c` of the feature map.
+        d_state: State size `n`.
+        expand: Inner channels `d` over `c`.
+    """
+
+    def __init__(self, d_model: int, d_state: int, expand: float) -> None:
+        super().__init__()
+        self.d_inner = int(expand * d_model)
+        self.d_state = d_state
+        self.rank = math.ceil(d_model / 16)
+        k, d, n, r = 4, self.d_inner, d_state, self.rank
+        self.in_proj = nn.Linear(d_model, 2 * d, bias=False)
+        self.conv2d = nn.Conv2d(d, d, 3, padding=1, groups=d)
+        self.x_proj_weight = nn.Parameter(torch.empty(k, r + 2 * n, d))
+        self.dt_projs_weight = nn.Parameter(torch.empty(k, d, r))
+        self.dt_projs_bias = nn.Parameter(torch.empty(k, d))
+        self.A_logs = nn.Parameter(torch.empty(k * d, n))
+        self.Ds = nn.Parameter(torch.empty(k * d))
+        self.out_norm = nn.LayerNorm(d)
+        self.out_proj = nn.Linear(d, d_model, bias=False)
+        self.scan = dispatch.REFERENCE
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialises as Mamba does: steps log-uniform in [0.001, 0.1], `A = -(1..n)`, `D = 1`."""
+        for linear in (self.in_proj, self.out_proj):
+            nn.init.trunc_normal_(linear.weight, std=0.02)
+        bound = self.d_inner**-0.5
+        nn.init.uniform_(self.x_proj_weight, -bound, bound)
+        nn.init.uniform_(self.dt_projs_weight, -(self.rank**-0.5), self.rank**-0.5)
+        with torch.no_grad():
+            step = torch.exp(
+                torch.empty_like(self.dt_projs_bias).uniform_(math.log(0.001), math.log(0.1))
+            )
+            self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
+            states = torch.arange(1, self.d_state + 1, dtype=self.A_logs.dtype)
+            self.A_logs.copy_(torch.log(states).expand_as(self.A_logs))
+        nn.init.ones_(self.Ds)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(b h w c)` to `(b h w c)`."""
+        hidden, z = self.in_proj(x).chunk(2, dim=-1)
+        hidden = self.conv2d(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        u = functional.silu(hidden).contiguous()
+        projected = functional.linear(u, self.x_proj_weight.flatten(0, 1))
+        k, d = self.dt_projs_bias.shape
+        y = dispatch.selective_scan_2d(
+            u,
+            projected,
+            self.dt_projs_weight,
+            self.dt_projs_bias,
+            -torch.exp(self.A_logs).view(k, d, -1),
+            self.Ds.view(k, d),
+            backend=self.scan,
+        )
+        return self.out_proj(self.out_norm(y) * functional.silu(z))
+
+
+def set_scan_backend(network: nn.Module, name: str) -> str:
+    """Chooses the scan backend of every state-space module of a network, for the device it is on.
+
+    Args:
+        network: A network whose parameters already are on their device.
+        name: `auto` or the name of a backend.
+
+    Returns:
+        The name of the chosen backend.
+
+    Raises:
+        BackendError: The named backend cannot run here; the message says why.
+    """
+    device = next(network.parameters()).device
+    backend = dispatch.select(name, device)
+    for module in network.modules():
+        if isinstance(module, SS2D):
+            module.scan = backend
+    return backend.name

@@ -1,0 +1,134 @@
+"""The one table of scan backends, the choice among them, and the operator that the networks call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mambair_cli.errors import BackendError
+
+Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of the four-direction selective scan.
+
+    Attributes:
+        name: What `--scan` calls it.
+        refuses: Returns the reason why it cannot run on a device, or None when it can.
+        run: The operator; arguments as `selective_scan_2d`.
+        prepare: Compiles or loads whatever it needs before its first run.
+    """
+
+    name: str
+    refuses: Callable[[torch.device], str | None]
+    run: Run
+    prepare: Callable[[], None]
+
+
+def _numba_refuses(device: torch.device) -> str | None:
+    if device.type not in ("cpu", "meta"):
+        return f"it runs on a CPU, not on {device.type}"
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"numba cannot be imported ({error})"
+    return None
+
+
+def _numba_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.selective_scan import numba_cpu
+
+    return numba_cpu.selective_scan_2d(*arguments)
+
+
+def _numba_prepare() -> None:
+    from mambair_cli.selective_scan import numba_cpu  # noqa: F401
+
+
+def _reference_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.selective_scan import reference
+
+    return reference.selective_scan_2d(*arguments)
+
+
+NUMBA = Backend("numba", _numba_refuses, _numba_run, _numba_prepare)
+REFERENCE = Backend("reference", lambda device: None, _reference_run, lambda: None)
+BACKENDS = (NUMBA, REFERENCE)
+
+
+def select(name: str, device: torch.device) -> Backend:
+    """Chooses a backend.
+
+    Args:
+        name: `auto` for the first backend that does not refuse, or a backend's name.
+        device: Where the tensors will be.
+
+    Returns:
+        The backend.
+
+    Raises:
+        BackendError: The name is unknown, or the named backend refuses; the message says why.
+    """
+    refusals = {backend.name: backend.refuses(device) for backend in BACKENDS}
+    for backend in BACKENDS:
+        if name == backend.name or (name == "auto" and refusals[backend.name] is None):
+            if reason := refusals[backend.name]:
+                raise BackendError(
+                    f"scan backend {name!r} cannot run here: {reason}",
+                    "use --scan auto, or see what runs here with: mambair doctor",
+                )
+            return backend
+    raise BackendError(
+        f"unknown scan backend {name!r}",
+        "choose one of: " + ", ".join(["auto", *refusals]),
+    )
+
+
+def prepare(name: str) -> float:
+    """Compiles a backend's kernels now, or loads them from the cache.
+
+    Args:
+        name: A backend's name, as returned by `select`.
+
+    Returns:
+        Seconds that it took.
+    """
+    start = time.perf_counter()
+    next(backend for backend in BACKENDS if backend.name == name).prepare()
+    return time.perf_counter() - start
+
+
+def selective_scan_2d(
+    u: Tensor,
+    projected: Tensor,
+    step_weight: Tensor,
+    step_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    *,
+    backend: Backend,
+) -> Tensor:
+    """Scans an image in four directions and sums the results (paper, section 3.5).
+
+    The directions `k` are: along rows, along columns, and both reversed. For each of them the step is
+    `softplus(step_weight raw + step_bias)` and the recurrence is that of `reference.selective_scan`.
+
+    Args:
+        u: Input, channels last, `(b h w d)`.
+        projected: For each direction the step inputs, B and C of each pixel, `(b h w k*(r+2n))`.
+        step_weight: Step projection, `(k d r)`.
+        step_bias: Its bias, `(k d)`.
+        A: Diagonal state matrix, negative, `(k d n)`.
+        D: Skip weight, `(k d)`.
+        backend: Which implementation runs.
+
+    Returns:
+        `y`, `(b h w d)`, float32 (or float64 where the backend computes in it).
+    """
+    return backend.run(u, projected, step_weight, step_bias, A, D)

@@ -1,0 +1,101 @@
+"""The selective scan as the paper writes it: one plain loop, the definition that every backend is tested against.
+
+Nothing here is optimised, and nothing here ever should be.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def selective_scan(
+    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
+) -> Tensor:
+    """Runs the selective state-space recurrence over a sequence (paper, equations 1 to 3; Mamba, algorithm 2).
+
+        h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = <C_t, h_t> + D u_t
+
+    Args:
+        u: Input sequence, `(b d l)`.
+        delta: Raw step sizes, `(b d l)`; the step is `softplus(delta + delta_bias)`.
+        A: State matrix (diagonal, negative), `(d n)`.
+        B: Input matrix, `(b g n l)` with `d` divisible by the number of groups `g`.
+        C: Output matrix, `(b g n l)`.
+        D: Skip weight, `(d)`.
+        delta_bias: Bias of the step size, `(d)`.
+
+    Returns:
+        `y`, `(b d l)`, in the dtype of `u`.
+    """
+    b, d, length = u.shape
+    groups = B.shape[1]
+    step = functional.softplus(delta + delta_bias[:, None])
+    h = u.new_zeros(b, d, A.shape[1])
+    outputs = []
+    for t in range(length):
+        B_t = B[..., t].repeat_interleave(d // groups, dim=1)
+        C_t = C[..., t].repeat_interleave(d // groups, dim=1)
+        step_t, u_t = step[:, :, t, None], u[:, :, t, None]
+        h = torch.exp(step_t * A) * h + step_t * B_t * u_t
+        outputs.append((C_t * h).sum(-1))
+    return torch.stack(outputs, dim=-1) + D[:, None] * u
+
+
+def to_sequences(image: Tensor) -> Tensor:
+    """Unfolds an image into the four scan orders: rows, columns, rows reversed, columns reversed.
+
+    Args:
+        image: `(b h w c)`.
+
+    Returns:
+        `(b k c l)` with `k = 4` and `l = h*w`.
+    """
+    rows = image.permute(0, 3, 1, 2).flatten(2)
+    columns = image.permute(0, 3, 2, 1).flatten(2)
+    forward = torch.stack([rows, columns], dim=1)
+    return torch.cat([forward, forward.flip(-1)], dim=1)
+
+
+def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
+    """Folds the four scan orders back to pixels and sums them.
+
+    Args:
+        sequences: `(b k c l)` with `k = 4` in the order of `to_sequences`.
+        h: Image height.
+        w: Image width.
+
+    Returns:
+        `(b h w c)`.
+    """
+    b, _, c, _ = sequences.shape
+    rows, columns = (sequences[:, :2] + sequences[:, 2:].flip(-1)).unbind(1)
+    return rows.view(b, c, h, w).permute(0, 2, 3, 1) + columns.view(b, c, w, h).permute(0, 3, 2, 1)
+
+
+def selective_scan_2d(
+    u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
+) -> Tensor:
+    """The four-direction scan by definition: unfold, scan each direction, fold and sum (paper, section 3.5).
+
+    Arguments and result are those of `dispatch.selective_scan_2d`.
+    """
+    b, h, w, d = u.shape
+    k, n = 4, A.shape[-1]
+    r = step_weight.shape[-1]
+    sequences = to_sequences(u)
+    own = torch.arange(k)
+    inputs = to_sequences(projected).view(b, k, k, r + 2 * n, h * w)[:, own, own]
+    raw, B, C = inputs.split([r, n, n], dim=2)
+    delta = torch.einsum("bkrl,kdr->bkdl", raw, step_weight)
+    y = selective_scan(
+        sequences.flatten(1, 2),
+        delta.flatten(1, 2),
+        A.flatten(0, 1),
+        B,
+        C,
+        D.flatten(),
+        step_bias.flatten(),
+    )
+    return from_sequences(y.view(b, k, d, h * w), h, w)
