@@ -1,0 +1,1 @@
+"""Measuring restorations: degradations, metrics, data sets, benchmarks."""

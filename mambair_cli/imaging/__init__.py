@@ -1,0 +1,1 @@
+"""Image files, their metadata, colour, resizing, and the way to tensors and back."""
