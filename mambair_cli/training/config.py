@@ -1,0 +1,374 @@
+"""A training recipe: one TOML file read into frozen dataclasses, every key and value checked."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from mambair_cli.errors import RecipeError
+from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.training.losses import LossName
+
+TrainingTask = Literal["sr", "realsr", "denoise", "dejpeg"]
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Span:
+    """A value, or the range that each sample draws its value from; equal ends mean one value."""
+
+    low: Number
+    high: Number
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """What is trained.
+
+    Attributes:
+        id: Model id, also written into the weights.
+        task: What the network restores.
+        init: Weights to start from (id or path): tensors of equal name and shape are taken.
+    """
+
+    id: str
+    task: TrainingTask
+    init: str | None = None
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """Where the samples come from. The input is the reference downscaled, then noised, then JPEG-coded.
+
+    Attributes:
+        folders: Folders of reference images, relative to the data root.
+        patch: Side of the square input patch, in input pixels.
+        batch: Patches in one iteration.
+        noise_sigma: Standard deviation of Gaussian noise on the 0-255 scale.
+        jpeg_quality: JPEG quality, 1 to 100.
+        augment: Whether patches are flipped and turned (all eight symmetries of the square).
+        cache_mb: Memory for decoded images, in MB; what exceeds it is read again when needed.
+    """
+
+    folders: tuple[str, ...]
+    patch: int = 48
+    batch: int = 8
+    noise_sigma: Span | None = None
+    jpeg_quality: Span | None = None
+    augment: bool = True
+    cache_mb: int = 4096
+
+
+@dataclass(frozen=True)
+class OptimTable:
+    """How the weights move.
+
+    Attributes:
+        loss: `l1` or `charbonnier`.
+        learning_rate: Highest rate, reached after the warm-up.
+        final_learning_rate: Rate at the end of the cosine schedule.
+        betas: Adam's decay rates of the first and second moment.
+        weight_decay: Decoupled decay of the weight matrices; biases, norms and `A`, `D` are spared.
+        iterations: Length of the training.
+        warmup: Iterations of linear warm-up.
+        schedule: `cosine`, or `step` at the milestones.
+        milestones: Iterations at which the step schedule multiplies the rate by `gamma`.
+        gamma: Factor of the step schedule.
+        ema_decay: Decay of the averaged weights, which are the ones that are kept.
+        gradient_clip: Largest norm of the gradient; 0 leaves it alone.
+        precision: `fp32`, or `bf16` autocast.
+    """
+
+    loss: LossName = "l1"
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-7
+    betas: tuple[float, ...] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    iterations: int = 20000
+    warmup: int = 200
+    schedule: Literal["cosine", "step"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.5
+    ema_decay: float = 0.999
+    gradient_clip: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
+class ValidationTable:
+    """When and on what the averaged weights are scored.
+
+    Attributes:
+        folders: Folders relative to the data root; the first decides which weights are the best.
+        every: Iterations between two validations.
+    """
+
+    folders: tuple[str, ...] = ()
+    every: int = 500
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """The run itself.
+
+    Attributes:
+        seed: Decides the initial weights and every sample.
+        checkpoint_every: Iterations between two checkpoints; 0 for none.
+        checkpoint_seconds: Seconds between two checkpoints; 0 for none.
+        log_every: Iterations between two progress reports; the log file has every iteration.
+    """
+
+    seed: int = 0
+    checkpoint_every: int = 500
+    checkpoint_seconds: float = 120.0
+    log_every: int = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run, one attribute for each table of the TOML file."""
+
+    model: ModelTable
+    network: MambaIRConfig
+    data: DataTable
+    optim: OptimTable = field(default_factory=OptimTable)
+    validation: ValidationTable = field(default_factory=ValidationTable)
+    run: RunTable = field(default_factory=RunTable)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the trained weights are for."""
+        sigma, quality = (
+            round(span.low) if span is not None and span.low == span.high else None
+            for span in (self.data.noise_sigma, self.data.jpeg_quality)
+        )
+        return ModelSpec(
+            self.model.id,
+            self.model.task,
+            self.network.scale,
+            self.network.channels,
+            sigma if self.model.task == "denoise" else None,
+            quality if self.model.task == "dejpeg" else None,
+        )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: The file cannot be read, is no TOML, or holds an unknown key, a wrong type or
+            an impossible value.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe {path} is not valid TOML: {error}") from error
+    return parse_recipe(tables)
+
+
+def parse_recipe(tables: Mapping[str, object]) -> Recipe:
+    """Check the tables of a recipe, as `tomllib` reads them, and build it.
+
+    Raises:
+        RecipeError: Unknown or missing key, wrong type or impossible value.
+    """
+    recipe = _build(Recipe, tables, "")
+    assert isinstance(recipe, Recipe)
+    _check_values(recipe)
+    _check_task(recipe)
+    return recipe
+
+
+def format_recipe(recipe: Recipe) -> str:
+    """Write a recipe as TOML with every default spelled out; `parse_recipe` reads it back equal."""
+    lines: list[str] = []
+    for table, values in asdict(recipe).items():
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def flatten(recipe: Recipe) -> dict[str, object]:
+    """Every value of a recipe by its dotted key, such as `optim.loss`."""
+    return {
+        f"{table}.{key}": value
+        for table, values in asdict(recipe).items()
+        for key, value in values.items()
+    }
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        value = value["low"] if value["low"] == value["high"] else [value["low"], value["high"]]
+    # JSON's spelling of strings, numbers, booleans and arrays of them is valid TOML.
+    return json.dumps(value)
+
+
+def _build(cls: type, table: object, prefix: str) -> object:
+    if not isinstance(table, Mapping):
+        raise RecipeError(
+            f"{prefix.rstrip('.')} = {table!r} is not a table",
+            f"write it as [{prefix.rstrip('.')}] with its keys below",
+        )
+    hints = get_type_hints(cls)
+    for key in table:
+        if key not in hints:
+            raise _unknown_key(f"{prefix}{key}", key, list(hints))
+    for item in fields(cls):
+        optional = item.default is not MISSING or item.default_factory is not MISSING
+        if item.name not in table and not optional:
+            raise RecipeError(
+                f"the recipe lacks {prefix}{item.name}", "docs/training.md describes every key"
+            )
+    values = {key: _value(value, hints[key], f"{prefix}{key}") for key, value in table.items()}
+    result: object = cls(**values)
+    return result
+
+
+def _unknown_key(dotted: str, key: str, allowed: list[str]) -> RecipeError:
+    close = difflib.get_close_matches(key, allowed, n=1)
+    suggestion = f"did you mean {close[0]}? " if close else ""
+    return RecipeError(
+        f"unknown key {dotted} in the recipe", f"{suggestion}allowed here: {', '.join(allowed)}"
+    )
+
+
+def _value(value: object, hint: Any, key: str) -> object:
+    origin = get_origin(hint)
+    if origin is UnionType:
+        return _value(value, get_args(hint)[0], key)
+    if origin is Literal:
+        return _choice(value, get_args(hint), key)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise RecipeError(f"{key} = {value!r} is not a list", f"write {key} = [...]")
+        element = get_args(hint)[0]
+        return tuple(_value(item, element, f"{key}[{i}]") for i, item in enumerate(value))
+    if hint is Span:
+        return _span(value, key)
+    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
+        return _build(hint, value, f"{key}.")
+    return _scalar(value, hint, key)
+
+
+def _choice(value: object, choices: tuple[object, ...], key: str) -> object:
+    if value in choices and isinstance(value, str):
+        return value
+    close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    suggestion = f"did you mean {close[0]}? " if close else ""
+    allowed = ", ".join(json.dumps(choice) for choice in choices)
+    raise RecipeError(f"{key} = {value!r} is not a choice", f"{suggestion}allowed: {allowed}")
+
+
+def _span(value: object, key: str) -> Span:
+    ends = value if isinstance(value, list) else [value, value]
+    if len(ends) != 2:
+        raise RecipeError(f"{key} = {value!r} is not a range", "give one number, or [low, high]")
+    low, high = (_scalar(end, float, key) for end in ends)
+    assert isinstance(low, Number) and isinstance(high, Number)
+    if low > high:
+        raise RecipeError(f"{key} = {value!r} runs backwards", "give [low, high]")
+    return Span(low, high)
+
+
+def _scalar(value: object, kind: type, key: str) -> object:
+    words = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
+    accepted = (int, float) if kind is float else kind
+    truth_value_as_number = isinstance(value, bool) and kind is not bool
+    if not isinstance(value, accepted) or truth_value_as_number:
+        raise RecipeError(f"{key} = {value!r} is not {words[kind]}", f"give {words[kind]}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{key} = {value!r} is not finite", "give a finite number")
+    return value
+
+
+def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
+    """Dotted key, value, smallest and largest allowed value."""
+    network, data, optim = recipe.network, recipe.data, recipe.optim
+    infinity = math.inf
+    yield "network.embed_dim", network.embed_dim, 1, infinity
+    yield "network.d_state", network.d_state, 1, infinity
+    yield from ((f"network.depths[{i}]", n, 1, infinity) for i, n in enumerate(network.depths))
+    yield "data.patch", data.patch, 1, infinity
+    yield "data.batch", data.batch, 1, infinity
+    yield "data.cache_mb", data.cache_mb, 0, infinity
+    for name, span, low, high in (
+        ("noise_sigma", data.noise_sigma, 0, 255),
+        ("jpeg_quality", data.jpeg_quality, 1, 100),
+    ):
+        if span is not None:
+            yield f"data.{name}", span.low, low, high
+            yield f"data.{name}", span.high, low, high
+    yield "optim.learning_rate", optim.learning_rate, 0, infinity
+    yield "optim.final_learning_rate", optim.final_learning_rate, 0, optim.learning_rate
+    yield from ((f"optim.betas[{i}]", beta, 0, 0.999999) for i, beta in enumerate(optim.betas))
+    yield "optim.weight_decay", optim.weight_decay, 0, infinity
+    yield "optim.iterations", optim.iterations, 1, infinity
+    yield "optim.warmup", optim.warmup, 0, infinity
+    yield "optim.gamma", optim.gamma, 0, 1
+    yield "optim.ema_decay", optim.ema_decay, 0, 0.999999
+    yield "optim.gradient_clip", optim.gradient_clip, 0, infinity
+    yield "validation.every", recipe.validation.every, 1, infinity
+    yield "run.seed", recipe.run.seed, 0, 2**63 - 1
+    yield "run.checkpoint_every", recipe.run.checkpoint_every, 0, infinity
+    yield "run.checkpoint_seconds", recipe.run.checkpoint_seconds, 0, infinity
+    yield "run.log_every", recipe.run.log_every, 1, infinity
+
+
+def _check_values(recipe: Recipe) -> None:
+    for key, value, low, high in _limits(recipe):
+        if not low <= value <= high:
+            bounds = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise RecipeError(f"{key} = {value!r} is out of range", f"give a number {bounds}")
+    for key, values in (
+        ("network.depths", recipe.network.depths),
+        ("data.folders", recipe.data.folders),
+    ):
+        if not values:
+            raise RecipeError(f"{key} is empty", "list at least one")
+    if len(recipe.optim.betas) != 2:
+        raise RecipeError(
+            f"optim.betas = {list(recipe.optim.betas)!r} is not a pair", "give two numbers"
+        )
+    if recipe.optim.schedule == "step" and not recipe.optim.milestones:
+        raise RecipeError("optim.schedule = 'step' has no milestones", "set optim.milestones")
+
+
+def _check_task(recipe: Recipe) -> None:
+    task, network, data = recipe.model.task, recipe.network, recipe.data
+    enlarges = task in ("sr", "realsr")
+    if enlarges != (network.upscale > 1):
+        raise RecipeError(
+            f"network.upscale = {network.upscale} does not fit model.task = {task!r}",
+            "give 2, 3, 4 or 8" if enlarges else "give 1",
+        )
+    if enlarges and network.upscale not in (2, 3, 4, 8):
+        raise RecipeError(
+            f"network.upscale = {network.upscale} is not supported", "give 2, 3, 4 or 8"
+        )
+    if enlarges != bool(network.upsampler):
+        raise RecipeError(
+            f"network.upsampler = {network.upsampler!r} does not fit model.task = {task!r}",
+            'give "pixelshuffle" or "pixelshuffledirect"' if enlarges else 'give ""',
+        )
+    if network.in_chans not in (1, 3):
+        raise RecipeError(f"network.in_chans = {network.in_chans} is not supported", "give 1 or 3")
+    needed = {
+        "denoise": ("noise_sigma", data.noise_sigma),
+        "dejpeg": ("jpeg_quality", data.jpeg_quality),
+    }
+    key, span = needed.get(task, ("", Span(0, 0)))
+    if span is None:
+        raise RecipeError(
+            f"model.task = {task!r} needs data.{key}", f"set data.{key} in the recipe"
+        )

@@ -1,0 +1,226 @@
+"""Training samples: aligned random patches of reference images and of their degraded partners."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from mambair_cli.errors import RecipeError
+from mambair_cli.evaluation.degrade import (
+    add_gaussian_noise,
+    crop_to_multiple,
+    downscale,
+    jpeg_compress,
+)
+from mambair_cli.imaging.color import rgb_to_y
+from mambair_cli.training.config import DataTable, Span
+
+Pixels = NDArray[np.uint8]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Network inputs `(b c h w)` and references `(b c h*s w*s)`, float32, black 0 and white 1."""
+
+    low: Tensor
+    high: Tensor
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference image `(h*s w*s c)` and its downscaled partner `(h w c)`, uint8."""
+
+    low: Pixels
+    high: Pixels
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly inside a folder, sorted by name.
+
+    Raises:
+        RecipeError: The folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise RecipeError(
+            f"the data folder {folder} does not exist",
+            "folders in a recipe are relative to --data DIR, by default the recipe's own directory",
+        )
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise RecipeError(f"the data folder {folder} holds no images")
+    return files
+
+
+def read_pixels(path: Path, channels: int) -> Pixels:
+    """Read an image as `(h w channels)` uint8; one channel is the luma of the evaluation protocol."""
+    with Image.open(path) as file:
+        upright = ImageOps.exif_transpose(file)
+        gray = upright.mode in ("1", "L")
+        pixels: Pixels = np.array(upright.convert("L" if gray else "RGB"))
+    if channels == 1:
+        luma = pixels if gray else np.rint(rgb_to_y(pixels)).astype(np.uint8)
+        return luma[..., None]
+    return np.repeat(pixels[..., None], 3, axis=2) if gray else pixels
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Height and width of the upright image, read from the file's header alone."""
+    with Image.open(path) as file:
+        turned = file.getexif().get(EXIF_ORIENTATION, 1) >= 5
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
+class PairCache:
+    """Reads images and downscales them on first use, keeping the latest in memory.
+
+    A patch is cut from the downscaled whole image, because downscaling the patch alone would give
+    it borders that no real input has.
+
+    Args:
+        files: Reference images.
+        channels: 3 or 1.
+        scale: Reference side over input side.
+        limit: Bytes that may be kept.
+    """
+
+    def __init__(self, files: list[Path], channels: int, scale: int, limit: int) -> None:
+        self._files = files
+        self._channels = channels
+        self._scale = scale
+        self._limit = limit
+        self._kept: OrderedDict[int, Pair] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: int) -> Pair:
+        with self._lock:
+            pair = self._kept.pop(index, None)
+            if pair is None:
+                pair = self._read(index)
+                self._bytes += pair.low.nbytes + pair.high.nbytes
+            self._kept[index] = pair
+            while self._bytes > self._limit and len(self._kept) > 1:
+                _, oldest = self._kept.popitem(last=False)
+                self._bytes -= oldest.low.nbytes + oldest.high.nbytes
+            return pair
+
+    def _read(self, index: int) -> Pair:
+        high = crop_to_multiple(read_pixels(self._files[index], self._channels), self._scale)
+        return Pair(high if self._scale == 1 else downscale(high, self._scale), high)
+
+
+class Sampler:
+    """Draws batches; a batch depends on the seed and the iteration only, so a resumed run needs no state.
+
+    Images are drawn with a probability proportional to their area. Images smaller than a patch are
+    left out.
+
+    Args:
+        table: The recipe's `data` table.
+        root: Directory that the folders are relative to.
+        channels: 3 or 1.
+        scale: Reference side over input side.
+        seed: Any non-negative number.
+
+    Raises:
+        RecipeError: A folder is missing or empty, or no image is as large as a patch.
+    """
+
+    def __init__(self, table: DataTable, root: Path, channels: int, scale: int, seed: int) -> None:
+        self._table = table
+        self._scale = scale
+        self._seed = seed
+        files = [path for folder in table.folders for path in list_images(root / folder)]
+        sizes = np.array([read_size(path) for path in files]) // scale
+        large = (sizes >= table.patch).all(axis=1)
+        if not large.any():
+            side = table.patch * scale
+            raise RecipeError(
+                f"none of the {len(files)} training images is {side}x{side} pixels or larger",
+                f"data.patch = {table.patch} input pixels is {side} reference pixels: lower it",
+            )
+        self.files = [path for path, fits in zip(files, large, strict=True) if fits]
+        self.skipped = len(files) - len(self.files)
+        areas = sizes[large].prod(axis=1)
+        self._cumulative = np.cumsum(areas) / areas.sum()
+        self._pairs = PairCache(self.files, channels, scale, table.cache_mb * 10**6)
+
+    def batch(self, iteration: int) -> Batch:
+        """The samples of one iteration."""
+        generator = np.random.default_rng([self._seed, iteration])
+        samples = [self._sample(generator) for _ in range(self._table.batch)]
+        low, high = (_to_tensor(side) for side in zip(*samples, strict=True))
+        return Batch(low, high)
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """The samples of iterations `start` to `stop - 1`, each made while the one before is used."""
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            coming = thread.submit(self.batch, start)
+            for iteration in range(start + 1, stop + 1):
+                batch = coming.result()
+                if iteration < stop:
+                    coming = thread.submit(self.batch, iteration)
+                yield batch
+
+    def _sample(self, generator: np.random.Generator) -> tuple[NDArray[Any], Pixels]:
+        index = int(np.searchsorted(self._cumulative, generator.random(), side="right"))
+        pair = self._pairs[min(index, len(self.files) - 1)]
+        patch, scale = self._table.patch, self._scale
+        y, x = (int(generator.integers(side - patch + 1)) for side in pair.low.shape[:2])
+        low = pair.low[y : y + patch, x : x + patch]
+        high = pair.high[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
+        if self._table.augment:
+            turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
+            low, high = (turn(side, turns, mirrored=mirrored) for side in (low, high))
+        return degrade(low, self._table.noise_sigma, self._table.jpeg_quality, generator), high
+
+
+def turn(pixels: Pixels, quarters: int, *, mirrored: bool) -> Pixels:
+    """One of the eight symmetries of the square: quarter turns, then a left-right flip."""
+    turned = np.rot90(pixels, quarters)
+    return turned[:, ::-1] if mirrored else turned
+
+
+def degrade(
+    pixels: Pixels, noise: Span | None, quality: Span | None, generator: np.random.Generator
+) -> NDArray[Any]:
+    """Add noise, then JPEG artefacts, each if asked for and each as strong as the generator draws.
+
+    Args:
+        pixels: `(h w c)` uint8.
+        noise: Standard deviation on the 0-255 scale.
+        quality: JPEG quality, 1 to 100.
+        generator: Source of randomness.
+
+    Returns:
+        `(h w c)`: uint8, or float32 with white 1 where noise comes last (it is not clipped, as in
+        the paper's denoising protocol).
+    """
+    result: NDArray[Any] = pixels
+    if noise is not None:
+        result = add_gaussian_noise(pixels, generator.uniform(noise.low, noise.high), generator)
+    if quality is not None:
+        drawn = int(generator.integers(round(quality.low), round(quality.high), endpoint=True))
+        if noise is not None:
+            result = np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+        result = jpeg_compress(np.ascontiguousarray(result), drawn)
+    return result
+
+
+def _to_tensor(patches: tuple[NDArray[Any], ...]) -> Tensor:
+    stacked = torch.from_numpy(np.stack(patches)).permute(0, 3, 1, 2).contiguous()
+    return stacked.float().div_(255) if stacked.dtype == torch.uint8 else stacked

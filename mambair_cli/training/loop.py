@@ -1,0 +1,127 @@
+"""One training step: loss, gradient, Adam, and the running average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mambair_cli.training.config import OptimTable
+from mambair_cli.training.data import Batch
+from mambair_cli.training.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one iteration gave: two scalars, still on the device so that nothing waits for them."""
+
+    loss: Tensor
+    gradient_norm: Tensor
+
+
+def learning_rate(optim: OptimTable, iteration: int) -> float:
+    """Learning rate of an iteration, counted from 0: linear warm-up, then cosine or steps."""
+    if iteration < optim.warmup:
+        return optim.learning_rate * (iteration + 1) / optim.warmup
+    if optim.schedule == "step":
+        passed = sum(milestone <= iteration for milestone in optim.milestones)
+        return optim.learning_rate * optim.gamma**passed
+    progress = (iteration - optim.warmup) / max(1, optim.iterations - optim.warmup)
+    height = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    low = optim.final_learning_rate
+    return low + (optim.learning_rate - low) * height
+
+
+def ema_decay(optim: OptimTable, iteration: int) -> float:
+    """Decay of the averaged weights, lower at first so that the random start is soon forgotten."""
+    return min(optim.ema_decay, (1 + iteration) / (10 + iteration))
+
+
+class Trainer:
+    """A network, the running average of its weights, and the optimizer.
+
+    Args:
+        network: The network, on its device; it is trained in place.
+        optim: The recipe's `optim` table.
+    """
+
+    def __init__(self, network: nn.Module, optim: OptimTable) -> None:
+        self.network = network.train()
+        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self._optim = optim
+        self._loss = LOSSES[optim.loss]
+        self._parameters = list(network.parameters())
+        self._averaged = list(self.average.parameters())
+        self._device = self._parameters[0].device
+        beta1, beta2 = optim.betas
+        # AdamW without decay is Adam.
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(network, optim.weight_decay),
+            lr=optim.learning_rate,
+            betas=(beta1, beta2),
+            fused=self._device.type in ("cpu", "cuda"),
+        )
+
+    def step(self, batch: Batch, iteration: int) -> Step:
+        """Train on one batch.
+
+        Args:
+            batch: The samples.
+            iteration: Counted from 0; decides the learning rate.
+
+        Returns:
+            The loss before the step, and the gradient's norm before clipping.
+        """
+        low = batch.low.to(self._device, non_blocking=True)
+        high = batch.high.to(self._device, non_blocking=True)
+        half = self._optim.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            restored = self.network(low)
+        loss = self._loss(restored.float(), high)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._parameters, self._optim.gradient_clip or math.inf)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self._optim, iteration)
+        self.optimizer.step()
+        self._update_average(iteration)
+        return Step(loss.detach(), norm.detach())
+
+    @torch.no_grad()
+    def _update_average(self, iteration: int) -> None:
+        weight = 1 - ema_decay(self._optim, iteration)
+        torch._foreach_lerp_(self._averaged, self._parameters, weight)
+        for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            kept.copy_(current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, beside the batch and the iteration."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay matrices and kernels; spare vectors, and the scan's `A` whose zero is no neutral value."""
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        vector = parameter.ndim < 2 or name.endswith(("A_logs", "dt_projs_bias"))
+        (spared if vector else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

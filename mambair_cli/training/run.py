@@ -1,0 +1,308 @@
+"""A whole training run: start or resume, train, log, validate, keep the best and the latest weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from mambair_cli.errors import CheckpointError, MambairError
+from mambair_cli.networks import build_network
+from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.training.config import Recipe
+from mambair_cli.training.data import Sampler
+from mambair_cli.training.loop import Step, Trainer, learning_rate
+from mambair_cli.training.run_directory import RunDirectory, write_atomically
+from mambair_cli.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class Started:
+    """Everything is in place; training goes on from `iteration`."""
+
+    iteration: int
+    iterations: int
+    parameters: int
+    images: int
+    skipped_images: int
+    initial_tensors: int
+    device: str
+    scan: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Means over the iterations since the last report."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    seconds_per_iteration: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """PSNR in dB of the averaged weights by folder, and the best one of the first folder so far."""
+
+    iteration: int
+    scores: dict[str, float]
+    best: float
+    improved: bool
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint was written: a resumed run goes on from here."""
+
+    iteration: int
+    path: Path
+
+
+TrainEvent = Started | Progress | Validated | Saved
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run left.
+
+    Attributes:
+        iterations: Length of the run.
+        best_score: Highest PSNR of the first validation folder; None without validation.
+        best: Weights with that score; the last ones without validation.
+        last: Averaged weights after the last iteration.
+    """
+
+    iterations: int
+    best_score: float | None
+    best: Path
+    last: Path
+
+
+def train(
+    recipe: Recipe,
+    run_dir: Path,
+    *,
+    resume: bool,
+    on_event: Callable[[TrainEvent], None],
+    data_root: Path | None = None,
+    device: str = "cpu",
+    scan: str = "auto",
+) -> TrainResult:
+    """Train a network, or go on with a run that was interrupted at any moment.
+
+    A resumed run gives the same losses as one that was never interrupted.
+
+    Args:
+        recipe: What to train, on what and how.
+        run_dir: Directory of the run (see `run_directory`).
+        resume: Go on with the run in `run_dir` instead of starting one.
+        on_event: Told what happens, from the calling thread.
+        data_root: Directory that the recipe's folders are relative to; default the current one.
+        device: A torch device.
+        scan: `auto` or the name of a scan backend.
+
+    Returns:
+        Where the weights are, and the best score.
+
+    Raises:
+        RecipeError: The data of the recipe is missing or unusable.
+        UsageError: Nothing to resume, a changed recipe, or a run that is already there.
+        BackendError: The scan backend cannot run here.
+        OutputError: The run directory cannot be written.
+        MambairError: The loss is no longer finite.
+    """
+    root = data_root or Path()
+    torch.manual_seed(recipe.run.seed)
+    network = build_network(recipe.network)
+    initial = _initialise(network, recipe.model.init, root)
+    trainer = Trainer(network.to(device), recipe.optim)
+    backend = [set_scan_backend(module, scan) for module in (trainer.network, trainer.average)][0]
+    sampler = Sampler(
+        recipe.data, root, recipe.network.channels, recipe.network.scale, recipe.run.seed
+    )
+    run = _Run(recipe, RunDirectory(run_dir), trainer, Validator(recipe, root), on_event)
+    if resume:
+        run.restore()
+    else:
+        run.directory.start(recipe)
+        run.save()
+    on_event(
+        Started(
+            run.iteration,
+            recipe.optim.iterations,
+            sum(parameter.numel() for parameter in network.parameters()),
+            len(sampler.files),
+            sampler.skipped,
+            initial,
+            device,
+            backend,
+        )
+    )
+    return run.finish(sampler)
+
+
+def _initialise(network: nn.Module, init: str | None, root: Path) -> int:
+    """Take the tensors of other weights that fit by name and shape; returns how many did."""
+    if init is None:
+        return 0
+    path = root / init
+    if not path.is_file():
+        raise CheckpointError(f"the initial weights {path} do not exist", "check model.init")
+    own = network.state_dict()
+    fitting = {
+        name: tensor
+        for name, tensor in load_file(path).items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    if not fitting:
+        raise CheckpointError(f"no tensor of {path} fits the network of the recipe")
+    network.load_state_dict(own | fitting)
+    return len(fitting)
+
+
+class _Run:
+    """The state of a run between its iterations, and what happens when one of them is due."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        directory: RunDirectory,
+        trainer: Trainer,
+        validator: Validator,
+        on_event: Callable[[TrainEvent], None],
+    ) -> None:
+        self.iteration = 0
+        self.directory = directory
+        self._recipe = recipe
+        self._trainer = trainer
+        self._validator = validator
+        self._on_event = on_event
+        self._best: float | None = None
+        self._pending: list[Step] = []
+        self._reported_at = self._saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on from the stored state."""
+        state = self.directory.load_state(self._recipe)
+        self._trainer.load_state_dict(state["trainer"])
+        self.iteration = state["iteration"]
+        self._best = state["best"]
+        torch.set_rng_state(state["random"])
+        self.directory.truncate_log(self.iteration)
+        self.directory.write_recipe(self._recipe)
+
+    def finish(self, sampler: Sampler) -> TrainResult:
+        """Run the iterations that are left."""
+        optim, validation = self._recipe.optim, self._recipe.validation
+        self._reported_at = self._saved_at = time.monotonic()
+        for batch in sampler.batches(self.iteration, optim.iterations):
+            self._pending.append(self._trainer.step(batch, self.iteration))
+            self.iteration += 1
+            last = self.iteration == optim.iterations
+            if last or self.iteration % self._recipe.run.log_every == 0:
+                self._report()
+            if validation.folders and (last or self.iteration % validation.every == 0):
+                self._validate()
+            if last or self._checkpoint_is_due():
+                self.save()
+        best = self.directory.best if self._best is not None else self.directory.last
+        return TrainResult(self.iteration, self._best, best, self.directory.last)
+
+    def _report(self) -> None:
+        """Log the iterations since the last report.
+
+        Raises:
+            MambairError: A loss is not finite.
+        """
+        if not self._pending:
+            return
+        losses, norms = (
+            torch.stack(values).tolist()
+            for values in zip(*((s.loss, s.gradient_norm) for s in self._pending), strict=True)
+        )
+        first = self.iteration - len(self._pending)
+        seconds = (time.monotonic() - self._reported_at) / len(self._pending)
+        rates = [learning_rate(self._recipe.optim, first + i) for i in range(len(losses))]
+        self.directory.append_log(
+            {
+                "iteration": first + i + 1,
+                "loss": loss,
+                "gradient_norm": norm,
+                "learning_rate": rate,
+                "seconds": round(seconds, 4),
+            }
+            for i, (loss, norm, rate) in enumerate(zip(losses, norms, rates, strict=True))
+        )
+        for i, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise MambairError(
+                    f"the loss became {loss} at iteration {first + i + 1}",
+                    "lower optim.learning_rate, set optim.gradient_clip, or use precision fp32",
+                )
+        self._pending.clear()
+        self._on_event(
+            Progress(
+                self.iteration,
+                self._recipe.optim.iterations,
+                sum(losses) / len(losses),
+                sum(norms) / len(norms),
+                rates[-1],
+                seconds,
+            )
+        )
+        self._reported_at = time.monotonic()
+
+    def _validate(self) -> None:
+        self._report()
+        scores = self._validator.scores(self._trainer.average)
+        score = scores[self._recipe.validation.folders[0]]
+        improved = self._best is None or score > self._best
+        if improved:
+            self._best = score
+            self._write_weights(self.directory.best, score)
+        assert self._best is not None
+        self.directory.append_log([{"iteration": self.iteration, "psnr": scores}])
+        self._on_event(Validated(self.iteration, scores, self._best, improved))
+        self._reported_at = time.monotonic()
+
+    def _checkpoint_is_due(self) -> bool:
+        every, seconds = self._recipe.run.checkpoint_every, self._recipe.run.checkpoint_seconds
+        by_count = every > 0 and self.iteration % every == 0
+        return by_count or 0 < seconds <= time.monotonic() - self._saved_at
+
+    def save(self) -> None:
+        """Write a checkpoint that a resumed run goes on from."""
+        self._report()
+        self._write_weights(self.directory.last, None)
+        self.directory.save_state(
+            {
+                "trainer": self._trainer.state_dict(),
+                "iteration": self.iteration,
+                "best": self._best,
+                "random": torch.get_rng_state(),
+            }
+        )
+        self._on_event(Saved(self.iteration, self.directory.state))
+        self._saved_at = time.monotonic()
+
+    def _write_weights(self, path: Path, score: float | None) -> None:
+        tensors = {k: v.cpu().contiguous() for k, v in self._trainer.average.state_dict().items()}
+        metadata: dict[str, Any] = {
+            "mambair": json.dumps(dataclasses.asdict(self._recipe.network)),
+            "iteration": str(self.iteration),
+        }
+        if score is not None:
+            metadata["psnr"] = f"{score:.4f}"
+        contents = save(tensors, metadata)
+        write_atomically(path, lambda temporary: temporary.write_bytes(contents))

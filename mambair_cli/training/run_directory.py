@@ -1,0 +1,142 @@
+"""The files of a training run, written so that a kill at any moment loses nothing but time.
+
+Layout: `recipe.toml` (with every default spelled out), `log.jsonl` (one row for each iteration and
+each validation), `state.pt` (what resuming needs), `last.safetensors` and `best.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mambair_cli.errors import CheckpointError, OutputError, UsageError
+from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
+
+# What may differ when a run goes on: none of it changes the meaning of the stored state.
+CHANGEABLE_KEYS = frozenset(
+    {
+        "data.cache_mb",
+        "optim.iterations",
+        "validation.folders",
+        "validation.every",
+        "run.checkpoint_every",
+        "run.checkpoint_seconds",
+        "run.log_every",
+    }
+)
+
+
+class RunDirectory:
+    """Paths and durable writes of one run.
+
+    Args:
+        path: The directory; made by `start`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe = path / "recipe.toml"
+        self.log = path / "log.jsonl"
+        self.state = path / "state.pt"
+        self.best = path / "best.safetensors"
+        self.last = path / "last.safetensors"
+
+    def start(self, recipe: Recipe) -> None:
+        """Make the directory for a new run.
+
+        Raises:
+            UsageError: It already holds a run.
+            OutputError: It cannot be written.
+        """
+        if self.state.exists():
+            raise UsageError(
+                f"{self.path} already holds a training run",
+                "go on with it by --resume, or give another directory",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make {self.path}: {error.strerror}") from error
+        self.write_recipe(recipe)
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Store the recipe that the run now follows."""
+        write_atomically(self.recipe, lambda path: path.write_text(format_recipe(recipe), "utf-8"))
+
+    def load_state(self, recipe: Recipe) -> dict[str, Any]:
+        """Read the state to go on from.
+
+        Raises:
+            UsageError: There is none, or the recipe differs from the run's in a key that matters.
+            CheckpointError: The file is damaged.
+        """
+        if not self.state.is_file():
+            raise UsageError(
+                f"{self.path} holds no training run to resume", "start it without --resume"
+            )
+        self._check_same_recipe(recipe)
+        try:
+            state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{self.state} is damaged: {error}") from error
+        return state
+
+    def _check_same_recipe(self, recipe: Recipe) -> None:
+        before, now = flatten(load_recipe(self.recipe)), flatten(recipe)
+        for key in before.keys() | now.keys():
+            if key not in CHANGEABLE_KEYS and before.get(key) != now.get(key):
+                raise UsageError(
+                    f"{key} is {now.get(key)!r} in the recipe but {before.get(key)!r} in the run "
+                    f"{self.path}",
+                    "restore the value, or start another run; a resumed run may change only "
+                    + ", ".join(sorted(CHANGEABLE_KEYS)),
+                )
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the stored state; a kill leaves the old one or the new one."""
+        write_atomically(self.state, lambda path: torch.save(state, path))
+
+    def append_log(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add rows to the log, and have them on disk before a later checkpoint."""
+        with self.log.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def truncate_log(self, iteration: int) -> None:
+        """Drop the rows of iterations that a resumed run does again, and a row cut by a kill."""
+        if self.log.exists():
+            kept = [row for row in read_log(self.log) if row["iteration"] <= iteration]
+            text = "".join(json.dumps(row) + "\n" for row in kept)
+            write_atomically(self.log, lambda path: path.write_text(text, "utf-8"))
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Rows of a log; a last line without its end is left out."""
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a temporary file beside `target`, flush it to disk, and rename it.
+
+    Raises:
+        OutputError: The disk is full or the directory cannot be written.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        try:
+            write(temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}") from error

@@ -1,0 +1,94 @@
+"""Validation: the mean PSNR of a network over folders of images, by the rules of the benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mambair_cli.errors import RecipeError
+from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
+from mambair_cli.evaluation.metrics import psnr, y_psnr
+from mambair_cli.training.config import Recipe
+from mambair_cli.training.data import degrade, list_images, read_pixels
+
+
+@dataclass(frozen=True)
+class Example:
+    """A network input `(1 c h w)` float32 and the reference `(h*s w*s c)` uint8."""
+
+    low: Tensor
+    truth: NDArray[np.uint8]
+
+
+class Validator:
+    """Holds the validation images in memory and scores networks on them.
+
+    A folder is either flat, its images then being degraded as the recipe says and always with the
+    same noise, or holds `HR` and `LR_bicubic/X<scale>` as the benchmark sets do.
+
+    Args:
+        recipe: The recipe.
+        root: Directory that the folders are relative to.
+
+    Raises:
+        RecipeError: A folder is missing or empty, or a low-resolution partner is missing.
+    """
+
+    def __init__(self, recipe: Recipe, root: Path) -> None:
+        self._scale = recipe.network.scale
+        self._colour_sr = self._scale > 1 and recipe.network.channels == 3
+        self._folders = {
+            folder: _read_folder(root / folder, recipe) for folder in recipe.validation.folders
+        }
+
+    def scores(self, network: nn.Module) -> dict[str, float]:
+        """Mean PSNR in dB by folder.
+
+        Super-resolution is measured on luma without a border of `scale` pixels, everything else on
+        all channels without cropping.
+        """
+        device = next(network.parameters()).device
+        return {
+            folder: float(np.mean([self._score(network, example, device) for example in examples]))
+            for folder, examples in self._folders.items()
+        }
+
+    @torch.inference_mode()
+    def _score(self, network: nn.Module, example: Example, device: torch.device) -> float:
+        restored = network(example.low.to(device)).float().cpu().clamp(0, 1)
+        pixels = restored[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+        if self._colour_sr:
+            return y_psnr(pixels, example.truth, self._scale)
+        return psnr(pixels, example.truth, border=self._scale if self._scale > 1 else 0)
+
+
+def _read_folder(folder: Path, recipe: Recipe) -> list[Example]:
+    scale, channels = recipe.network.scale, recipe.network.channels
+    paired = (folder / "HR").is_dir()
+    examples: list[Example] = []
+    for index, path in enumerate(list_images(folder / "HR" if paired else folder)):
+        truth = crop_to_multiple(read_pixels(path, channels), scale)
+        if paired and scale > 1:
+            partner = folder / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"
+            if not partner.is_file():
+                raise RecipeError(
+                    f"{path} has no low-resolution partner {partner}",
+                    "remove the HR level to have the images downscaled on the fly",
+                )
+            low = read_pixels(partner, channels)
+        else:
+            low = downscale(truth, scale) if scale > 1 else truth
+        noisy = degrade(
+            low, recipe.data.noise_sigma, recipe.data.jpeg_quality, np.random.default_rng(index)
+        )
+        white = 255 if noisy.dtype == np.uint8 else 1
+        tensor = (
+            torch.from_numpy(np.ascontiguousarray(noisy)).permute(2, 0, 1)[None].float() / white
+        )
+        examples.append(Example(tensor.contiguous(), truth))
+    return examples
