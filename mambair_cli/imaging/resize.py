@@ -13,6 +13,7 @@ Border = Literal["symmetric", "replicate"]
 Array = NDArray[Any]
 
 _KERNEL_WIDTH = 4.0
+_BAND_VALUES = 2**17
 
 
 def imresize(image: Array, scale: float, *, border: Border = "symmetric") -> Array:
@@ -32,9 +33,7 @@ def imresize(image: Array, scale: float, *, border: Border = "symmetric") -> Arr
     """
     resized = image
     for axis in (0, 1):
-        side = image.shape[axis]
-        weights, indices = _contributions(side, math.ceil(side * scale), scale, border)
-        resized = _as_dtype(_weighted_sum(resized, weights, indices, axis), image.dtype)
+        resized = _resize_axis(resized, axis, scale, border)
     return resized
 
 
@@ -51,6 +50,23 @@ def resize_alpha(alpha: Array, scale: float) -> Array:
     resized = imresize(alpha, scale)
     if np.isin(alpha, (0, 255)).all():
         return np.where(resized >= 128, np.uint8(255), np.uint8(0))
+    return resized
+
+
+def _resize_axis(image: Array, axis: int, scale: float, border: Border) -> Array:
+    side = image.shape[axis]
+    weights, indices = _contributions(side, math.ceil(side * scale), scale, border)
+    shape = list(image.shape)
+    shape[axis] = weights.shape[1]
+    resized = np.empty(shape, image.dtype)
+    # Bands across the other axis keep the float64 sums in the cache, whatever the image's size.
+    across = 1 - axis
+    step = max(1, _BAND_VALUES * shape[across] // max(1, resized.size))
+    band = [slice(None), slice(None)]
+    for start in range(0, shape[across], step):
+        band[across] = slice(start, start + step)
+        part = tuple(band)
+        resized[part] = _as_dtype(_weighted_sum(image[part], weights, indices, axis), image.dtype)
     return resized
 
 
