@@ -1,0 +1,1 @@
+"""Training and fine-tuning: recipes, samples, the resumable loop and its run directory."""

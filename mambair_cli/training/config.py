@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from mambair_cli.errors import RecipeError
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.training.losses import LossName
+from mambair_cli.training.parsing import Number, Span, build
 
 TrainingTask = Literal["sr", "realsr", "denoise", "dejpeg"]
-Number = int | float
-
-
-@dataclass(frozen=True)
-class Span:
-    """A value, or the range that each sample draws its value from; equal ends mean one value."""
-
-    low: Number
-    high: Number
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class ModelTable:
 
 @dataclass(frozen=True)
 class DataTable:
-    """Where the samples come from. The input is the reference downscaled, then noised, then JPEG-coded.
+    """Where the samples come from: references that are downscaled, then noised, then JPEG-coded.
 
     Attributes:
         folders: Folders of reference images, relative to the data root.
@@ -181,8 +171,7 @@ def parse_recipe(tables: Mapping[str, object]) -> Recipe:
     Raises:
         RecipeError: Unknown or missing key, wrong type or impossible value.
     """
-    recipe = _build(Recipe, tables, "")
-    assert isinstance(recipe, Recipe)
+    recipe = build(Recipe, tables)
     _check_values(recipe)
     _check_task(recipe)
     return recipe
@@ -212,84 +201,6 @@ def _toml(value: object) -> str:
         value = value["low"] if value["low"] == value["high"] else [value["low"], value["high"]]
     # JSON's spelling of strings, numbers, booleans and arrays of them is valid TOML.
     return json.dumps(value)
-
-
-def _build(cls: type, table: object, prefix: str) -> object:
-    if not isinstance(table, Mapping):
-        raise RecipeError(
-            f"{prefix.rstrip('.')} = {table!r} is not a table",
-            f"write it as [{prefix.rstrip('.')}] with its keys below",
-        )
-    hints = get_type_hints(cls)
-    for key in table:
-        if key not in hints:
-            raise _unknown_key(f"{prefix}{key}", key, list(hints))
-    for item in fields(cls):
-        optional = item.default is not MISSING or item.default_factory is not MISSING
-        if item.name not in table and not optional:
-            raise RecipeError(
-                f"the recipe lacks {prefix}{item.name}", "docs/training.md describes every key"
-            )
-    values = {key: _value(value, hints[key], f"{prefix}{key}") for key, value in table.items()}
-    result: object = cls(**values)
-    return result
-
-
-def _unknown_key(dotted: str, key: str, allowed: list[str]) -> RecipeError:
-    close = difflib.get_close_matches(key, allowed, n=1)
-    suggestion = f"did you mean {close[0]}? " if close else ""
-    return RecipeError(
-        f"unknown key {dotted} in the recipe", f"{suggestion}allowed here: {', '.join(allowed)}"
-    )
-
-
-def _value(value: object, hint: Any, key: str) -> object:
-    origin = get_origin(hint)
-    if origin is UnionType:
-        return _value(value, get_args(hint)[0], key)
-    if origin is Literal:
-        return _choice(value, get_args(hint), key)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise RecipeError(f"{key} = {value!r} is not a list", f"write {key} = [...]")
-        element = get_args(hint)[0]
-        return tuple(_value(item, element, f"{key}[{i}]") for i, item in enumerate(value))
-    if hint is Span:
-        return _span(value, key)
-    if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, f"{key}.")
-    return _scalar(value, hint, key)
-
-
-def _choice(value: object, choices: tuple[object, ...], key: str) -> object:
-    if value in choices and isinstance(value, str):
-        return value
-    close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
-    suggestion = f"did you mean {close[0]}? " if close else ""
-    allowed = ", ".join(json.dumps(choice) for choice in choices)
-    raise RecipeError(f"{key} = {value!r} is not a choice", f"{suggestion}allowed: {allowed}")
-
-
-def _span(value: object, key: str) -> Span:
-    ends = value if isinstance(value, list) else [value, value]
-    if len(ends) != 2:
-        raise RecipeError(f"{key} = {value!r} is not a range", "give one number, or [low, high]")
-    low, high = (_scalar(end, float, key) for end in ends)
-    assert isinstance(low, Number) and isinstance(high, Number)
-    if low > high:
-        raise RecipeError(f"{key} = {value!r} runs backwards", "give [low, high]")
-    return Span(low, high)
-
-
-def _scalar(value: object, kind: type, key: str) -> object:
-    words = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
-    accepted = (int, float) if kind is float else kind
-    truth_value_as_number = isinstance(value, bool) and kind is not bool
-    if not isinstance(value, accepted) or truth_value_as_number:
-        raise RecipeError(f"{key} = {value!r} is not {words[kind]}", f"give {words[kind]}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise RecipeError(f"{key} = {value!r} is not finite", "give a finite number")
-    return value
 
 
 def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:

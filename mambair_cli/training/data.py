@@ -24,7 +24,8 @@ from mambair_cli.evaluation.degrade import (
     jpeg_compress,
 )
 from mambair_cli.imaging.color import rgb_to_y
-from mambair_cli.training.config import DataTable, Span
+from mambair_cli.training.config import DataTable
+from mambair_cli.training.parsing import Span
 
 Pixels = NDArray[np.uint8]
 
@@ -66,7 +67,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_pixels(path: Path, channels: int) -> Pixels:
-    """Read an image as `(h w channels)` uint8; one channel is the luma of the evaluation protocol."""
+    """Read an image as `(h w channels)` uint8; one channel is luma as in the benchmarks."""
     with Image.open(path) as file:
         upright = ImageOps.exif_transpose(file)
         gray = upright.mode in ("1", "L")
@@ -124,7 +125,7 @@ class PairCache:
 
 
 class Sampler:
-    """Draws batches; a batch depends on the seed and the iteration only, so a resumed run needs no state.
+    """Draws batches that depend on the seed and the iteration only: a resumed run needs no state.
 
     Images are drawn with a probability proportional to their area. Images smaller than a patch are
     left out.
@@ -146,7 +147,7 @@ class Sampler:
         self._seed = seed
         files = [path for folder in table.folders for path in list_images(root / folder)]
         sizes = np.array([read_size(path) for path in files]) // scale
-        large = (sizes >= table.patch).all(axis=1)
+        large: NDArray[np.bool_] = np.all(sizes >= table.patch, axis=1)
         if not large.any():
             side = table.patch * scale
             raise RecipeError(
@@ -167,7 +168,7 @@ class Sampler:
         return Batch(low, high)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """The samples of iterations `start` to `stop - 1`, each made while the one before is used."""
+        """Samples of iterations `start` to `stop - 1`, each made while the one before is used."""
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming = thread.submit(self.batch, start)
             for iteration in range(start + 1, stop + 1):

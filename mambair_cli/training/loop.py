@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.losses import LOSSES
@@ -54,8 +55,8 @@ class Trainer:
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self._optim = optim
         self._loss = LOSSES[optim.loss]
-        self._parameters = list(network.parameters())
-        self._averaged = list(self.average.parameters())
+        self._parameters: list[Tensor] = list(network.parameters())
+        self._averaged: list[Tensor] = list(self.average.parameters())
         self._device = self._parameters[0].device
         beta1, beta2 = optim.betas
         # AdamW without decay is Adam.
@@ -65,6 +66,15 @@ class Trainer:
             betas=(beta1, beta2),
             fused=self._device.type in ("cpu", "cuda"),
         )
+
+    def set_scan_backend(self, name: str) -> str:
+        """Have both networks scan with a backend, `auto` or named; returns its name.
+
+        Raises:
+            BackendError: It cannot run here.
+        """
+        set_scan_backend(self.average, name)
+        return set_scan_backend(self.network, name)
 
     def step(self, batch: Batch, iteration: int) -> Step:
         """Train on one batch.
@@ -114,7 +124,7 @@ class Trainer:
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels; spare vectors, and the scan's `A` whose zero is no neutral value."""
+    """Decay matrices and kernels; spare vectors, and the scan's `A`, where zero is not neutral."""
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():

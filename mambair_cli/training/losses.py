@@ -1,4 +1,4 @@
-"""Pixel losses of the paper: L1 for super-resolution, Charbonnier for denoising and JPEG artefacts."""
+"""Pixel losses of the paper: L1 for super-resolution, Charbonnier for restoration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 LossName = Literal["l1", "charbonnier"]
 
@@ -23,7 +23,7 @@ def l1(restored: Tensor, truth: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    return F.l1_loss(restored, truth)
+    return functional.l1_loss(restored, truth)
 
 
 def charbonnier(restored: Tensor, truth: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A whole training run: start or resume, train, log, validate, keep the best and the latest weights."""
+"""A whole training run: start or resume, train, log, validate, keep the best weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from torch import nn
 
 from mambair_cli.errors import CheckpointError, MambairError
 from mambair_cli.networks import build_network
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.loop import Step, Trainer, learning_rate
@@ -127,7 +126,7 @@ def train(
     network = build_network(recipe.network)
     initial = _initialise(network, recipe.model.init, root)
     trainer = Trainer(network.to(device), recipe.optim)
-    backend = [set_scan_backend(module, scan) for module in (trainer.network, trainer.average)][0]
+    backend = trainer.set_scan_backend(scan)
     sampler = Sampler(
         recipe.data, root, recipe.network.channels, recipe.network.scale, recipe.run.seed
     )

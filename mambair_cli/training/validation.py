@@ -87,8 +87,6 @@ def _read_folder(folder: Path, recipe: Recipe) -> list[Example]:
             low, recipe.data.noise_sigma, recipe.data.jpeg_quality, np.random.default_rng(index)
         )
         white = 255 if noisy.dtype == np.uint8 else 1
-        tensor = (
-            torch.from_numpy(np.ascontiguousarray(noisy)).permute(2, 0, 1)[None].float() / white
-        )
+        tensor = torch.from_numpy(noisy.copy()).permute(2, 0, 1)[None].float() / white
         examples.append(Example(tensor.contiguous(), truth))
     return examples

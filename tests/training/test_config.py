@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mambair_cli.errors import RecipeError
+from mambair_cli.training.config import flatten, format_recipe, load_recipe, parse_recipe
+from mambair_cli.training.parsing import Span
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_recipes_of_the_repository_are_valid(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.model.id == path.stem
+    assert recipe.spec.scale == recipe.network.upscale
+
+
+def test_format_and_parse_are_inverse(tables: dict[str, Any]) -> None:
+    tables["data"] |= {"noise_sigma": [0, 12.5], "jpeg_quality": 30, "folders": ['a "b"', "c\\d"]}
+    recipe = parse_recipe(tables)
+    assert recipe.data.noise_sigma == Span(0, 12.5)
+    assert recipe.data.jpeg_quality == Span(30, 30)
+    assert parse_recipe(tomllib.loads(format_recipe(recipe))) == recipe
+
+
+def test_spec_names_the_level_that_a_restorer_is_for(tables: dict[str, Any]) -> None:
+    tables["model"]["task"] = "denoise"
+    tables["network"] |= {"upscale": 1, "upsampler": ""}
+    tables["data"]["noise_sigma"] = 25
+    spec = parse_recipe(tables).spec
+    assert (spec.task, spec.scale, spec.sigma, spec.quality) == ("denoise", 1, 25, None)
+    tables["data"]["noise_sigma"] = [0, 50]
+    assert parse_recipe(tables).spec.sigma is None
+
+
+def test_flatten(tables: dict[str, Any]) -> None:
+    flat = flatten(parse_recipe(tables))
+    assert flat["optim.iterations"] == 6
+    assert flat["network.depths"] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "message"),
+    [
+        ("optim", "betas", [0.9], "optim.betas = [0.9] is not a pair"),
+        ("optim", "iterations", 0, "optim.iterations = 0 is out of range"),
+        ("optim", "iterations", 1.5, "optim.iterations = 1.5 is not a whole number"),
+        ("optim", "iterations", True, "optim.iterations = True is not a whole number"),
+        ("optim", "learning_rate", "fast", "optim.learning_rate = 'fast' is not a number"),
+        ("optim", "learning_rate", float("nan"), "optim.learning_rate = nan is not finite"),
+        ("optim", "schedule", "step", "optim.schedule = 'step' has no milestones"),
+        ("optim", "final_learning_rate", 1, "optim.final_learning_rate = 1 is out of range"),
+        ("data", "augment", 1, "data.augment = 1 is not true or false"),
+        ("data", "folders", "images", "data.folders = 'images' is not a list"),
+        ("data", "folders", [], "data.folders is empty"),
+        ("data", "folders", [1], "data.folders[0] = 1 is not a string"),
+        ("data", "jpeg_quality", [40, 10], "data.jpeg_quality = [40, 10] runs backwards"),
+        ("data", "jpeg_quality", [10], "data.jpeg_quality = [10] is not a range"),
+        ("data", "jpeg_quality", 101, "data.jpeg_quality = 101 is out of range"),
+        ("model", "task", "denoise", "network.upscale = 2 does not fit model.task = 'denoise'"),
+        ("network", "upscale", 5, "network.upscale = 5 is not supported"),
+        ("network", "upsampler", "", "network.upsampler = '' does not fit model.task = 'sr'"),
+        ("network", "in_chans", 4, "network.in_chans = 4 is not supported"),
+        ("network", "depths", [], "network.depths is empty"),
+    ],
+)
+def test_bad_values_are_refused_by_name(
+    tables: dict[str, Any], table: str, key: str, value: object, message: str
+) -> None:
+    tables[table][key] = value
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
+def test_unknown_keys_are_refused_with_the_closest_match(tables: dict[str, Any]) -> None:
+    tables["run"]["log_evry"] = 5
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert caught.value.message == "unknown key run.log_evry in the recipe"
+    assert caught.value.hint == (
+        "did you mean log_every? allowed here: "
+        "seed, checkpoint_every, checkpoint_seconds, log_every"
+    )
+
+
+def test_unknown_tables_are_refused(tables: dict[str, Any]) -> None:
+    tables["optimizer"] = {}
+    with pytest.raises(RecipeError, match=r"^unknown key optimizer in the recipe$") as caught:
+        parse_recipe(tables)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("did you mean optim?")
+
+
+def test_choices_are_listed(tables: dict[str, Any]) -> None:
+    tables["optim"]["loss"] = "charbonier"
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert caught.value.message == "optim.loss = 'charbonier' is not a choice"
+    assert caught.value.hint == 'did you mean charbonnier? allowed: "l1", "charbonnier"'
+
+
+def test_missing_keys_are_named(tables: dict[str, Any]) -> None:
+    del tables["data"]["folders"]
+    with pytest.raises(RecipeError, match=r"^the recipe lacks data\.folders$"):
+        parse_recipe(tables)
+
+
+def test_a_task_needs_its_degradation(tables: dict[str, Any]) -> None:
+    tables["model"]["task"] = "dejpeg"
+    tables["network"] |= {"upscale": 1, "upsampler": ""}
+    with pytest.raises(RecipeError, match=r"^model\.task = 'dejpeg' needs data\.jpeg_quality$"):
+        parse_recipe(tables)
+
+
+def test_a_value_where_a_table_belongs(tables: dict[str, Any]) -> None:
+    tables["run"] = 5
+    with pytest.raises(RecipeError, match=r"^run = 5 is not a table$"):
+        parse_recipe(tables)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"No such file or directory$"):
+        load_recipe(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[model\n")
+    with pytest.raises(RecipeError, match=r"is not valid TOML: "):
+        load_recipe(broken)

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mambair_cli.errors import RecipeError
+from mambair_cli.evaluation.degrade import downscale
+from mambair_cli.training.config import DataTable
+from mambair_cli.training.data import (
+    PairCache,
+    Sampler,
+    degrade,
+    list_images,
+    read_pixels,
+    read_size,
+    turn,
+)
+from mambair_cli.training.parsing import Span
+
+TABLE = DataTable(folders=("images",), patch=8, batch=3)
+
+
+def test_batches_depend_on_seed_and_iteration_alone(data_root: Path) -> None:
+    first, second = (Sampler(TABLE, data_root, 3, 2, seed=5) for _ in range(2))
+    for iteration in (9, 2):
+        assert torch.equal(first.batch(iteration).high, second.batch(iteration).high)
+    other = Sampler(TABLE, data_root, 3, 2, seed=6)
+    assert not torch.equal(first.batch(2).high, other.batch(2).high)
+    ahead = list(first.batches(1, 4))
+    assert len(ahead) == 3
+    for iteration, batch in enumerate(ahead, start=1):
+        assert torch.equal(batch.low, second.batch(iteration).low)
+
+
+def test_no_iterations_give_no_batches(data_root: Path) -> None:
+    assert list(Sampler(TABLE, data_root, 3, 2, seed=5).batches(4, 4)) == []
+
+
+def test_patches_are_aligned_and_cut_from_the_downscaled_whole_image(data_root: Path) -> None:
+    table = DataTable(folders=("images",), patch=8, batch=1, augment=False)
+    sampler = Sampler(table, data_root, 3, 2, seed=1)
+    wholes = [read_pixels(path, 3) for path in sampler.files]
+    for iteration in range(4):
+        batch = sampler.batch(iteration)
+        assert batch.low.shape == (1, 3, 8, 8)
+        assert batch.high.shape == (1, 3, 16, 16)
+        assert batch.low.dtype == torch.float32
+        assert any(_contains(whole, batch.low, batch.high) for whole in wholes)
+
+
+def _contains(whole: np.ndarray, low: torch.Tensor, high: torch.Tensor) -> bool:
+    small = downscale(whole, 2)
+    for y in range(small.shape[0] - 7):
+        for x in range(small.shape[1] - 7):
+            if np.array_equal(small[y : y + 8, x : x + 8], _pixels(low)):
+                there = whole[2 * y : 2 * y + 16, 2 * x : 2 * x + 16]
+                return np.array_equal(there, _pixels(high))
+    return False
+
+
+def _pixels(tensor: torch.Tensor) -> np.ndarray:
+    return (tensor[0].permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def test_images_smaller_than_a_patch_are_left_out(data_root: Path) -> None:
+    sampler = Sampler(TABLE, data_root, 3, 2, seed=0)
+    assert [path.name for path in sampler.files] == ["a.png", "b.png"]
+    assert sampler.skipped == 1
+    with pytest.raises(RecipeError) as caught:
+        Sampler(DataTable(folders=("images",), patch=40), data_root, 3, 2, seed=0)
+    assert caught.value.message == "none of the 3 training images is 80x80 pixels or larger"
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"does not exist$"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(RecipeError, match=r"holds no images$"):
+        list_images(tmp_path)
+
+
+def test_gray_and_colour_files_fit_either_network(data_root: Path) -> None:
+    gray, colour = data_root / "images" / "b.png", data_root / "images" / "a.png"
+    assert read_pixels(gray, 3).shape == (33, 26, 3)
+    assert read_pixels(gray, 1).shape == (33, 26, 1)
+    luma = read_pixels(colour, 1)
+    assert luma.shape == (45, 70, 1)
+    assert luma.min() >= 16
+    assert luma.max() <= 235
+
+
+def test_orientation_is_obeyed_by_size_and_pixels(tmp_path: Path) -> None:
+    image, exif = Image.new("RGB", (30, 20)), Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_size(tmp_path / "turned.jpg") == (30, 20)
+    assert read_pixels(tmp_path / "turned.jpg", 3).shape == (30, 20, 3)
+
+
+def test_the_cache_stays_within_its_limit_and_gives_the_same_pixels(data_root: Path) -> None:
+    files = [data_root / "images" / name for name in ("a.png", "b.png")]
+    roomy, tight = (PairCache(files, 3, 2, limit) for limit in (10**6, 0))
+    for index in (0, 1, 0):
+        assert np.array_equal(roomy[index].low, tight[index].low)
+    assert roomy[0] is roomy[0]
+    assert len(tight._kept) == 1
+
+
+def test_all_eight_symmetries_occur() -> None:
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    turned = {turn(pixels, n, mirrored=m).tobytes() for n in range(4) for m in (False, True)}
+    assert len(turned) == 8
+
+
+def test_degradations() -> None:
+    pixels = np.full((16, 24, 3), 120, np.uint8)
+    generator = np.random.default_rng(0)
+    assert degrade(pixels, None, None, generator) is pixels
+    noisy = degrade(pixels, Span(25, 25), None, generator)
+    assert noisy.dtype == np.float32
+    assert 22 < noisy.std() * 255 < 28
+    both = degrade(pixels, Span(25, 25), Span(10, 20), generator)
+    assert both.dtype == np.uint8
+    assert both.std() < 25

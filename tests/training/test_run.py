@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mambair_cli.errors import CheckpointError, MambairError, OutputError, RecipeError, UsageError
+from mambair_cli.training.config import format_recipe, parse_recipe
+from mambair_cli.training.run import (
+    Progress,
+    Saved,
+    Started,
+    TrainEvent,
+    TrainResult,
+    Validated,
+    train,
+)
+from mambair_cli.training.run_directory import RunDirectory, read_log, write_atomically
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from mambair_cli.training.config import load_recipe
+from mambair_cli.training.run import train
+torch.set_num_threads(1)
+recipe, run, data = map(Path, sys.argv[1:])
+train(
+    load_recipe(recipe),
+    run,
+    resume=False,
+    on_event=lambda event: None,
+    data_root=data,
+    scan="reference",
+)
+"""
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are the same to the last bit only with the same number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _train(
+    tables: dict[str, Any], root: Path, run: Path, *, resume: bool = False
+) -> tuple[TrainResult, list[TrainEvent]]:
+    events: list[TrainEvent] = []
+    recipe = parse_recipe(tables)
+    result = train(
+        recipe, run, resume=resume, on_event=events.append, data_root=root, scan="reference"
+    )
+    return result, events
+
+
+def _losses(run: Path) -> list[tuple[int, float]]:
+    rows = read_log(RunDirectory(run).log)
+    return [(row["iteration"], row["loss"]) for row in rows if "loss" in row]
+
+
+def test_a_run_from_start_to_end(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
+    result, events = _train(tables, data_root, tmp_path / "run")
+    assert result.iterations == 6
+    assert result.best_score is not None
+    kinds = [type(event) for event in events]
+    assert kinds.count(Progress) == 6
+    assert kinds.count(Validated) == 2
+    assert [event.iteration for event in events if isinstance(event, Saved)] == [0, 4, 6]
+    started = next(event for event in events if isinstance(event, Started))
+    assert (started.images, started.skipped_images, started.scan) == (2, 1, "reference")
+    rows = read_log(tmp_path / "run" / "log.jsonl")
+    assert [row["iteration"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
+    assert [row["iteration"] for row in rows if "psnr" in row] == [3, 6]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "best.safetensors",
+        "last.safetensors",
+        "log.jsonl",
+        "recipe.toml",
+        "state.pt",
+    ]
+
+
+def test_weights_carry_their_configuration(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    result, _ = _train(tables, data_root, tmp_path / "run")
+    with safe_open(result.best, "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["mambair"])["embed_dim"] == 8
+
+
+def test_interrupted_and_resumed_gives_the_same_losses(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    whole, _ = _train(tables, data_root, tmp_path / "whole")
+    _interrupt_at(5, tables, data_root, tmp_path / "broken")
+    resumed, events = _train(tables, data_root, tmp_path / "broken", resume=True)
+    started = next(event for event in events if isinstance(event, Started))
+    assert started.iteration == 4
+    assert _losses(tmp_path / "broken") == _losses(tmp_path / "whole")
+    assert resumed.best_score == whole.best_score
+    _assert_same_weights(resumed.last, whole.last)
+
+
+def _interrupt_at(iteration: int, tables: dict[str, Any], root: Path, run: Path) -> None:
+    def interrupt(event: TrainEvent) -> None:
+        if isinstance(event, Progress) and event.iteration == iteration:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            parse_recipe(tables),
+            run,
+            resume=False,
+            on_event=interrupt,
+            data_root=root,
+            scan="reference",
+        )
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_killed_and_resumed_gives_the_same_losses(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    tables["optim"]["iterations"] = 40
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(format_recipe(parse_recipe(tables)))
+    _kill_after_rows(10, recipe, tmp_path / "killed", data_root)
+    assert 4 <= len(_losses(tmp_path / "killed")) < 40
+    resumed, events = _train(tables, data_root, tmp_path / "killed", resume=True)
+    assert next(event for event in events if isinstance(event, Started)).iteration >= 4
+    whole, _ = _train(tables, data_root, tmp_path / "whole")
+    assert _losses(tmp_path / "killed") == _losses(tmp_path / "whole")
+    assert resumed.best_score == whole.best_score
+    _assert_same_weights(resumed.last, whole.last)
+
+
+def _kill_after_rows(rows: int, recipe: Path, run: Path, root: Path) -> None:
+    command = [sys.executable, "-c", CHILD, str(recipe), str(run), str(root)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    log, deadline = run / "log.jsonl", time.monotonic() + 60
+    with subprocess.Popen(command, env=environment) as child:
+        while not (log.exists() and log.read_text().count("loss") >= rows):
+            assert time.monotonic() < deadline
+            assert child.poll() is None
+            time.sleep(0.005)
+        child.kill()
+
+
+def _assert_same_weights(first: Path, second: Path) -> None:
+    tensors, others = load_file(first), load_file(second)
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
+
+
+def test_a_longer_run_may_be_asked_for_but_not_another_one(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    _train(tables, data_root, tmp_path / "run")
+    tables["optim"]["iterations"] = 8
+    result, _ = _train(tables, data_root, tmp_path / "run", resume=True)
+    assert result.iterations == 8
+    tables["data"]["batch"] = 3
+    with pytest.raises(UsageError) as caught:
+        _train(tables, data_root, tmp_path / "run", resume=True)
+    assert caught.value.message == (
+        f"data.batch is 3 in the recipe but 2 in the run {tmp_path / 'run'}"
+    )
+
+
+def test_a_run_is_not_started_over_another(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    _train(tables, data_root, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"already holds a training run$"):
+        _train(tables, data_root, tmp_path / "run")
+
+
+def test_nothing_to_resume(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds no training run to resume$"):
+        _train(tables, data_root, tmp_path / "run", resume=True)
+
+
+def test_a_damaged_checkpoint_is_named(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    _train(tables, data_root, tmp_path / "run")
+    state = tmp_path / "run" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged: "):
+        _train(tables, data_root, tmp_path / "run", resume=True)
+
+
+def test_initial_weights_are_taken_where_they_fit(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    result, _ = _train(tables, data_root, tmp_path / "x2")
+    tables["model"] |= {"id": "test-sr-x3", "init": str(result.last)}
+    tables["network"]["upscale"] = 3
+    tables["data"]["patch"] = 6
+    _, events = _train(tables, data_root, tmp_path / "x3")
+    started = next(event for event in events if isinstance(event, Started))
+    with safe_open(result.last, "pt") as file:
+        names = list(file.keys())
+    assert started.initial_tensors == len([n for n in names if not n.startswith("upsample.")])
+
+
+def test_missing_initial_weights(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
+    tables["model"]["init"] = str(tmp_path / "none.safetensors")
+    with pytest.raises(MambairError, match=r"none\.safetensors"):
+        _train(tables, data_root, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    tables["optim"] |= {"learning_rate": 1e30, "iterations": 20, "warmup": 0}
+    with pytest.raises(MambairError, match=r"^the loss became (nan|inf) at iteration ") as caught:
+        _train(tables, data_root, tmp_path / "run")
+    assert caught.value.hint is not None
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)
+    assert state["iteration"] < 20
+
+
+def test_validation_reads_the_layout_of_the_benchmark_sets(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    flat = data_root / "scored"
+    (data_root / "set" / "HR").mkdir(parents=True)
+    (flat / "c.png").rename(data_root / "set" / "HR" / "c.png")
+    tables["validation"]["folders"] = ["set"]
+    with pytest.raises(RecipeError, match=r"has no low-resolution partner"):
+        _train(tables, data_root, tmp_path / "run")
+
+
+def test_a_run_without_validation_keeps_the_last_weights(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    tables["validation"]["folders"] = []
+    result, _ = _train(tables, data_root, tmp_path / "run")
+    assert result.best_score is None
+    assert result.best == result.last
+
+
+def test_denoising_and_jpeg_train_too(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    tables["network"] |= {"upscale": 1, "upsampler": ""}
+    tables["optim"] |= {"iterations": 2, "loss": "charbonnier"}
+    tables["model"]["task"] = "denoise"
+    tables["data"]["noise_sigma"] = [10, 30]
+    assert _train(tables, data_root, tmp_path / "denoise")[0].best_score is not None
+    tables["model"]["task"] = "dejpeg"
+    tables["network"]["in_chans"] = 1
+    tables["data"] |= {"jpeg_quality": 10}
+    del tables["data"]["noise_sigma"]
+    assert _train(tables, data_root, tmp_path / "dejpeg")[0].best_score is not None
+
+
+def test_the_run_directory_cannot_be_made(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"^cannot make .*file.run: Not a directory$"):
+        _train(tables, data_root, tmp_path / "file" / "run")
+
+
+def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.append_log([{"iteration": i, "loss": 0.5} for i in (1, 2, 3)])
+    with directory.log.open("a") as file:
+        file.write('{"iteration": 4, "lo')
+    directory.truncate_log(2)
+    assert [row["iteration"] for row in read_log(directory.log)] == [1, 2]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+    target = tmp_path / "kept"
+    target.write_text("old")
+
+    def fail(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"^cannot write .*kept: No space left on device$"):
+        write_atomically(target, fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert target.read_text() == "old"
