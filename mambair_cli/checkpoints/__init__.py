@@ -1,0 +1,1 @@
+"""Weights files: the catalogue of published models, reading, detection, conversion, loading."""

@@ -1,0 +1,134 @@
+"""Writing safetensors files that say what they are, from a network or another weights file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mambair_cli.checkpoints import metadata
+from mambair_cli.checkpoints.load import open_checkpoint, sha256_of
+from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.networks import RestorationNetwork
+from mambair_cli.networks.spec import ModelSpec
+
+StorageType = Literal["fp32", "bf16", "fp16"]
+STORAGE_TYPES: dict[StorageType, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def convert(
+    source: Path,
+    target: Path,
+    *,
+    dtype: StorageType | None = None,
+    overwrite: bool = False,
+    spec: ModelSpec | None = None,
+) -> ModelSpec:
+    """Converts a weights file to safetensors with its configuration in the metadata.
+
+    Args:
+        source: A `.pth` or `.safetensors` file.
+        target: The `.safetensors` file to write.
+        dtype: Number format to store; None keeps that of the source.
+        overwrite: Whether an existing target may be replaced.
+        spec: What the weights are for, where the file and its name do not tell.
+
+    Returns:
+        What the weights are for, as written.
+
+    Raises:
+        UsageError: The target is the source, or no `.safetensors` name.
+        CheckpointError: The source is not usable.
+        OutputError: The target exists, or cannot be written.
+    """
+    raw, network, found = open_checkpoint(source)
+    _check_target(source, target, overwrite=overwrite)
+    purpose = spec or found
+    entries = {
+        **raw.metadata,
+        **metadata.describe(network.config, purpose),
+        metadata.SOURCE: source.name,
+        metadata.SOURCE_SHA256: sha256_of(source),
+    }
+    _write(target, raw.tensors, entries, dtype)
+    return purpose
+
+
+def write_checkpoint(
+    path: Path,
+    network: RestorationNetwork,
+    spec: ModelSpec | None = None,
+    extra_metadata: Mapping[str, str] | None = None,
+    *,
+    dtype: StorageType | None = None,
+) -> None:
+    """Writes a network's weights as safetensors, replacing the file if there is one.
+
+    Args:
+        path: The `.safetensors` file to write.
+        network: The network; its configuration goes into the metadata.
+        spec: What the weights are for, when known.
+        extra_metadata: Further text entries, such as the training step.
+        dtype: Number format to store; None keeps that of the network.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    entries = {**metadata.describe(network.config, spec), **(extra_metadata or {})}
+    _write(path, network.state_dict(), entries, dtype)
+
+
+def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
+    if target.suffix.lower() != ".safetensors":
+        raise UsageError(
+            f"{target} does not end in .safetensors",
+            f"name it {target.with_suffix('.safetensors').name}",
+        )
+    if not target.exists():
+        return
+    if target.samefile(source):
+        raise UsageError(f"{target} is the source itself", "choose another name for the result")
+    if not overwrite:
+        raise OutputError(f"{target} already exists", "use --overwrite, or choose another name")
+
+
+def _write(
+    path: Path, tensors: Mapping[str, Tensor], entries: dict[str, str], dtype: StorageType | None
+) -> None:
+    # Copies, because tensors of a pickle may be views of one storage, which the format cannot hold.
+    stored = {
+        key: tensor.detach().to("cpu", STORAGE_TYPES[dtype] if dtype else tensor.dtype).clone()
+        for key, tensor in tensors.items()
+    }
+    contiguous = {key: tensor.contiguous() for key, tensor in stored.items()}
+    header = {"format": "pt", **entries, metadata.VERSION: _package_version()}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        save_file(contiguous, temporary, header)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(
+            f"{path} cannot be written: {error}", "check that its folder exists and is writable"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _package_version() -> str:
+    try:
+        return version("mambair")
+    except PackageNotFoundError:
+        return "not installed"

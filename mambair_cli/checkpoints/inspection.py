@@ -1,0 +1,73 @@
+"""Everything that a weights file tells about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mambair_cli.checkpoints.load import open_checkpoint, sha256_of
+from mambair_cli.networks.spec import ModelSpec, NetworkConfig
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a weights file.
+
+    Attributes:
+        path: The file.
+        format: `safetensors` or `pickle`.
+        wrapper: Key of the pickle under which the state dict was found; empty when at the top.
+        network: Class of the network.
+        config: Its configuration.
+        spec: What it is for.
+        parameters: Number of parameters.
+        tensors: Number of tensors.
+        dtypes: Number formats they are stored in, such as `float32`.
+        size: Bytes of the file.
+        sha256: Digest of the file.
+        metadata: Text entries of a safetensors header.
+    """
+
+    path: Path
+    format: str
+    wrapper: str
+    network: str
+    config: NetworkConfig
+    spec: ModelSpec
+    parameters: int
+    tensors: int
+    dtypes: tuple[str, ...]
+    size: int
+    sha256: str
+    metadata: dict[str, str]
+
+
+def inspect_checkpoint(path: Path) -> Inspection:
+    """Reads a weights file, checks it as loading would, and reports what it is.
+
+    Args:
+        path: A `.safetensors` or `.pth` file.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CheckpointError: The file could not be loaded either.
+    """
+    raw, network, spec = open_checkpoint(path)
+    return Inspection(
+        path=path,
+        format=raw.format,
+        wrapper=raw.wrapper,
+        network=type(network).__name__,
+        config=network.config,
+        spec=spec,
+        parameters=sum(tensor.numel() for tensor in raw.tensors.values()),
+        tensors=len(raw.tensors),
+        dtypes=tuple(
+            sorted({str(tensor.dtype).removeprefix("torch.") for tensor in raw.tensors.values()})
+        ),
+        size=path.stat().st_size,
+        sha256=sha256_of(path),
+        metadata=raw.metadata,
+    )

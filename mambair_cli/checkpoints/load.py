@@ -1,0 +1,265 @@
+"""From a reference to a network: find the file, read it, check every tensor, say what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mambair_cli.checkpoints import catalogue, metadata
+from mambair_cli.checkpoints.detect import detect_config
+from mambair_cli.checkpoints.state_dict import (
+    WEIGHTS_SUFFIXES,
+    RawCheckpoint,
+    read_checkpoint,
+    require_file,
+)
+from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.networks import build_network
+from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfig, Task
+
+if TYPE_CHECKING:
+    from mambair_cli.networks import RestorationNetwork
+
+HUB = "hf://"
+# What shapes do not tell: the white level, and which of the ratios that give one width it was.
+UNTOLD = ("mlp_ratio", "img_range")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network with its weights.
+
+    Attributes:
+        network: The module, float32, on the CPU, in evaluation mode, without gradients.
+        spec: What it is for.
+        path: The file that it came from.
+        sha256: Digest of that file.
+    """
+
+    network: RestorationNetwork
+    spec: ModelSpec
+    path: Path
+    sha256: str
+
+
+def resolve(reference: str) -> Path:
+    """Finds the weights file that a user means.
+
+    Args:
+        reference: Id of a bundled model, or path of a file.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UsageError: It looks like a model id, and there is no such model.
+        CheckpointError: It is no file, or a model that would have to be downloaded.
+    """
+    if reference.startswith(HUB):
+        raise CheckpointError(
+            f"{reference} cannot be fetched: downloading is not available in this version",
+            "download the file by hand and give it with --weights FILE",
+        )
+    if any(entry.id == reference for entry in catalogue.entries()):
+        return _bundled_path(catalogue.find(reference))
+    path = Path(os.path.expanduser(reference))  # noqa: PTH111 -- Path's own raises without a home
+    is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
+    if is_name and not path.exists():
+        catalogue.find(reference)
+    require_file(path)
+    return path
+
+
+def load_checkpoint(path: Path) -> LoadedModel:
+    """Loads a weights file into its network.
+
+    Args:
+        path: A file as `read_checkpoint` takes it.
+
+    Returns:
+        The network and what it is for.
+
+    Raises:
+        CheckpointError: The file cannot be read, is of another network, or one of its tensors is
+            missing, left over, of a wrong shape or not finite.
+    """
+    _, network, spec = open_checkpoint(path)
+    return LoadedModel(network, spec, path, sha256_of(path))
+
+
+def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, ModelSpec]:
+    """Reads a weights file and checks it against its network.
+
+    Args:
+        path: A file as `read_checkpoint` takes it.
+
+    Returns:
+        The content as stored, the network filled with it as in `LoadedModel`, and what it is for.
+
+    Raises:
+        CheckpointError: As in `load_checkpoint`.
+    """
+    raw = read_checkpoint(path)
+    with _naming(path):
+        config = _configuration(raw)
+        network = build_network(config)
+        _fill(network, raw.tensors)
+        spec = _specification(path, raw, config)
+    return raw, network.eval().requires_grad_(requires_grad=False), spec
+
+
+def require_scale(spec: ModelSpec, scale: int) -> None:
+    """Checks that weights have the scale that was asked for.
+
+    Args:
+        spec: What the weights are for.
+        scale: Asked output side over input side.
+
+    Raises:
+        UsageError: They differ.
+    """
+    if spec.scale != scale:
+        raise UsageError(
+            f"{spec.id} enlarges {spec.scale} times, but scale {scale} was asked for",
+            f"use --scale {spec.scale}, or weights for scale {scale}",
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """Digests a file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its SHA-256 as 64 hexadecimal digits.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _bundled_path(entry: catalogue.CatalogueEntry) -> Path:
+    if entry.bundled is None:
+        raise catalogue.not_downloadable(entry)
+    path = catalogue.bundled_directory() / entry.bundled
+    if not path.is_file():
+        raise CheckpointError(
+            f"the bundled weights {path} are missing", "install mambair again: it is incomplete"
+        )
+    return path
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from error
+
+
+def _configuration(raw: RawCheckpoint) -> NetworkConfig:
+    detected = detect_config(raw.tensors)
+    stated = metadata.stated_config(raw.metadata)
+    if stated is None:
+        return detected
+    if contradictions := list(_contradictions(asdict(stated), asdict(detected))):
+        raise CheckpointError(
+            "its metadata contradicts its tensors: " + ", ".join(contradictions),
+            "convert the original file again: mambair models convert FILE",
+        )
+    return replace(
+        detected, **{name: getattr(stated, name) for name in UNTOLD if hasattr(detected, name)}
+    )
+
+
+def _contradictions(stated: dict[str, Any], detected: dict[str, Any]) -> Iterator[str]:
+    width = 8 * detected["dim"] if "dim" in detected else detected["embed_dim"]
+    inner_differs = int(width * stated["mlp_ratio"]) != int(width * detected["mlp_ratio"])
+    for name, value in detected.items():
+        if stated.get(name) != value and (
+            name not in UNTOLD or (name == "mlp_ratio" and inner_differs)
+        ):
+            yield f"{name} {stated.get(name)!r} instead of {value!r}"
+
+
+def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
+    own = network.state_dict()
+    missing = [key for key in own if key not in tensors]
+    unexpected = [key for key in tensors if key not in own]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"keys do not fit {type(network).__name__}: {_listed('missing', missing)}; "
+            f"{_listed('unexpected', unexpected)}",
+            "the file is incomplete, or its network was changed",
+        )
+    misshapen = [
+        f"{key} is {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"
+        for key, value in own.items()
+        if tensors[key].shape != value.shape
+    ]
+    if misshapen:
+        raise CheckpointError(_listed("wrong shapes", misshapen), "its network was changed")
+    for key, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise CheckpointError(f"{key} holds {tensor.dtype}, expected floating point")
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{key} holds NaN or infinity", "its training diverged, or the file is damaged"
+            )
+    network.load_state_dict(dict(tensors))
+
+
+def _listed(what: str, items: Sequence[str], shown: int = 3) -> str:
+    rest = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return f"{what} ({len(items)}): " + (", ".join(items[:shown]) + rest if items else "none")
+
+
+def _specification(path: Path, raw: RawCheckpoint, config: NetworkConfig) -> ModelSpec:
+    stated = metadata.stated_spec(raw.metadata)
+    if stated is None:
+        return identify(path, config)
+    if (stated.scale, stated.channels) != (config.scale, config.channels):
+        raise CheckpointError(
+            f"its metadata says scale {stated.scale} and {stated.channels} channels, "
+            f"but its network has scale {config.scale} and {config.channels} channels"
+        )
+    return stated
+
+
+def identify(path: Path, config: NetworkConfig) -> ModelSpec:
+    """Finds out what weights are for, as far as name and configuration tell.
+
+    Args:
+        path: The weights file; only its name is looked at.
+        config: Its network's configuration.
+
+    Returns:
+        The specification of the published model with that configuration and such a name; else one
+        with the file's stem as id, the task that such a network usually has, and no level.
+    """
+    stem = path.stem
+    alike = [entry for entry in catalogue.entries() if entry.config == config]
+    for entry in alike:
+        if stem in {entry.id, *(Path(file).stem for file in entry.files)}:
+            return entry.spec
+    for entry in alike:
+        if entry.pattern and re.search(entry.pattern, stem, re.IGNORECASE):
+            return entry.spec
+    return ModelSpec(stem, _usual_task(config), config.scale, config.channels)
+
+
+def _usual_task(config: NetworkConfig) -> Task:
+    if isinstance(config, MambaIRUNetConfig):
+        return "denoise-real"
+    if config.scale > 1:
+        return "sr"
+    return "dejpeg" if config.channels == 1 else "denoise"

@@ -1,0 +1,120 @@
+"""What a file of this package says about itself, in the text entries of its safetensors header."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+from mambair_cli.errors import CheckpointError
+from mambair_cli.networks.spec import (
+    MambaIRConfig,
+    MambaIRUNetConfig,
+    ModelSpec,
+    NetworkConfig,
+    Task,
+)
+
+CONFIG = "mambair.config"
+SPEC = "mambair.spec"
+VERSION = "mambair.version"
+SOURCE = "mambair.source"
+SOURCE_SHA256 = "mambair.source_sha256"
+
+NETWORKS: dict[str, type[NetworkConfig]] = {
+    "MambaIR": MambaIRConfig,
+    "MambaIRUNet": MambaIRUNetConfig,
+}
+
+Record = TypeVar("Record")
+
+
+def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
+    """Writes a configuration, and a specification if there is one, as header entries.
+
+    Args:
+        config: The network's configuration.
+        spec: What the weights are for.
+
+    Returns:
+        Entry name to JSON text.
+    """
+    network = next(name for name, kind in NETWORKS.items() if isinstance(config, kind))
+    entries = {CONFIG: json.dumps({"network": network, **dataclasses.asdict(config)})}
+    if spec is not None:
+        entries[SPEC] = json.dumps(dataclasses.asdict(spec))
+    return entries
+
+
+def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
+    """Reads the configuration from header entries.
+
+    Args:
+        metadata: The header's text entries.
+
+    Returns:
+        The configuration, or None where the file states none.
+
+    Raises:
+        CheckpointError: The entry is not a configuration that this version knows.
+    """
+    if CONFIG not in metadata:
+        return None
+    values = _object(metadata, CONFIG)
+    network = values.pop("network", None)
+    if network not in NETWORKS:
+        raise CheckpointError(
+            f"metadata {CONFIG}: unknown network {network!r}", "known: " + ", ".join(NETWORKS)
+        )
+    config = _record(NETWORKS[network], values, CONFIG)
+    for number in (config.mlp_ratio, getattr(config, "img_range", 1.0)):
+        if not isinstance(number, int | float) or not 0 < number < math.inf:
+            raise CheckpointError(f"metadata {CONFIG}: {number!r} is not a positive number")
+    return config
+
+
+def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
+    """Reads what the weights are for from header entries.
+
+    Args:
+        metadata: The header's text entries.
+
+    Returns:
+        The specification, or None where the file states none.
+
+    Raises:
+        CheckpointError: The entry is not a specification that this version knows.
+    """
+    if SPEC not in metadata:
+        return None
+    spec = _record(ModelSpec, _object(metadata, SPEC), SPEC)
+    for value in (spec.sigma, spec.quality):
+        if not isinstance(value, int | None):
+            raise CheckpointError(f"metadata {SPEC}: {value!r} is not a whole number")
+    if spec.task not in get_args(Task):
+        raise CheckpointError(
+            f"metadata {SPEC}: unknown task {spec.task!r}", "known: " + ", ".join(get_args(Task))
+        )
+    return spec
+
+
+def _object(metadata: Mapping[str, str], entry: str) -> dict[str, Any]:
+    try:
+        value = json.loads(metadata[entry])
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"metadata {entry} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"metadata {entry} is not a JSON object: {value!r}")
+    return value
+
+
+def _record(kind: type[Record], values: dict[str, Any], entry: str) -> Record:
+    fields = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    try:
+        return kind(**fields)
+    except TypeError as error:
+        raise CheckpointError(
+            f"metadata {entry}: {error}", "the file was written by another version of mambair"
+        ) from error

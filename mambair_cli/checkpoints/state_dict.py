@@ -1,0 +1,223 @@
+"""Reading a weights file into tensors: safetensors, or a pickle by PyTorch's restricted reader."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mambair_cli.errors import CheckpointError
+
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+
+# Where trainers put the state dict, best first: the averaged weights are the published ones.
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "network", "net")
+PARALLEL_PREFIXES = ("module.", "_orig_mod.")
+
+# What PyTorch's readers raise on damaged data, found by cutting and flipping bytes of real files.
+DAMAGE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+    MemoryError,
+    struct.error,
+)
+
+DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """The content of a weights file before anything is known about the network.
+
+    Attributes:
+        tensors: State-dict key to tensor, as stored, on the CPU.
+        metadata: The safetensors header's text entries; empty for a pickle.
+        format: How the file is stored.
+        wrapper: Key of the pickle under which the state dict was found; empty when at the top.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
+    format: Literal["safetensors", "pickle"]
+    wrapper: str = ""
+
+
+def read_checkpoint(path: Path) -> RawCheckpoint:
+    """Reads a weights file; its bytes, and not its suffix, decide how.
+
+    Args:
+        path: A `.safetensors` file, or a pickle written by `torch.save`.
+
+    Returns:
+        Its tensors, unwrapped from the trainer's dictionary and without a data-parallel prefix.
+
+    Raises:
+        CheckpointError: The file is missing, empty, damaged, something else than weights, or a
+            pickle that wants to run code.
+    """
+    require_file(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+            if not head:
+                raise CheckpointError(f"{path} is empty (0 bytes)", DOWNLOAD_AGAIN)
+            if _is_safetensors(head):
+                return _read_safetensors(path)
+            _refuse_known_text(path, head)
+            file.seek(0)
+            return _read_pickle(path, file, head)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def require_file(path: Path) -> None:
+    """Checks that a path names a file.
+
+    Args:
+        path: What the user gave.
+
+    Raises:
+        CheckpointError: It is missing or a directory; the hint names what is there instead.
+    """
+    if path.is_file():
+        return
+    directory = path if path.is_dir() else path.parent
+    siblings = _weights_in(directory)
+    if path.is_dir():
+        hint = "name one of its files: " + ", ".join(siblings[:5]) if siblings else None
+        raise CheckpointError(f"{path} is a directory, not a weights file", hint)
+    close = difflib.get_close_matches(path.name, siblings, n=3) or siblings[:5]
+    if close:
+        hint = f"{directory} holds: " + ", ".join(close)
+    else:
+        hint = "`mambair models list` names the models; --weights takes a .safetensors or .pth file"
+    raise CheckpointError(f"no such weights file: {path}", hint)
+
+
+def _weights_in(directory: Path) -> list[str]:
+    if not directory.is_dir():
+        return []
+    try:
+        files = sorted(directory.iterdir())
+    except PermissionError:
+        return []
+    return [file.name for file in files if file.suffix.lower() in WEIGHTS_SUFFIXES]
+
+
+def _is_safetensors(head: bytes) -> bool:
+    # The header's length as eight little-endian bytes, under 100 MB, then the header's JSON object.
+    return head[4:9] == b"\0\0\0\0{"
+
+
+def _read_safetensors(path: Path) -> RawCheckpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is damaged or was cut short ({error})", DOWNLOAD_AGAIN
+        ) from error
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors", DOWNLOAD_AGAIN)
+    return RawCheckpoint(_without_prefix(tensors), metadata, "safetensors")
+
+
+def _refuse_known_text(path: Path, head: bytes) -> None:
+    start = head.lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise CheckpointError(
+            f"{path} is a web page, not a weights file",
+            "the download saved an error or log-in page: fetch the file itself",
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{path} is a Git LFS pointer, not the weights themselves",
+            "run `git lfs pull` in its repository, or download the file from its page",
+        )
+
+
+def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
+    try:
+        with warnings.catch_warnings():
+            # An unusual pickle protocol is either read or reported below.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except DAMAGE as error:
+        raise _pickle_error(path, head, str(error)) from error
+    wrapper, state = _unwrap(content)
+    tensors = {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(
+            f"{path} holds no state dict, but {_describe(content)}",
+            "expected a dictionary of tensors, at the top or under: " + ", ".join(WRAPPERS),
+        )
+    return RawCheckpoint(_without_prefix(tensors), {}, "pickle", wrapper)
+
+
+def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
+    if wanted := re.search(r"GLOBAL (\S+)", reason):
+        return CheckpointError(
+            f"{path} was refused: it wants to run {wanted[1]}, and weights need no code",
+            "get the weights as .safetensors, or save only the state dict: "
+            "torch.save(network.state_dict(), FILE)",
+        )
+    if "TorchScript" in reason:
+        return CheckpointError(
+            f"{path} is a TorchScript program, not a state dict",
+            "save only the state dict: torch.save(network.state_dict(), FILE)",
+        )
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return CheckpointError(f"{path} is damaged or was cut short", DOWNLOAD_AGAIN)
+    kind = "a text file" if _is_text(head) else "of an unknown format"
+    return CheckpointError(
+        f"{path} is {kind}, not a weights file",
+        "expected .safetensors, or .pth as written by torch.save",
+    )
+
+
+def _is_text(head: bytes) -> bool:
+    return not any(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head)
+
+
+def _unwrap(content: object) -> tuple[str, Mapping[str, object]]:
+    path: list[str] = []
+    while isinstance(content, Mapping):
+        wrapped = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
+        if not wrapped:
+            return ".".join(path), {str(key): value for key, value in content.items()}
+        path.append(wrapped[0])
+        content = content[wrapped[0]]
+    return "", {}
+
+
+def _describe(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    if not content:
+        return "an empty dictionary"
+    return "the keys " + ", ".join(str(key) for key in list(content)[:5])
+
+
+def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in PARALLEL_PREFIXES * 2:
+        if all(key.startswith(prefix) for key in tensors):
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
