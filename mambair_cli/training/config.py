@@ -25,7 +25,7 @@ class ModelTable:
     Attributes:
         id: Model id, also written into the weights.
         task: What the network restores.
-        init: Weights to start from (id or path): tensors of equal name and shape are taken.
+        init: Weights to start from, an id or a path: tensors of equal name and shape are taken.
     """
 
     id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,10 @@ def ema_decay(optim: OptimTable, iteration: int) -> float:
     return min(optim.ema_decay, (1 + iteration) / (10 + iteration))
 
 
-class Trainer:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Trainer(Generic[Network]):
     """A network, the running average of its weights, and the optimizer.
 
     Args:
@@ -50,9 +53,9 @@ class Trainer:
         optim: The recipe's `optim` table.
     """
 
-    def __init__(self, network: nn.Module, optim: OptimTable) -> None:
+    def __init__(self, network: Network, optim: OptimTable) -> None:
         self.network = network.train()
-        self.average = copy.deepcopy(network).eval().requires_grad_(False)
+        self.average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         self._optim = optim
         self._loss = LOSSES[optim.loss]
         self._parameters: list[Tensor] = list(network.parameters())

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
-from torch import nn
 
+from mambair_cli.checkpoints.convert import write_checkpoint
+from mambair_cli.checkpoints.load import resolve
+from mambair_cli.checkpoints.state_dict import read_checkpoint
 from mambair_cli.errors import CheckpointError, MambairError
-from mambair_cli.networks import build_network
+from mambair_cli.networks import RestorationNetwork, build_network
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.loop import Step, Trainer, learning_rate
-from mambair_cli.training.run_directory import RunDirectory, write_atomically
+from mambair_cli.training.run_directory import RunDirectory
 from mambair_cli.training.validation import Validator
 
 
@@ -116,6 +114,7 @@ def train(
 
     Raises:
         RecipeError: The data of the recipe is missing or unusable.
+        CheckpointError: The initial weights or the checkpoint cannot be used.
         UsageError: Nothing to resume, a changed recipe, or a run that is already there.
         BackendError: The scan backend cannot run here.
         OutputError: The run directory cannot be written.
@@ -124,7 +123,7 @@ def train(
     root = data_root or Path()
     torch.manual_seed(recipe.run.seed)
     network = build_network(recipe.network)
-    initial = _initialise(network, recipe.model.init, root)
+    initial = _initialise(network, recipe.model.init)
     trainer = Trainer(network.to(device), recipe.optim)
     backend = trainer.set_scan_backend(scan)
     sampler = Sampler(
@@ -151,21 +150,22 @@ def train(
     return run.finish(sampler)
 
 
-def _initialise(network: nn.Module, init: str | None, root: Path) -> int:
+def _initialise(network: RestorationNetwork, init: str | None) -> int:
     """Take the tensors of other weights that fit by name and shape; returns how many did."""
     if init is None:
         return 0
-    path = root / init
-    if not path.is_file():
-        raise CheckpointError(f"the initial weights {path} do not exist", "check model.init")
+    path = resolve(init)
     own = network.state_dict()
     fitting = {
         name: tensor
-        for name, tensor in load_file(path).items()
+        for name, tensor in read_checkpoint(path).tensors.items()
         if name in own and own[name].shape == tensor.shape
     }
     if not fitting:
-        raise CheckpointError(f"no tensor of {path} fits the network of the recipe")
+        raise CheckpointError(
+            f"no tensor of {path} fits the network of the recipe",
+            "see what it holds with: mambair models inspect FILE",
+        )
     network.load_state_dict(own | fitting)
     return len(fitting)
 
@@ -177,7 +177,7 @@ class _Run:
         self,
         recipe: Recipe,
         directory: RunDirectory,
-        trainer: Trainer,
+        trainer: Trainer[RestorationNetwork],
         validator: Validator,
         on_event: Callable[[TrainEvent], None],
     ) -> None:
@@ -296,12 +296,7 @@ class _Run:
         self._saved_at = time.monotonic()
 
     def _write_weights(self, path: Path, score: float | None) -> None:
-        tensors = {k: v.cpu().contiguous() for k, v in self._trainer.average.state_dict().items()}
-        metadata: dict[str, Any] = {
-            "mambair": json.dumps(dataclasses.asdict(self._recipe.network)),
-            "iteration": str(self.iteration),
-        }
+        extra = {"mambair.iteration": str(self.iteration)}
         if score is not None:
-            metadata["psnr"] = f"{score:.4f}"
-        contents = save(tensors, metadata)
-        write_atomically(path, lambda temporary: temporary.write_bytes(contents))
+            extra["mambair.psnr"] = f"{score:.4f}"
+        write_checkpoint(path, self._trainer.average, self._recipe.spec, extra)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.errors import CheckpointError, MambairError, OutputError, RecipeError, UsageError
 from mambair_cli.training.config import format_recipe, parse_recipe
 from mambair_cli.training.run import (
@@ -93,13 +93,15 @@ def test_a_run_from_start_to_end(tables: dict[str, Any], data_root: Path, tmp_pa
     ]
 
 
-def test_weights_carry_their_configuration(
+def test_the_weights_load_as_a_model(
     tables: dict[str, Any], data_root: Path, tmp_path: Path
 ) -> None:
     result, _ = _train(tables, data_root, tmp_path / "run")
+    model, recipe = load_checkpoint(result.best), parse_recipe(tables)
+    assert model.spec == recipe.spec
+    assert model.network.config == recipe.network
     with safe_open(result.best, "pt") as file:
-        metadata = file.metadata()
-    assert json.loads(metadata["mambair"])["embed_dim"] == 8
+        assert float(file.metadata()["mambair.psnr"]) == pytest.approx(result.best_score, abs=1e-4)
 
 
 def test_interrupted_and_resumed_gives_the_same_losses(
@@ -220,7 +222,7 @@ def test_initial_weights_are_taken_where_they_fit(
 
 def test_missing_initial_weights(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
     tables["model"]["init"] = str(tmp_path / "none.safetensors")
-    with pytest.raises(MambairError, match=r"none\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"^no such weights file: .*none\.safetensors$"):
         _train(tables, data_root, tmp_path / "run")
 
 
