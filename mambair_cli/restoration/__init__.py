@@ -1,0 +1,1 @@
+"""Restoring images with a network: tiles, self-ensemble, precision, memory, batches."""

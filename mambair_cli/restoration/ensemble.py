@@ -1,0 +1,65 @@
+"""The x8 self-ensemble, MambaIR+ in the paper: the mean over the eight flips and turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+MEMBERS = 8
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+
+Restore = Callable[[Tensor], Tensor]
+
+
+def transform(x: Tensor, member: int) -> Tensor:
+    """Applies one of the eight flips and quarter turns: flips first, then a transposition.
+
+    Args:
+        x: `(b c h w)`.
+        member: 0 (identity) to 7; from 4 on the image is transposed.
+
+    Returns:
+        `(b c h w)`, or `(b c w h)` when transposed; the same values in another order.
+    """
+    flipped = x.flip(_FLIPS[member % 4])
+    return flipped.transpose(2, 3) if member >= 4 else flipped
+
+
+def inverse(x: Tensor, member: int) -> Tensor:
+    """Undoes `transform` exactly.
+
+    Args:
+        x: `(b c h w)` as `transform` returned it, of any resolution.
+        member: The same number.
+
+    Returns:
+        The image before the transformation.
+    """
+    turned = x.transpose(2, 3) if member >= 4 else x
+    return turned.flip(_FLIPS[member % 4])
+
+
+def self_ensemble(restore: Restore, x: Tensor, batch: int) -> Tensor:
+    """Restores an image in all eight orientations and averages.
+
+    Args:
+        restore: Maps `(n c h w)` to `(n c h*s w*s)`.
+        x: `(1 c h w)`.
+        batch: How many orientations of one shape are restored together, 1 to 4; more is faster on
+            a GPU and takes as many times the memory.
+
+    Returns:
+        `(1 c h*s w*s)` float32.
+    """
+    total: Tensor | None = None
+    for first in range(0, MEMBERS, 4):
+        for start in range(first, first + 4, batch):
+            members = range(start, min(start + batch, first + 4))
+            restored = restore(torch.cat([transform(x, member) for member in members]))
+            for image, member in zip(torch.split(restored.float(), 1), members, strict=True):
+                upright = inverse(image, member)
+                total = upright.clone() if total is None else total.add_(upright)
+    assert total is not None
+    return total / MEMBERS

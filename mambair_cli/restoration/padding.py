@@ -1,0 +1,45 @@
+"""Padding at the right and lower sides that mirrors what is there, and its exact inverse."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pad_to(x: Tensor, height: int, width: int) -> Tensor:
+    """Extends images to at least the given size: reflected up to side - 1, then replicated.
+
+    Replication is what lets an image of one pixel be padded at all: it has nothing to reflect.
+
+    Args:
+        x: `(b c h w)`, any range.
+        height: Least height of the result.
+        width: Least width of the result.
+
+    Returns:
+        `(b c max(h,height) max(w,width))`; `x` itself where it is large enough already.
+    """
+    for axis, wanted in ((2, height), (3, width)):
+        if (side := x.shape[axis]) < wanted:
+            x = x.index_select(axis, _mirrored(side, wanted).to(x.device))
+    return x
+
+
+def crop_to(x: Tensor, height: int, width: int) -> Tensor:
+    """Undoes `pad_to`.
+
+    Args:
+        x: `(b c h' w')`, at least as large as the result.
+        height: Height before the padding, times the scale if `x` was enlarged since.
+        width: Width likewise.
+
+    Returns:
+        `(b c height width)`, a view.
+    """
+    return x[:, :, :height, :width]
+
+
+def _mirrored(side: int, wanted: int) -> Tensor:
+    positions = torch.arange(wanted)
+    beyond = positions - (side - 1)
+    return torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)

@@ -1,0 +1,124 @@
+import pytest
+import torch
+from torch import nn
+
+from mambair_cli.errors import BackendError, UsageError
+from mambair_cli.restoration import precision
+from mambair_cli.restoration.precision import computing_in, resolve_device, resolve_precision
+
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+def set_cpu(monkeypatch, **capabilities):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+
+
+def test_auto_device_is_the_cpu_without_a_gpu(no_gpu):
+    assert resolve_device("auto") == CPU
+
+
+def test_auto_device_prefers_a_gpu(two_gpus):
+    assert resolve_device("auto") == CUDA
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cuda", "torch finds no CUDA device"),
+        ("cuda:1", "torch finds no CUDA device"),
+        ("mps", "torch finds no Apple GPU"),
+    ],
+)
+def test_a_missing_device_is_an_error(no_gpu, name, reason):
+    with pytest.raises(
+        BackendError, match=f"^device '{name}' is not available: {reason}$"
+    ) as caught:
+        resolve_device(name)
+    assert "--device cpu" in caught.value.hint
+
+
+def test_a_missing_gpu_number_is_an_error(two_gpus):
+    with pytest.raises(BackendError, match="there are 2 CUDA devices, counted from 0"):
+        resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "", "xla"])
+def test_an_unknown_device_is_a_usage_error(name):
+    with pytest.raises(UsageError, match=f"^unknown device {name!r}$"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("requested", ["auto", "fp32"])
+def test_a_cpu_runs_in_fp32_unless_asked(monkeypatch, requested):
+    set_cpu(monkeypatch, avx512_bf16=True)
+    assert resolve_precision(requested, CPU) == "fp32"
+
+
+@pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16", "bf16"])
+def test_a_cpu_with_bf16_runs_in_it_when_asked(monkeypatch, capability):
+    set_cpu(monkeypatch, **{capability: True})
+    assert resolve_precision("bf16", CPU) == "bf16"
+
+
+def test_a_cpu_without_bf16_refuses_it(monkeypatch):
+    set_cpu(monkeypatch, avx2=True, avx512_bf16=False)
+    with pytest.raises(BackendError, match="^precision bf16 cannot be used on cpu: this CPU has"):
+        resolve_precision("bf16", CPU)
+
+
+def test_fp16_is_refused_on_a_cpu():
+    with pytest.raises(BackendError, match="^precision fp16 cannot be used on cpu: ") as caught:
+        resolve_precision("fp16", CPU)
+    assert caught.value.hint == "use --precision auto or --precision fp32"
+
+
+@pytest.mark.parametrize(("native", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_auto_on_a_gpu_is_bf16_where_native(monkeypatch, native, chosen):
+    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda device: native)
+    assert resolve_precision("auto", CUDA) == chosen
+    assert resolve_precision("fp16", CUDA) == "fp16"
+
+
+def test_a_gpu_that_only_emulates_bf16_refuses_it(monkeypatch):
+    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda device: False)
+    with pytest.raises(BackendError, match="this GPU only emulates it"):
+        resolve_precision("bf16", CUDA)
+
+
+def test_an_apple_gpu_runs_in_fp32_or_fp16():
+    mps = torch.device("mps")
+    assert resolve_precision("auto", mps) == "fp32"
+    assert resolve_precision("fp16", mps) == "fp16"
+    with pytest.raises(BackendError, match="Apple GPUs are run in fp32 or fp16"):
+        resolve_precision("bf16", mps)
+
+
+def test_an_unknown_precision_is_a_usage_error():
+    with pytest.raises(UsageError, match="^unknown precision 'half'$") as caught:
+        resolve_precision("half", CPU)
+    assert caught.value.hint == "choose one of: auto, fp32, bf16, fp16"
+
+
+def test_matrix_products_run_in_the_chosen_format():
+    layer = nn.Linear(4, 4)
+    x = torch.rand(2, 4)
+    with computing_in("fp32", CPU):
+        assert layer(x).dtype == torch.float32
+    with computing_in("bf16", CPU):
+        assert layer(x).dtype == torch.bfloat16
+    assert layer(x).dtype == torch.float32
+    assert layer.weight.dtype == torch.float32
