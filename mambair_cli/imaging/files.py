@@ -1,0 +1,312 @@
+"""Reading image files to upright pixels, and writing them whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from mambair_cli.errors import ImageError, OutputError, UsageError
+from mambair_cli.imaging.metadata import Metadata, read_metadata, save_arguments
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What a file format can hold; `name` is Pillow's."""
+
+    name: str
+    label: str
+    alpha: bool
+    max_side: int
+
+
+_PNG = _Format("PNG", "PNG", alpha=True, max_side=2**31 - 1)
+_JPEG = _Format("JPEG", "JPEG", alpha=False, max_side=65500)  # libjpeg's JPEG_MAX_DIMENSION
+_WEBP = _Format("WEBP", "WebP", alpha=True, max_side=16383)
+_TIFF = _Format("TIFF", "TIFF", alpha=True, max_side=2**31 - 1)
+_BMP = _Format("BMP", "BMP", alpha=False, max_side=2**31 - 1)
+
+_FORMATS = {
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jfif": _JPEG,
+    ".webp": _WEBP,
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": _BMP,
+}
+SUPPORTED_SUFFIXES = frozenset(_FORMATS)
+
+_READABLE = tuple(dict.fromkeys(file_format.name for file_format in _FORMATS.values()))
+_GRAY_MODES = ("1", "L", "LA", "La")
+_MODES = (*_GRAY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX")
+_MODE_NAMES = {
+    "I;16": "16-bit gray",
+    "I;16B": "16-bit gray",
+    "I;16L": "16-bit gray",
+    "I": "32-bit integer",
+    "F": "floating-point",
+}
+
+# What Pillow's decoders raise on damaged data.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class RestorableImage:
+    """An upright 8-bit image, its opacity, and what the file said beside.
+
+    Attributes:
+        pixels: `(h w c)` uint8 in the file's own encoding; 1 channel for gray, 3 for RGB.
+        alpha: `(h w)` uint8, straight (not premultiplied), or None where the file has none.
+        metadata: What to hand on to the output file.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+def read_image(path: Path) -> RestorableImage:
+    """Read a PNG, JPEG, WebP, TIFF or BMP file, whatever its name, to upright 8-bit pixels.
+
+    The EXIF orientation is applied. Gray stays gray; palettes become RGB, 1-bit becomes gray;
+    transparency of any kind becomes an alpha channel.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ImageError: The file is missing, unreadable, damaged, not an image, animated, larger than
+            Pillow's limit, or holds pixels other than 8-bit gray, RGB or palette.
+    """
+    with _open(path) as file, warnings.catch_warnings():
+        # Pillow warns of odd metadata and of 90 million pixels; neither concerns the user here.
+        warnings.simplefilter("ignore")
+        with _decode(path, file) as image:
+            metadata = read_metadata(image)
+            pixels, alpha = _split(_upright(image))
+    return RestorableImage(pixels, alpha, metadata)
+
+
+def write_image(path: Path, image: RestorableImage, *, quality: int = 95) -> None:
+    """Write an image in the format that the suffix names; it appears whole or not at all.
+
+    The file is written under a temporary name in the same directory, flushed to the disk and then
+    renamed, so that a failure or an interrupt leaves an existing file as it was. Missing parent
+    directories are made. JPEG is written without chroma subsampling. Metadata is kept as far as
+    the format can hold it, size tags are set to the image's size.
+
+    Args:
+        path: Target, with one of `SUPPORTED_SUFFIXES`.
+        image: What to write; an alpha channel that is opaque throughout may be left out.
+        quality: 1 to 100 for JPEG and WebP; WebP is lossless at 100.
+
+    Raises:
+        OutputError: The suffix names no format, the format cannot hold the image, or the file
+            cannot be written.
+        UsageError: The quality is out of range.
+    """
+    file_format = _format_of(path)
+    if not 1 <= quality <= 100:
+        raise UsageError(
+            f"quality {quality} is out of range", hint="Choose 1 (smallest) to 100 (best)."
+        )
+    merged = _merge(path, image, file_format)
+    arguments = save_arguments(image.metadata, file_format.name, merged.width, merged.height)
+    if file_format is _WEBP and merged.mode == "L" and _profile_is_gray(image.metadata):
+        del arguments["icc_profile"]  # WebP stores gray as RGB, which this profile does not fit
+    with _whole_or_not_at_all(path) as file:
+        merged.save(file, file_format.name, **_encoding(file_format, quality), **arguments)
+
+
+def _open(path: Path) -> IO[bytes]:
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a directory, not an image")
+        # Opening a pipe or a device could wait for ever.
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path} is not a regular file")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty (0 bytes)", hint="Copy or download it again.")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist", hint="Check the spelling.") from error
+    except OSError as error:
+        raise ImageError(
+            f"cannot read {path}: {error.strerror}", hint="Check the file's permissions."
+        ) from error
+
+
+def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+    try:
+        image = Image.open(file, formats=_READABLE)
+        _refuse_unsupported(path, image)
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} has more than {_pixel_limit()} pixels, or is made to look so",
+            hint="Cut it into parts first; a small file of this size is probably an attack.",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image",
+            hint="Convert it to PNG first, or download it again if it should be one of these.",
+        ) from error
+    except _DAMAGE as error:
+        raise ImageError(
+            f"{path} is damaged or cut short: {error}",
+            hint="Open it in a viewer to see what is left, and copy or download it again.",
+        ) from error
+    return image
+
+
+def _refuse_unsupported(path: Path, image: ImageFile.ImageFile) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and not _only_previews(image):
+        raise ImageError(
+            f"{path} has {frames} frames or pages; only single images are supported",
+            hint="Split it into one file per frame or page.",
+        )
+    kind = _MODE_NAMES.get(image.mode, image.mode)
+    if _is_deep(image):
+        kind = f"16-bit {image.mode}"
+    elif image.mode in _MODES:
+        return
+    raise ImageError(
+        f"{path} has {kind} pixels; only 8-bit gray, RGB and palette images are supported",
+        hint="Convert it to 8-bit RGB first.",
+    )
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow would silently cut 16 bits to 8, as it does for all but gray images."""
+    if image.format not in ("PNG", "TIFF") or not image.mode.startswith(("LA", "RGB")):
+        return False
+    # A decoder's argument is the raw mode, such as "RGB;16B", or a tuple that starts with it.
+    return any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _only_previews(image: Image.Image) -> bool:
+    """Whether a JPEG's further frames are previews or gain maps, which phones append."""
+    frames = getattr(image, "mpinfo", {}).get(0xB002, [])
+    kinds = [frame["Attribute"]["MPType"] for frame in frames[1:]]
+    return bool(kinds) and not any(kind.startswith("Multi-Frame") for kind in kinds)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        return image  # EXIF that cannot be parsed says nothing about the orientation
+
+
+def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    gray = image.mode in _GRAY_MODES
+    if image.has_transparency_data:
+        values = np.asarray(image.convert("LA" if gray else "RGBA"))
+        return values[..., :-1].copy(), values[..., -1].copy()
+    values = np.array(image.convert("L" if gray else "RGB"))
+    return values.reshape(*values.shape[:2], -1), None
+
+
+def _merge(path: Path, image: RestorableImage, file_format: _Format) -> Image.Image:
+    height, width = image.pixels.shape[:2]
+    if max(height, width) > file_format.max_side:
+        raise OutputError(
+            f"cannot write {path}: {file_format.label} holds at most {file_format.max_side} pixels"
+            f" on a side, the image has {width}x{height}",
+            hint="Write PNG or TIFF instead: --format png.",
+        )
+    values, alpha = image.pixels, image.alpha
+    if alpha is not None and not file_format.alpha:
+        if alpha.min() < 255:
+            raise OutputError(
+                f"cannot write {path}: {file_format.label} has no transparency, the image has",
+                hint="Write PNG instead: --format png.",
+            )
+        alpha = None
+    if alpha is not None:
+        values = np.concatenate([values, alpha[..., None]], axis=2)
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[values.shape[2]]
+    return Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
+
+
+def _format_of(path: Path) -> _Format:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"cannot write {path}: no supported format has the suffix '{path.suffix}'",
+            hint=f"Use one of {', '.join(_FORMATS)}.",
+        ) from None
+
+
+def _encoding(file_format: _Format, quality: int) -> dict[str, Any]:
+    if file_format is _JPEG:
+        return {"quality": quality, "subsampling": 0, "optimize": True}
+    if file_format is _WEBP:
+        return {"quality": quality, "lossless": quality == 100, "exact": True}
+    return {"compression": "tiff_adobe_deflate"} if file_format is _TIFF else {}
+
+
+def _profile_is_gray(metadata: Metadata) -> bool:
+    return (metadata.icc_profile or b"")[16:20] == b"GRAY"
+
+
+def _pixel_limit() -> int:
+    # Pillow warns at its limit and refuses at twice that.
+    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+@contextlib.contextmanager
+def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
+    temporary = path.with_name(f".mambair-{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
+        ) from error
+    finally:
+        # After a failure or an interrupt; once renamed, nothing has this name.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "Free some disk space, or choose another place with -o/--output."
+    return f"Check the permissions of {path.parent}, or choose another place with -o/--output."
