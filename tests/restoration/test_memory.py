@@ -112,9 +112,9 @@ def test_this_machine_has_memory():
 
 
 def test_a_gpu_counts_its_cache(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * GIB, 8 * GIB))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 2 * GIB)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: GIB)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * GIB, 8 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 2 * GIB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: GIB)
     assert available_memory(torch.device("cuda")) == 4 * GIB
 
 

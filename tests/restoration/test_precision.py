@@ -26,15 +26,18 @@ def set_cpu(monkeypatch, **capabilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
 
 
-def test_auto_device_is_the_cpu_without_a_gpu(no_gpu):
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_device_is_the_cpu_without_a_gpu():
     assert resolve_device("auto") == CPU
 
 
-def test_auto_device_prefers_a_gpu(two_gpus):
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_device_prefers_a_gpu():
     assert resolve_device("auto") == CUDA
     assert resolve_device("cuda:1") == torch.device("cuda:1")
 
 
+@pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -43,7 +46,7 @@ def test_auto_device_prefers_a_gpu(two_gpus):
         ("mps", "torch finds no Apple GPU"),
     ],
 )
-def test_a_missing_device_is_an_error(no_gpu, name, reason):
+def test_a_missing_device_is_an_error(name, reason):
     with pytest.raises(
         BackendError, match=f"^device '{name}' is not available: {reason}$"
     ) as caught:
@@ -51,7 +54,8 @@ def test_a_missing_device_is_an_error(no_gpu, name, reason):
     assert "--device cpu" in caught.value.hint
 
 
-def test_a_missing_gpu_number_is_an_error(two_gpus):
+@pytest.mark.usefixtures("two_gpus")
+def test_a_missing_gpu_number_is_an_error():
     with pytest.raises(BackendError, match="there are 2 CUDA devices, counted from 0"):
         resolve_device("cuda:2")
 
@@ -76,25 +80,25 @@ def test_a_cpu_with_bf16_runs_in_it_when_asked(monkeypatch, capability):
 
 def test_a_cpu_without_bf16_refuses_it(monkeypatch):
     set_cpu(monkeypatch, avx2=True, avx512_bf16=False)
-    with pytest.raises(BackendError, match="^precision bf16 cannot be used on cpu: this CPU has"):
+    with pytest.raises(BackendError, match=r"^precision bf16 cannot be used on cpu: this CPU has"):
         resolve_precision("bf16", CPU)
 
 
 def test_fp16_is_refused_on_a_cpu():
-    with pytest.raises(BackendError, match="^precision fp16 cannot be used on cpu: ") as caught:
+    with pytest.raises(BackendError, match=r"^precision fp16 cannot be used on cpu: ") as caught:
         resolve_precision("fp16", CPU)
     assert caught.value.hint == "use --precision auto or --precision fp32"
 
 
 @pytest.mark.parametrize(("native", "chosen"), [(True, "bf16"), (False, "fp32")])
 def test_auto_on_a_gpu_is_bf16_where_native(monkeypatch, native, chosen):
-    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda device: native)
+    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda _: native)
     assert resolve_precision("auto", CUDA) == chosen
     assert resolve_precision("fp16", CUDA) == "fp16"
 
 
 def test_a_gpu_that_only_emulates_bf16_refuses_it(monkeypatch):
-    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda _: False)
     with pytest.raises(BackendError, match="this GPU only emulates it"):
         resolve_precision("bf16", CUDA)
 
@@ -108,7 +112,7 @@ def test_an_apple_gpu_runs_in_fp32_or_fp16():
 
 
 def test_an_unknown_precision_is_a_usage_error():
-    with pytest.raises(UsageError, match="^unknown precision 'half'$") as caught:
+    with pytest.raises(UsageError, match=r"^unknown precision 'half'$") as caught:
         resolve_precision("half", CPU)
     assert caught.value.hint == "choose one of: auto, fp32, bf16, fp16"
 

@@ -1,4 +1,5 @@
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_tiles_cover_the_axis_and_share_the_overlap(tiling):
     axis = plan_axis(side, tile, overlap)
     assert axis.starts[0] == 0
     assert axis.starts[-1] + axis.size == side
-    for start, following in zip(axis.starts, axis.starts[1:], strict=False):
+    for start, following in pairwise(axis.starts):
         assert start < following <= start + axis.size - overlap
 
 
@@ -60,7 +61,7 @@ def test_weights_are_one_at_the_border_of_the_image_and_nothing_beside_a_cut(til
     assert weights[0][0] == 1
     assert weights[-1][-1] == 1
     margin = overlap // 4 * scale
-    for left, right in zip(weights, weights[1:], strict=False):
+    for left, right in pairwise(weights):
         assert not left[len(left) - margin :].any()
         assert not right[:margin].any()
 
