@@ -1,0 +1,292 @@
+import gc
+import os
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
+from mambair_cli.restoration import batch
+from mambair_cli.restoration.batch import (
+    FileDone,
+    FileFailed,
+    FileSkipped,
+    FileStarted,
+    TileDone,
+    plan_jobs,
+    run_batch,
+)
+from mambair_cli.restoration.manifest import MANIFEST_NAME
+
+RECIPE = {"weights": "0123", "tile": "auto"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    return tmp_path
+
+
+def save(name, seed=0, size=(12, 9)):
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(values).save(Path("in") / name)
+
+
+def enlarge(image, progress):
+    progress(0, 1)
+    progress(1, 1)
+    return replace(image, pixels=image.pixels.repeat(2, 0).repeat(2, 1))
+
+
+def never(*_):
+    raise AssertionError("nothing should be restored")
+
+
+def run(restore=enlarge, *, overwrite=False, output="out", **options):
+    jobs = plan_jobs(
+        [Path("in")],
+        output=Path(output),
+        suffix="",
+        format=None,
+        recursive=True,
+        overwrite=overwrite,
+    )
+    events = []
+    summary = run_batch(jobs, restore, events.append, recipe=RECIPE, **options)
+    return summary, events
+
+
+def outcomes(summary):
+    return tuple(
+        [event.job.target.name for event in events]
+        for events in (summary.done, summary.skipped, summary.failed)
+    )
+
+
+@pytest.mark.usefixtures("folder")
+def test_events_tell_the_whole_story():
+    save("a.png")
+    summary, events = run()
+    kinds = [FileStarted, TileDone, TileDone, FileDone]
+    assert [type(event) for event in events] == kinds
+    started, _, tile, done = events
+    assert (started.index, started.total) == (1, 1)
+    assert (tile.done, tile.total) == (1, 1)
+    assert (done.width, done.height) == (24, 18)
+    assert done.bytes == Path("out/a.png").stat().st_size
+    assert done.seconds > 0
+    assert summary.done == [done]
+    assert summary.exit_status == 0
+    assert Image.open("out/a.png").size == (24, 18)
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_bad_file_never_stops_the_rest():
+    save("a.png")
+    save("d.png", 1)
+    save("f.jpg", 2, size=(90, 70))
+    Path("in/b.png").write_bytes(b"")
+    Path("in/c.png").write_text("not an image")
+    Path("in/e.jpg").write_bytes(Path("in/f.jpg").read_bytes()[:900])
+    Path("in/notes.txt").write_text("not even that")
+    summary, events = run()
+    assert outcomes(summary) == (["a.png", "d.png", "f.jpg"], [], ["b.png", "c.png", "e.jpg"])
+    assert all(isinstance(failed.error, ImageError) for failed in summary.failed)
+    assert summary.exit_status == 1
+    assert sorted(p.name for p in Path("out").glob("*.*g")) == ["a.png", "d.png", "f.jpg"]
+    assert sum(isinstance(event, FileFailed) for event in events) == 3
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_vanished_fails_alone():
+    save("a.png")
+    save("b.png")
+
+    def vanish(image, progress):
+        Path("in/b.png").unlink()
+        return enlarge(image, progress)
+
+    summary, _ = run(vanish)
+    assert outcomes(summary) == (["a.png"], [], ["b.png"])
+
+
+@pytest.mark.usefixtures("folder")
+def test_short_memory_fails_one_file():
+    save("a.png")
+    save("b.png", 1)
+    calls = 0
+
+    def restore(image, progress):
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise MemoryError
+        return enlarge(image, progress)
+
+    summary, _ = run(restore)
+    assert outcomes(summary) == (["b.png"], [], ["a.png"])
+    assert isinstance(summary.failed[0].error, MemoryLimitError)
+    assert "in/a.png is too large" in summary.failed[0].error.message
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_interrupt_passes_and_leaves_nothing_half_written(monkeypatch):
+    save("a.png")
+    save("b.png", 1)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def restore(image, progress):
+        if Path("out/a.png").exists():
+            monkeypatch.setattr(os, "fsync", interrupt)
+        return enlarge(image, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(restore)
+    assert sorted(path.name for path in Path("out").iterdir()) == [MANIFEST_NAME, "a.png"]
+    monkeypatch.undo()
+
+
+def test_an_interrupted_run_is_resumed(folder):
+    for index, name in enumerate(["a.png", "b.png", "c.png"]):
+        save(name, index)
+
+    def interrupt(image, progress):
+        if (folder / "out/a.png").exists():
+            raise KeyboardInterrupt
+        return enlarge(image, progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupt)
+    summary, events = run(resume=True)
+    assert outcomes(summary) == (["b.png", "c.png"], ["a.png"], [])
+    assert events[0] == FileSkipped(summary.skipped[0].job, "done by an earlier run")
+    assert [event.index for event in events if isinstance(event, FileStarted)] == [2, 3]
+    assert outcomes(run(never, resume=True)[0]) == ([], ["a.png", "b.png", "c.png"], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_resume_makes_a_file_again_that_was_cut_short():
+    save("a.png")
+    save("b.png", 1)
+    run()
+    whole = Path("out/a.png").read_bytes()
+    Path("out/a.png").write_bytes(whole[:-20])
+    summary, _ = run(resume=True)
+    assert outcomes(summary) == (["a.png"], ["b.png"], [])
+    assert Path("out/a.png").read_bytes() == whole
+
+
+@pytest.mark.usefixtures("folder")
+def test_resume_makes_a_file_again_whose_input_changed():
+    save("a.png")
+    save("b.png", 1)
+    run()
+    save("b.png", 2)
+    assert outcomes(run(resume=True)[0]) == (["b.png"], ["a.png"], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_resume_makes_everything_again_with_other_weights(monkeypatch):
+    save("a.png")
+    save("b.png", 1)
+    run()
+    monkeypatch.setitem(RECIPE, "weights", "4567")
+    assert outcomes(run(resume=True)[0]) == (["a.png", "b.png"], [], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_resume_does_not_touch_a_file_that_it_did_not_make():
+    save("a.png")
+    save("b.png", 1)
+    Path("out").mkdir()
+    Path("out/a.png").write_text("precious")
+    summary, _ = run(resume=True)
+    assert outcomes(summary) == (["b.png"], [], ["a.png"])
+    assert Path("out/a.png").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("folder")
+def test_existing_outputs_fail_unless_they_may_be_overwritten():
+    save("a.png")
+    save("b.png", 1)
+    Path("out").mkdir()
+    Path("out/a.png").write_text("precious")
+    summary, events = run()
+    assert outcomes(summary) == (["b.png"], [], ["a.png"])
+    assert isinstance(events[0], FileFailed)
+    assert Path("out/a.png").read_text() == "precious"
+    assert outcomes(run(overwrite=True)[0]) == (["a.png", "b.png"], [], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_trees_have_a_record_in_each_directory():
+    Path("in/sub").mkdir()
+    save("a.png")
+    save("sub/b.png")
+    run()
+    assert Path("out", MANIFEST_NAME).is_file()
+    assert Path("out/sub", MANIFEST_NAME).is_file()
+    assert outcomes(run(never, resume=True)[0]) == ([], ["a.png", "b.png"], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_file_leaves_no_record_unless_asked_to_resume():
+    save("a.png")
+    run()
+    assert not Path("out", MANIFEST_NAME).exists()
+    run(resume=True, overwrite=True)
+    assert outcomes(run(never, resume=True)[0]) == ([], ["a.png"], [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_output_directory_that_cannot_be_made_fails_before_the_work():
+    save("a.png")
+    Path("file").write_text("in the way")
+    summary, _ = run(never, output="file/out")
+    error = summary.failed[0].error
+    assert isinstance(error, OutputError)
+    assert error.message == "file/out cannot be made: Not a directory"
+    assert "-o" in error.hint
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_output_directory_without_permission_fails_before_the_work(monkeypatch):
+    save("a.png")
+    monkeypatch.setattr(batch.os, "access", lambda *_: False)
+    summary, _ = run(never)
+    assert summary.failed[0].error.message == "out cannot be written to"
+
+
+@pytest.mark.usefixtures("folder")
+def test_quality_reaches_the_writer():
+    save("a.jpg", size=(120, 90))
+    run(quality=98)
+    best = Path("out/a.jpg").stat().st_size
+    run(quality=30, overwrite=True)
+    assert Path("out/a.jpg").stat().st_size < best
+
+
+@pytest.mark.usefixtures("folder")
+def test_images_do_not_pile_up_over_a_batch():
+    for index in range(12):
+        save(f"{index:02}.png", index)
+    alive, most = weakref.WeakSet(), 0
+
+    def restore(image, progress):
+        nonlocal most
+        restored = enlarge(image, progress)
+        alive.update([image, restored])
+        gc.collect(0)
+        most = max(most, len(alive))
+        return restored
+
+    summary, _ = run(restore)
+    assert len(summary.done) == 12
+    assert most <= 4
+    assert not alive
