@@ -1,0 +1,208 @@
+"""`mambair doctor`: what was found, which scan backend runs, and why others refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from mambair_cli.cli.console import print_json, print_table
+from mambair_cli.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("mambair", "torch", "numba", "numpy", "pillow", "safetensors")
+GIB = 2**30
+OK = "ok"
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass
+class Report:
+    """What was found.
+
+    Attributes:
+        versions: Package name to version, or to why it is missing.
+        cpu: Processor, its vector instructions, its threads.
+        memory_available: Bytes that can be allocated now, container limits included.
+        devices: Device name to description.
+        scan: Scan backend to device to the reason why it refuses, or None.
+        weights: Bundled file to `ok`, or to what is wrong with it.
+        caches: What is kept between runs, and where.
+        problems: Why nothing can run.
+    """
+
+    versions: dict[str, str]
+    cpu: dict[str, str | int] = field(default_factory=dict)
+    memory_available: int = 0
+    devices: dict[str, str] = field(default_factory=dict)
+    scan: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    caches: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def can_restore(self) -> bool:
+        """Whether any scan backend runs on any device."""
+        return any(None in refusals.values() for refusals in self.scan.values())
+
+
+def doctor(
+    json: Json = False,
+    debug: Debug = False,  # noqa: ARG001 - read by its callback
+) -> int:
+    """Say what was found: versions, devices, memory, scan backends, bundled weights, caches."""
+    report = examine()
+    if json:
+        print_json({**dataclasses.asdict(report), "can_restore": report.can_restore})
+    else:
+        print_table(_table(report))
+    return 0 if report.can_restore else 1
+
+
+def examine() -> Report:
+    """Look at everything that restoring depends on."""
+    report = Report(_versions())
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
+        report.problems.append(f"torch cannot be imported: {error}")
+        return report
+    from mambair_cli.restoration.memory import available_system_memory
+
+    report.cpu = _cpu()
+    report.memory_available = available_system_memory()
+    devices = _devices()
+    report.devices = {str(device): text for device, text in devices.items()}
+    report.scan = _scan(list(devices))
+    report.weights = dict(_weights())
+    report.caches = _caches()
+    report.problems = [f"{name}: {state}" for name, state in report.weights.items() if state != OK]
+    return report
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _cpu() -> dict[str, str | int]:
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "architecture": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "usable_cores": usable or 1,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    if CPU_INFO.is_file():
+        for line in CPU_INFO.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _devices() -> dict[torch.device, str]:
+    import torch
+
+    found = {torch.device("cpu"): _processor()}
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        text = f"{properties.name}, {properties.total_memory / GIB:.1f} GiB"
+        found[torch.device("cuda", index)] = text
+    if torch.backends.mps.is_available():
+        found[torch.device("mps")] = "Apple GPU"
+    return found
+
+
+def _scan(devices: list[torch.device]) -> dict[str, dict[str, str | None]]:
+    from mambair_cli.selective_scan.dispatch import BACKENDS
+
+    return {
+        backend.name: {str(device): backend.refuses(device) for device in devices}
+        for backend in BACKENDS
+    }
+
+
+def _weights() -> Iterator[tuple[str, str]]:
+    from mambair_cli.checkpoints.catalogue import bundled_directory, entries
+    from mambair_cli.checkpoints.load import sha256_of
+
+    for entry in entries():
+        if entry.bundled is None:
+            continue
+        path = bundled_directory() / entry.bundled
+        if not path.is_file():
+            yield entry.id, f"missing: {path}"
+        elif sha256_of(path) != entry.sha256:
+            yield entry.id, f"damaged: {path} is not the file that the catalogue describes"
+        else:
+            yield entry.id, OK
+
+
+def _caches() -> dict[str, str]:
+    import numba
+
+    from mambair_cli import selective_scan
+
+    # The places where Numba looks, in its order.
+    beside = Path(selective_scan.__path__[0]) / "__pycache__"
+    writable = os.access(beside if beside.is_dir() else beside.parent, os.W_OK)
+    kernels = numba.config.CACHE_DIR or (str(beside) if writable else "Numba's folder of the user")
+    return {"compiled kernels": kernels}
+
+
+def _table(report: Report) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for title, rows in _sections(report):
+        table.add_row(Text(title, "bold"))
+        for name, text in rows:
+            table.add_row(Text(f"  {name}"), text)
+    return table
+
+
+def _sections(report: Report) -> Iterator[tuple[str, list[tuple[str, Text]]]]:
+    yield "versions", [(name, Text(text)) for name, text in report.versions.items()]
+    if report.cpu:
+        cpu = [(name.replace("_", " "), Text(str(value))) for name, value in report.cpu.items()]
+        cpu.append(("memory available", Text(f"{report.memory_available / GIB:.1f} GiB")))
+        yield "processor", cpu
+    yield "devices", [(name, Text(text)) for name, text in report.devices.items()]
+    yield (
+        "scan backends",
+        [(name, _availability(refusals)) for name, refusals in report.scan.items()],
+    )
+    yield "bundled weights", [(name, _state(state)) for name, state in report.weights.items()]
+    yield "caches", [(name, Text(path)) for name, path in report.caches.items()]
+    yield "problems", [("", Text(problem, "red")) for problem in report.problems]
+
+
+def _availability(refusals: dict[str, str | None]) -> Text:
+    lines = [
+        Text(f"runs on {device}", "green") if reason is None else Text(f"not on {device}: {reason}")
+        for device, reason in refusals.items()
+    ]
+    return Text("\n").join(lines)
+
+
+def _state(state: str) -> Text:
+    return Text(state, "green" if state == OK else "red")

@@ -1,0 +1,114 @@
+"""The two output streams: data on standard output, everything for people on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# No table is wider; rich needs some number.
+FULL_WIDTH = 1000
+
+
+def stderr_console() -> Console:
+    """A console on standard error that colours only a terminal and obeys NO_COLOR."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def print_error(message: str, hint: str | None) -> None:
+    """Print a failure: `error: ...`, an empty line, `hint: ...`."""
+    console = stderr_console()
+    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    if hint is not None:
+        console.print()
+        console.print(Text.assemble(("hint: ", "bold cyan"), hint), soft_wrap=True)
+
+
+def print_data(line: str) -> None:
+    """Print one line of data, at once, so that a reader of a pipe can act on it."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def print_json(value: Mapping[str, object]) -> None:
+    """Print one JSON object as one line of data."""
+    print_data(json.dumps(value))
+
+
+def print_table(table: Table) -> None:
+    """Print a table that was asked for as data, at full width where that is no terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = FULL_WIDTH
+    for column in table.columns:
+        column.overflow = "fold"
+    console.print(table)
+
+
+class Messages:
+    """What a command tells: notices and details to people, events to programs.
+
+    Args:
+        quiet: Leave out everything for people but errors.
+        verbose: Tell details too.
+        as_json: Events go to standard output, one JSON object a line.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, as_json: bool = False
+    ) -> None:
+        self.console = stderr_console()
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.as_json = as_json
+
+    @property
+    def animated(self) -> bool:
+        """Whether a progress display that redraws itself is welcome."""
+        return self.console.is_terminal and not self.quiet
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Tell people something that they should know."""
+        if not self.quiet:
+            self.console.print(Text(text, style), soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """Tell people something that only `--verbose` asks for."""
+        if self.verbose:
+            self.notice(text, "dim")
+
+    def failure(self, text: str) -> None:
+        """Tell people that one thing of many failed; said even when quiet."""
+        self.console.print(Text(text, "red"), soft_wrap=True)
+
+    def event(self, name: str, **values: object) -> None:
+        """Tell programs what happened; nothing is printed without `--json`."""
+        if self.as_json:
+            print_json({"event": name, **values})
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show that something slow is going on: a spinner on a terminal, nothing elsewhere."""
+        if self.animated:
+            with self.console.status(Text(text)):
+                yield
+        else:
+            yield
+
+
+def duration(seconds: float) -> str:
+    """Write a time span, such as `0.8 s`, `14 s`, `2 min 5 s` or `1 h 4 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

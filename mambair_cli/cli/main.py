@@ -1,0 +1,126 @@
+"""The `mambair` application: the one place where failures become messages and exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Annotated, NoReturn
+
+import typer
+
+from mambair_cli.cli.commands import doctor, models, restore, train
+from mambair_cli.cli.console import print_error
+from mambair_cli.cli.options import Invocation
+from mambair_cli.errors import MambairError
+
+
+class ExitStatus(IntEnum):
+    """What the exit status of every command means."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_REQUEST = 2
+    BUG = 70
+    INTERRUPTED = 130
+
+
+# Read by torch and OpenMP when they are first imported, which happens inside the commands.
+ENVIRONMENT_DEFAULTS: dict[str, str] = {}
+
+app = typer.Typer(
+    name="mambair",
+    help="Restore images with MambaIR: super-resolution, denoising, removal of JPEG artefacts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(restore.sr)
+app.command()(restore.realsr)
+app.command()(restore.denoise)
+app.command()(restore.dejpeg)
+app.add_typer(models.app, name="models")
+app.command()(train.train)
+app.command()(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mambair {version('mambair')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: The words after `mambair`; None for those of this process.
+
+    Returns:
+        The exit status.
+    """
+    for name, value in ENVIRONMENT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    invocation = Invocation()
+    try:
+        status = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="mambair",
+            standalone_mode=False,
+            obj=invocation,
+        )
+    except KeyboardInterrupt:
+        status = ExitStatus.INTERRUPTED
+    # Nothing below this function catches broadly, so that a bug of ours is told from a failure.
+    except Exception as error:  # noqa: BLE001
+        status = _report(error, invocation)
+    if status == ExitStatus.INTERRUPTED:
+        print_error("interrupted", None)
+    return int(status or ExitStatus.DONE)
+
+
+def _report(error: Exception, invocation: Invocation) -> int:
+    if invocation.debug:
+        traceback.print_exception(error)
+    if isinstance(error, MambairError):
+        print_error(error.message, error.hint)
+        return error.exit_status
+    if isinstance(error, typer.TyperException):
+        return _report_usage(error)
+    print_error(
+        f"this is a bug in mambair: {type(error).__name__}: {error}",
+        None
+        if invocation.debug
+        else "run the command again with --debug and report what it prints",
+    )
+    return ExitStatus.BUG
+
+
+def _report_usage(error: typer.TyperException) -> int:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mambair"
+    if message:
+        print_error(message[0].lower() + message[1:], f"see what it takes with: {command} --help")
+    return ExitStatus.WRONG_REQUEST
+
+
+def main() -> NoReturn:
+    """Entry point of the `mambair` command."""
+    sys.exit(run())

@@ -1,0 +1,256 @@
+"""Every option that more than one command takes, declared once, and how a command receives them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Tile = int | Literal["auto"]
+
+
+@dataclass
+class Invocation:
+    """What `main` must know of a command line even when the command fails."""
+
+    debug: bool = False
+
+
+def _remember_debug(context: typer.Context, value: bool) -> bool:
+    if value and isinstance(context.obj, Invocation):
+        context.obj.debug = True
+    return value
+
+
+def _parse_tile(value: str) -> Tile:
+    if value == "auto":
+        return "auto"
+    if value.isdecimal():
+        return int(value)
+    raise typer.BadParameter(f"{value!r} is neither auto nor a number of pixels (0 = whole image)")
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Print tracebacks.",
+        callback=_remember_debug,
+        is_eager=True,
+        rich_help_panel="Messages",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="Print only errors.", rich_help_panel="Messages"),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Print more about each step.", rich_help_panel="Messages"),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print JSON on standard output, one object a line.",
+        rich_help_panel="Messages",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="Where to run.",
+        rich_help_panel="Computation",
+    ),
+]
+Scan = Annotated[
+    str,
+    typer.Option(
+        "--scan",
+        metavar="auto|triton|mamba-ssm|numba|reference",
+        help="Backend of the selective scan; `mambair doctor` says which ones run here.",
+        rich_help_panel="Computation",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class RestoreSettings:
+    """What every restoring command takes; `takes_settings` turns each field into a parameter."""
+
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Images, or folders of images.")
+    ]
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for the results, or the result's file name for one image. "
+            "Without it, results are written beside their sources.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            "--suffix",
+            help="Added to each name before its extension. By default it says what was done: _x4.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="png|jpg|webp|tiff|bmp",
+            help="Format of the results. By default that of each source.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
+    quality_out: Annotated[
+        int,
+        typer.Option(
+            "--quality-out",
+            min=1,
+            max=100,
+            help="Quality of JPEG and WebP results.",
+            rich_help_panel="Files",
+        ),
+    ] = 95
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "-r",
+            "--recursive/--no-recursive",
+            help="Whether to enter the folders inside a folder. By default yes.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = True
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace existing results.", rich_help_panel="Files"),
+    ] = False
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Skip images already restored from the same file, weights and options.",
+            rich_help_panel="Files",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what would be written, and write nothing.",
+            rich_help_panel="Files",
+        ),
+    ] = False
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="VARIANT",
+            help="Variant of the model, such as tiny or light. By default the best for the device.",
+            show_default=False,
+            rich_help_panel="Model",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE|ID",
+            help="Weights to use: a .safetensors or .pth file, or a model id.",
+            show_default=False,
+            rich_help_panel="Model",
+        ),
+    ] = None
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Average the results of the eight flips and turns (MambaIR+): 8 times the work.",
+            rich_help_panel="Model",
+        ),
+    ] = False
+    device: Device = "auto"
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            "--precision", help="Number format of the network.", rich_help_panel="Computation"
+        ),
+    ] = "auto"
+    scan: Scan = "auto"
+    tile: Annotated[
+        Any,
+        typer.Option(
+            "--tile",
+            metavar="auto|N|0",
+            parser=_parse_tile,
+            help="Side of the tiles in input pixels; 0 for the whole image at once.",
+            rich_help_panel="Computation",
+        ),
+    ] = "auto"
+    overlap: Annotated[
+        int,
+        typer.Option(
+            "--overlap",
+            min=0,
+            metavar="N",
+            help="Input pixels that neighbouring tiles share.",
+            rich_help_panel="Computation",
+        ),
+    ] = 32
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    debug: Debug = False
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the parameters of `RestoreSettings` beside its own.
+
+    Args:
+        command: A function whose first parameter is the settings; its other parameters are its own
+            options and must be keyword-only.
+
+    Returns:
+        A function with one parameter for each field and each own option, as Typer reads them.
+    """
+    hints = get_type_hints(RestoreSettings, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            item.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if item.default is MISSING else item.default,
+            annotation=hints[item.name],
+        )
+        for item in fields(RestoreSettings)
+    ]
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    @functools.wraps(command)
+    def flat(**values: Any) -> None:  # noqa: ANN401
+        settings = RestoreSettings(
+            **{item.name: values.pop(item.name) for item in fields(RestoreSettings)}
+        )
+        command(settings, **values)
+
+    parameters = [shared[0], *own, *shared[1:]]
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    flat.__annotations__ = {item.name: item.annotation for item in parameters}
+    return flat

@@ -1,0 +1,131 @@
+"""The rules of who imports whom, and of who prints, exits and connects, read off the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mambair_cli"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LEVELS = {
+    "errors": 0,
+    "selective_scan": 1,
+    "networks": 2,
+    "checkpoints": 3,
+    "imaging": 3,
+    "restoration": 4,
+    "evaluation": 5,
+    "training": 6,
+    "api": 7,
+    "__init__": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
+HEAVY = {"mamba_ssm", "numba", "torch", "triton"}
+NETWORKING = {"http", "httpx", "huggingface_hub", "requests", "socket", "urllib"}
+
+
+def layer_of(path: Path) -> str:
+    """Name of the layer that a module of the package belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of every module that a tree imports, anywhere in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def runs_at_import(tree: ast.Module) -> ast.Module:
+    """The tree without function bodies and without what only type checkers read."""
+
+    class Stripper(ast.NodeTransformer):
+        def visit_FunctionDef(self, _node: ast.FunctionDef) -> None:
+            return None
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            return None if checking else self.generic_visit(node)
+
+    return Stripper().visit(tree)
+
+
+def called(tree: ast.AST) -> Iterator[str]:
+    """Source text of everything that a tree calls."""
+    return (ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+@pytest.fixture(params=MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def module(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+def test_every_layer_is_known():
+    assert {layer_of(path) for path in MODULES} <= LEVELS.keys()
+
+
+def test_imports_go_one_way(module: Path):
+    layer = layer_of(module)
+    targets = {
+        name.split(".")[1]
+        for name in imported(ast.parse(module.read_text()))
+        if name.startswith("mambair_cli.")
+    }
+    for target in targets - {layer}:
+        assert LEVELS[target] < LEVELS[layer], f"{layer} must not import {target}"
+        assert (layer, target) not in FORBIDDEN, f"{layer} must not import {target}"
+
+
+def test_command_line_imports_nothing_heavy_at_once(module: Path):
+    if layer_of(module) not in {"cli", "__init__", "__main__", "errors"}:
+        pytest.skip("may import what it needs")
+    names = imported(runs_at_import(ast.parse(module.read_text())))
+    assert not HEAVY & {name.split(".")[0] for name in names}
+
+
+def test_only_the_command_line_prints_and_only_its_main_exits(module: Path):
+    calls = set(called(ast.parse(module.read_text())))
+    if layer_of(module) != "cli":
+        assert "print" not in calls
+    if module != PACKAGE / "cli" / "main.py":
+        assert not calls & {"exit", "quit", "sys.exit", "os._exit"}
+
+
+def test_only_the_hub_connects(module: Path):
+    if module == PACKAGE / "checkpoints" / "hub.py":
+        pytest.skip("this is the hub")
+    roots = {name.split(".")[0] for name in imported(ast.parse(module.read_text()))}
+    assert not roots & NETWORKING
+
+
+def test_modules_are_named_for_what_they_do(module: Path):
+    assert module.stem not in {"common", "helper", "helpers", "misc", "util", "utils"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["sr", "--help"], ["models", "--help"], ["doctor", "--help"]],
+    ids=" ".join,
+)
+def test_asking_for_help_loads_no_torch(arguments: list[str]):
+    program = (
+        "import sys\n"
+        "from mambair_cli.cli.main import run\n"
+        f"status = run({arguments!r})\n"
+        f"loaded = {HEAVY!r} & sys.modules.keys()\n"
+        "sys.exit(f'{status} {loaded}' if status or loaded else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
