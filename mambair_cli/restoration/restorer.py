@@ -34,6 +34,7 @@ Progress = Callable[[int, int], None]
 # Under this side an image is mirrored outward first: a network cannot tell a border of zeros from a
 # dark image when the border is most of what it sees.
 LEAST_SIDE = 8
+DEFAULT_OVERLAP = 32
 # Planned for a module without a configuration: the most that a published network needs.
 _UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
@@ -47,7 +48,8 @@ class RestoreOptions:
     Attributes:
         tile: Largest side of a tile in input pixels, `auto` to plan it from memory, 0 for the whole
             image.
-        overlap: Input pixels that neighbouring tiles share.
+        overlap: Input pixels that neighbouring tiles share; None for 32, or a quarter of tiles
+            under 128.
         ensemble: Average over the eight flips and turns (MambaIR+).
         precision: `auto`, `fp32`, `bf16` or `fp16`.
 
@@ -56,12 +58,19 @@ class RestoreOptions:
     """
 
     tile: int | Literal["auto"] = "auto"
-    overlap: int = 32
+    overlap: int | None = None
     ensemble: bool = False
     precision: PrecisionRequest = "auto"
 
     def __post_init__(self) -> None:
-        validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap)
+        validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
+
+    def overlap_of(self, tile: int) -> int:
+        """Pixels that neighbours share in a grid of the given tile size."""
+        if self.overlap is not None and tile == self.tile:
+            return self.overlap
+        # The tile was not the user's choice, or the overlap was not: it may give way.
+        return min(DEFAULT_OVERLAP if self.overlap is None else self.overlap, tile // 4)
 
 
 @dataclass(frozen=True)
@@ -116,10 +125,7 @@ def restore_tensor(
     height, width = padded.shape[2:]
     planned = _plan(network, padded, spec, options, precision)
     for plan in _attempts(planned, max(height, width)):
-        overlap = (
-            options.overlap if plan.tile == options.tile else _automatic_overlap(plan, options)
-        )
-        grid = plan_grid(height, width, plan.tile, overlap)
+        grid = plan_grid(height, width, plan.tile, options.overlap_of(plan.tile))
         run = _runner(network, device, precision, plan.batch if options.ensemble else 0)
         restored = _try_tiles(padded, grid, spec.scale, run, on_progress)
         if restored is not None:
@@ -218,11 +224,6 @@ def _attempts(planned: _Plan, longest_side: int) -> Iterator[_Plan]:
     while side > memory.SMALLEST_AUTO_TILE:
         side = max(side // 2, memory.SMALLEST_AUTO_TILE)
         yield _Plan(side, 1)
-
-
-def _automatic_overlap(plan: _Plan, options: RestoreOptions) -> int:
-    # The size was not the user's choice, so the overlap gives way rather than most of the tile.
-    return min(options.overlap, plan.tile // 4)
 
 
 def _runner(

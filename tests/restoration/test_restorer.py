@@ -148,13 +148,29 @@ def test_values_that_are_not_numbers_are_an_error():
     ("arguments", "message"),
     [
         ({"tile": 5}, "tile 5 is too small: the least is 16 pixels"),
-        ({"tile": 40}, "overlap 32 is more than half of tile 40"),
+        ({"tile": 40, "overlap": 32}, "overlap 32 is more than half of tile 40"),
         ({"overlap": -2}, "overlap -2 is negative"),
     ],
 )
 def test_options_that_cannot_work_are_refused(arguments, message):
     with pytest.raises(UsageError, match=f"^{message}$"):
         RestoreOptions(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tile", "overlap"),
+    [
+        ({"tile": 40}, 40, 10),
+        ({"tile": 500}, 500, 32),
+        ({"tile": 64, "overlap": 32}, 64, 32),
+        ({"tile": 500, "overlap": 0}, 500, 0),
+        ({"overlap": 90}, 64, 16),
+        ({"overlap": 90}, 1024, 90),
+        ({}, 1024, 32),
+    ],
+)
+def test_overlap_gives_way_where_the_user_did_not_choose_both(arguments, tile, overlap):
+    assert RestoreOptions(**arguments).overlap_of(tile) == overlap
 
 
 ERRORS = [
