@@ -64,6 +64,8 @@ _MODE_NAMES = {
     "F": "floating-point",
 }
 
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"II*\x00", b"MM\x00*", b"BM")
+
 # What Pillow's decoders raise on damaged data.
 _DAMAGE = (
     OSError,
@@ -169,6 +171,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
     try:
         image = Image.open(file, formats=_READABLE)
         _refuse_unsupported(path, image)
+        _scale_transparent_level(image)
         image.load()
     except Image.DecompressionBombError as error:
         raise ImageError(
@@ -176,16 +179,23 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
             hint="Cut it into parts first; a small file of this size is probably an attack.",
         ) from error
     except UnidentifiedImageError as error:
+        file.seek(0)
+        if file.read(8).startswith(_SIGNATURES):
+            raise _damaged(path, "its header cannot be read") from error
         raise ImageError(
             f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image",
             hint="Convert it to PNG first, or download it again if it should be one of these.",
         ) from error
     except _DAMAGE as error:
-        raise ImageError(
-            f"{path} is damaged or cut short: {error}",
-            hint="Open it in a viewer to see what is left, and copy or download it again.",
-        ) from error
+        raise _damaged(path, str(error)) from error
     return image
+
+
+def _damaged(path: Path, reason: str) -> ImageError:
+    return ImageError(
+        f"{path} is damaged or cut short: {reason}",
+        hint="Copy or download it again; a viewer shows what is left of it.",
+    )
 
 
 def _refuse_unsupported(path: Path, image: ImageFile.ImageFile) -> None:
@@ -214,11 +224,25 @@ def _is_deep(image: ImageFile.ImageFile) -> bool:
     return any(";16" in str(tile[3]) for tile in image.tile)
 
 
-def _only_previews(image: Image.Image) -> bool:
-    """Whether a JPEG's further frames are previews or gain maps, which phones append."""
-    frames = getattr(image, "mpinfo", {}).get(0xB002, [])
-    kinds = [frame["Attribute"]["MPType"] for frame in frames[1:]]
-    return bool(kinds) and not any(kind.startswith("Multi-Frame") for kind in kinds)
+def _only_previews(image: ImageFile.ImageFile) -> bool:
+    """Whether a JPEG's further pictures are smaller previews or gain maps, as phones add them."""
+    pictures = getattr(image, "mpinfo", {}).get(0xB002, [])
+    if any(picture["Attribute"]["MPType"].startswith("Multi-Frame") for picture in pictures):
+        return False
+    full_size = image.size
+    sizes = []
+    for index in range(1, len(pictures)):
+        image.seek(index)
+        sizes.append(image.size)
+    image.seek(0)
+    return bool(sizes) and full_size not in sizes
+
+
+def _scale_transparent_level(image: ImageFile.ImageFile) -> None:
+    """Pillow scales the pixels of 2-bit and 4-bit gray to 8 bits, but not their transparent level."""
+    level = image.info.get("transparency")
+    if image.format == "PNG" and image.mode == "L" and isinstance(level, int):
+        image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -274,7 +298,7 @@ def _encoding(file_format: _Format, quality: int) -> dict[str, Any]:
         return {"quality": quality, "subsampling": 0, "optimize": True}
     if file_format is _WEBP:
         return {"quality": quality, "lossless": quality == 100, "exact": True}
-    return {"compression": "tiff_adobe_deflate"} if file_format is _TIFF else {}
+    return {}
 
 
 def _profile_is_gray(metadata: Metadata) -> bool:
@@ -296,9 +320,18 @@ def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(
+            f"cannot write {path}: {path.parent} is not a directory",
+            hint="Choose another place with -o/--output.",
+        ) from error
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
+        ) from error
+    except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
+        raise OutputError(
+            f"cannot write {path}: {error}", hint="Write PNG instead: --format png."
         ) from error
     finally:
         # After a failure or an interrupt; once renamed, nothing has this name.

@@ -33,9 +33,11 @@ _LUMINANCE_TABLE = np.array(
 # A TIFF file keeps these beside tags that only describe its own layout of strips and tiles.
 _DESCRIPTIVE_TIFF_TAGS = (
     *(0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C),  # description to host computer
-    *(0x4746, 0x4749, 0x8298, 0x8769, 0x8825),  # rating, copyright, EXIF and GPS directories
+    *(0x4746, 0x4749, 0x8298),  # rating, rating in percent, copyright
     *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title to subject as Windows writes them
 )
+_TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF, GPS
+_INTEROPERABILITY = 0xA005
 _XMP_TIFF_TAG = 0x02BC
 _PREDICTOR_TIFF_TAG = 0x013D
 _HORIZONTAL_DIFFERENCING = 2
@@ -117,7 +119,7 @@ def save_arguments(metadata: Metadata, file_format: str, width: int, height: int
             if len(arguments[name] or b"") > limit:
                 arguments[name] = None
     elif file_format == "TIFF":
-        arguments["exif"] = _tiff_tags(exif, arguments.pop("xmp"))
+        arguments |= _tiff_arguments(exif, arguments.pop("xmp"))
     elif file_format == "PNG":
         arguments["pnginfo"] = _png_chunks(metadata, arguments.pop("xmp"))
     return {name: value for name, value in arguments.items() if value}
@@ -164,22 +166,35 @@ def _descriptive(source: Image.Exif) -> Image.Exif:
     tags = Image.Exif()
     for tag in _DESCRIPTIVE_TIFF_TAGS:
         if tag in source:
-            tags[tag] = source.get_ifd(tag) if tag in (0x8769, 0x8825) else source[tag]
+            tags[tag] = source[tag]
+    for tag in _TIFF_DIRECTORIES:
+        if tag in source:
+            directory = tags.get_ifd(tag)
+            directory.update(source.get_ifd(tag))
+            directory.pop(_INTEROPERABILITY, None)  # an offset into the old block
+            tags[tag] = directory
     return tags
 
 
-def _tiff_tags(exif: bytes | None, xmp: bytes | None) -> Image.Exif:
-    tags = Image.Exif()
-    if exif:
-        source = Image.Exif()
-        try:
-            source.load(exif)
-            tags = _descriptive(source)
-        except _UNREADABLE:
-            tags = Image.Exif()
+def _tiff_arguments(exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
+    tags = _tiff_tags(exif) if exif else Image.Exif()
+    # libtiff, which compresses, cannot be given EXIF directories through Pillow.
+    compression = None if len(tags) else "tiff_adobe_deflate"
+    if compression:
+        tags[_PREDICTOR_TIFF_TAG] = _HORIZONTAL_DIFFERENCING
     if xmp:
         tags[_XMP_TIFF_TAG] = xmp
-    tags[_PREDICTOR_TIFF_TAG] = _HORIZONTAL_DIFFERENCING
+    return {"exif": tags, "compression": compression}
+
+
+def _tiff_tags(exif: bytes) -> Image.Exif:
+    source = Image.Exif()
+    try:
+        source.load(exif)
+        tags = _descriptive(source)
+        tags.tobytes()  # values that Pillow cannot write are found now, not in the open output
+    except _UNREADABLE:
+        return Image.Exif()
     return tags
 
 

@@ -1,0 +1,161 @@
+"""Metadata through every pair of formats, and the quality read from JPEG tables."""
+
+import struct
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
+
+from mambair_cli.imaging.files import RestorableImage, read_image, write_image
+from mambair_cli.imaging.metadata import Metadata, estimate_jpeg_quality
+
+PROFILE = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(70000)
+XMP = (
+    b'<?xpacket begin=""?><rdf:Description tiff:Orientation="6" exif:PixelXDimension="31"'
+    b"><tiff:ImageLength>17</tiff:ImageLength><dc:title>Ein Bild \xc3\xbc</dc:title>"
+    b"<xmp:Thumbnails><rdf:Alt>...</rdf:Alt></xmp:Thumbnails></rdf:Description>"
+)
+FORMATS = ("jpg", "png", "webp", "tif")
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(1).integers(0, 256, (17, 31, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def exif():
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[ExifTags.Base.Orientation] = 6
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    details[ExifTags.Base.ExifImageWidth] = 31
+    details[ExifTags.Base.MakerNote] = b"maker note"
+    details[ExifTags.Base.DateTimeOriginal] = "2024:02:29 12:00:00"
+    exif[ExifTags.IFD.Exif] = details
+    place = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    place[ExifTags.GPS.GPSLatitudeRef] = "N"
+    exif[ExifTags.IFD.GPSInfo] = place
+    return exif
+
+
+def save(path, pixels, **arguments):
+    Image.fromarray(pixels).save(path, **arguments)
+    return path
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_the_colour_profile_is_kept_byte_for_byte(tmp_path, pixels, source, target):
+    path = save(tmp_path / f"in.{source}", pixels, icc_profile=PROFILE)
+    write_image(tmp_path / f"out.{target}", read_image(path))
+    assert read_image(tmp_path / f"out.{target}").metadata.icc_profile == PROFILE
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("source", FORMATS)
+def test_exif_is_kept_and_corrected(tmp_path, pixels, exif, source, target):
+    arguments = {"exif": exif} if source == "tif" else {"exif": exif.tobytes()}
+    image = read_image(save(tmp_path / f"in.{source}", pixels, **arguments))
+    enlarged = image.pixels.repeat(2, axis=0).repeat(2, axis=1)
+    write_image(tmp_path / f"out.{target}", RestorableImage(enlarged, None, image.metadata))
+    with Image.open(tmp_path / f"out.{target}") as written:
+        written.load()
+        kept = written.getexif()
+        assert kept[ExifTags.Base.Make] == "Camera"
+        assert kept.get(ExifTags.Base.Orientation, 1) == 1
+        details = kept.get_ifd(ExifTags.IFD.Exif)
+        assert details[ExifTags.Base.MakerNote] == b"maker note"
+        assert details[ExifTags.Base.DateTimeOriginal] == "2024:02:29 12:00:00"
+        # Orientation 6: the stored width of 31 became the height, and both were doubled.
+        assert written.size == (34, 62)
+        assert details[ExifTags.Base.ExifImageWidth] == 34
+        assert kept.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_xmp_is_kept_and_corrected(tmp_path, pixels, target):
+    path = save(tmp_path / "in.jpg", pixels, xmp=XMP)
+    write_image(tmp_path / f"out.{target}", read_image(path))
+    with Image.open(tmp_path / f"out.{target}") as written:
+        written.load()
+        packet = written.info["xmp"]
+    assert b'tiff:Orientation="1" exif:PixelXDimension="17"' in packet
+    assert b"<tiff:ImageLength>31</tiff:ImageLength>" in packet
+    assert "Ein Bild ü".encode() in packet
+    assert b"Thumbnails" not in packet
+
+
+@pytest.mark.parametrize("target", ["jpg", "png", "tif", "bmp"])
+@pytest.mark.parametrize("source", ["jpg", "png", "tif", "bmp"])
+def test_resolution_is_kept(tmp_path, pixels, source, target):
+    path = save(tmp_path / f"in.{source}", pixels, dpi=(300, 150))
+    write_image(tmp_path / f"out.{target}", read_image(path))
+    dpi = read_image(tmp_path / f"out.{target}").metadata.dpi
+    assert dpi == pytest.approx((300, 150), abs=0.05)
+
+
+def test_a_senseless_resolution_is_dropped(tmp_path, pixels):
+    path = save(tmp_path / "in.jpg", pixels, dpi=(0, 0))
+    assert read_image(path).metadata.dpi is None
+    path = save(tmp_path / "in.tif", pixels, dpi=(0, 300))
+    assert read_image(path).metadata.dpi is None
+
+
+def test_png_keeps_its_text_and_its_encoding(tmp_path, pixels):
+    info = PngInfo()
+    info.add_text("parameters", "a cat, steps 20")
+    info.add_itxt("Title", "Größe", "de")
+    info.add(b"gAMA", struct.pack(">I", 100000))
+    info.add(b"cHRM", struct.pack(">8I", *range(30000, 38000, 1000)))
+    path = save(tmp_path / "in.png", pixels, pnginfo=info)
+    write_image(tmp_path / "out.png", read_image(path))
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.text == {"parameters": "a cat, steps 20", "Title": "Größe"}
+        assert written.info["gamma"] == 1.0
+        assert written.info["chromaticity"] == pytest.approx(np.arange(0.3, 0.38, 0.01))
+    info = PngInfo()
+    info.add(b"sRGB", b"\1")
+    path = save(tmp_path / "srgb.png", pixels, pnginfo=info)
+    write_image(tmp_path / "srgb_out.png", read_image(path))
+    with Image.open(tmp_path / "srgb_out.png") as written:
+        assert written.info["srgb"] == 1
+
+
+def test_what_does_not_fit_a_jpeg_segment_is_left_out(tmp_path, pixels):
+    huge = Image.Exif()
+    huge[ExifTags.Base.ImageDescription] = "x" * 70000
+    path = save(tmp_path / "in.png", pixels, exif=huge.tobytes())
+    image = read_image(path)
+    assert len(image.metadata.exif) > 70000
+    metadata = Metadata(exif=image.metadata.exif, xmp=b"x" * 65505, dpi=(72, 72))
+    write_image(tmp_path / "out.jpg", RestorableImage(pixels, metadata=metadata))
+    kept = read_image(tmp_path / "out.jpg").metadata
+    assert (kept.exif, kept.xmp, kept.dpi) == (None, None, (72, 72))
+    fitting = Metadata(xmp=b"x" * 65504)
+    write_image(tmp_path / "out.jpg", RestorableImage(pixels, metadata=fitting))
+    assert read_image(tmp_path / "out.jpg").metadata.xmp == fitting.xmp
+
+
+def test_a_tiff_without_exif_is_compressed(tmp_path):
+    flat = RestorableImage(np.zeros((200, 300, 3), np.uint8))
+    write_image(tmp_path / "out.tif", flat)
+    assert (tmp_path / "out.tif").stat().st_size < 10000
+
+
+@pytest.mark.parametrize("quality", range(1, 101))
+def test_jpeg_quality_is_read_from_the_tables(tmp_path, pixels, quality):
+    path = save(tmp_path / "in.jpg", pixels, quality=quality)
+    assert read_image(path).metadata.jpeg_quality == quality
+
+
+def test_jpeg_quality_of_other_tables_is_the_nearest(tmp_path, pixels):
+    path = save(tmp_path / "in.jpg", pixels, qtables="web_low")  # Photoshop's own table
+    assert 10 <= read_image(path).metadata.jpeg_quality <= 50
+    assert estimate_jpeg_quality([1] * 64) == 100
+    assert estimate_jpeg_quality([255] * 64) == 1
+
+
+def test_only_jpeg_files_have_a_quality(tmp_path, pixels):
+    assert read_image(save(tmp_path / "in.png", pixels)).metadata.jpeg_quality is None
