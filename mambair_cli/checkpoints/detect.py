@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from mambair_cli.errors import CheckpointError
+from mambair_cli.networks.mambair import UPSAMPLER_CHANNELS
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig, Upsampler
 
 BLOCK_KEY = re.compile(r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
@@ -111,12 +112,13 @@ def _shape(tensors: Mapping[str, Tensor], key: str, axes: int) -> Sequence[int]:
 
 
 def _upsampling(tensors: Mapping[str, Tensor], channels: int) -> tuple[Upsampler, int]:
+    if "conv_before_upsample.0.weight" in tensors:
+        steps = [key for key in tensors if re.fullmatch(r"upsample\.\d+\.weight", key)]
+        outputs = [_shape(tensors, key, 4)[0] for key in steps]
+        return "pixelshuffle", 3 if outputs == [9 * UPSAMPLER_CHANNELS] else 2 ** len(steps)
     if not any(key.startswith("upsample.") for key in tensors):
         return "", 1
-    rows, columns = _shape(tensors, "upsample.0.weight", 4)[:2]
-    if "conv_before_upsample.0.weight" in tensors:
-        steps = sum(bool(re.fullmatch(r"upsample\.\d+\.weight", key)) for key in tensors)
-        return "pixelshuffle", 3 if rows == 9 * columns else 2**steps
+    rows = _shape(tensors, "upsample.0.weight", 4)[0]
     scale = math.isqrt(rows // channels)
     if rows != channels * scale**2:
         raise CheckpointError(

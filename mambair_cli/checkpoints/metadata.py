@@ -64,7 +64,7 @@ def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
         return None
     values = _object(metadata, CONFIG)
     network = values.pop("network", None)
-    if network not in NETWORKS:
+    if not isinstance(network, str) or network not in NETWORKS:
         raise CheckpointError(
             f"metadata {CONFIG}: unknown network {network!r}", "known: " + ", ".join(NETWORKS)
         )

@@ -28,6 +28,7 @@ PARALLEL_PREFIXES = ("module.", "_orig_mod.")
 DAMAGE = (
     pickle.UnpicklingError,
     RuntimeError,
+    OSError,
     EOFError,
     LookupError,
     ValueError,

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import collections
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mambair_cli.checkpoints.state_dict import read_checkpoint
+from mambair_cli.errors import CheckpointError
+
+
+class Malicious:
+    """Unpickled the usual way, it leaves a file behind."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.mark}'",)
+
+
+def same(tensors, state):
+    return tensors.keys() == state.keys() and all(torch.equal(tensors[k], state[k]) for k in state)
+
+
+def wrong(state):
+    return {key: torch.full_like(value, -1) for key, value in state.items()}
+
+
+def prefixed(state, prefix):
+    return {prefix + key: value for key, value in state.items()}
+
+
+WRAPPINGS = {
+    "bare": ("", lambda s: s),
+    "ordered": ("", collections.OrderedDict),
+    "params": ("params", lambda s: {"params": s}),
+    "averaged": ("params_ema", lambda s: {"params": wrong(s), "params_ema": s}),
+    "lightning": ("state_dict", lambda s: {"epoch": 3, "state_dict": s}),
+    "model": ("model", lambda s: {"model": s, "optimizer": {"state": {}}}),
+    "nested": ("model.params", lambda s: {"model": {"params": s}}),
+    "parallel": ("params", lambda s: {"params": prefixed(s, "module.")}),
+    "compiled": ("", lambda s: prefixed(s, "_orig_mod.")),
+    "both": ("", lambda s: prefixed(s, "_orig_mod.module.")),
+    "empty average": ("params", lambda s: {"params": s, "params_ema": None}),
+    "counters": ("", lambda s: {**s, "step": 7}),
+    "parameters": ("", lambda s: {key: nn.Parameter(value) for key, value in s.items()}),
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_pickles_are_unwrapped(saved, state, wrapping, zipped):
+    wrapper, wrap = WRAPPINGS[wrapping]
+    path = saved(wrap(state), _use_new_zipfile_serialization=zipped)
+    raw = read_checkpoint(path)
+    assert same(raw.tensors, state)
+    assert (raw.format, raw.wrapper, raw.metadata) == ("pickle", wrapper, {})
+    assert not any(tensor.requires_grad for tensor in raw.tensors.values())
+
+
+def test_safetensors_with_metadata(tmp_path, state):
+    path = tmp_path / "weights.safetensors"
+    save_file(state, path, {"trained by": "someone"})
+    raw = read_checkpoint(path)
+    assert same(raw.tensors, state)
+    assert (raw.format, raw.metadata) == ("safetensors", {"trained by": "someone"})
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_content_decides_and_not_the_suffix(tmp_path, saved, state, prefix):
+    path = tmp_path / "weights.pth"
+    save_file(prefixed(state, prefix), path)
+    assert same(read_checkpoint(path).tensors, state)
+    assert same(read_checkpoint(saved(state, "weights.safetensors")).tensors, state)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_code_is_refused_by_name_and_not_run(tmp_path, saved, state, zipped):
+    mark = tmp_path / "ran"
+    path = saved({"params": state, "extra": Malicious(mark)}, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    wanted = f"{os.system.__module__}.system"
+    assert caught.value.message == (
+        f"{path} was refused: it wants to run {wanted}, and weights need no code"
+    )
+    assert "torch.save(network.state_dict(), FILE)" in caught.value.hint
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("protocol", range(4))
+def test_a_bare_pickle_is_refused_too(tmp_path, protocol):
+    path, mark = tmp_path / "weights.pth", tmp_path / "ran"
+    path.write_bytes(pickle.dumps(Malicious(mark), protocol=protocol))
+    with pytest.raises(
+        CheckpointError, match=r"wants to run \w+\.system, and weights need no code"
+    ):
+        read_checkpoint(path)
+    assert not mark.exists()
+
+
+def test_harmless_code_is_refused_as_well(saved):
+    with pytest.raises(CheckpointError, match=r"wants to run torch\.nn\.modules\.conv\.Conv2d"):
+        read_checkpoint(saved(nn.Conv2d(3, 4, 1)))
+    with pytest.raises(CheckpointError, match=r"wants to run numpy\.\S+_reconstruct"):
+        read_checkpoint(saved({"params": np.zeros(3)}))
+
+
+DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
+BROKEN = {
+    "empty": (b"", "is empty (0 bytes)", DOWNLOAD_AGAIN),
+    "web page": (
+        b"\n<!DOCTYPE html>\n<html><body>404</body></html>",
+        "is a web page, not a weights file",
+        "the download saved an error or log-in page: fetch the file itself",
+    ),
+    "git lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "is a Git LFS pointer, not the weights themselves",
+        "run `git lfs pull` in its repository, or download the file from its page",
+    ),
+    "text": (
+        "Gewichte: später\n".encode(),
+        "is a text file, not a weights file",
+        "expected .safetensors, or .pth as written by torch.save",
+    ),
+    "unknown": (
+        bytes(range(1, 64)),
+        "is of an unknown format, not a weights file",
+        "expected .safetensors, or .pth as written by torch.save",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_is_no_weights_file_is_named(tmp_path, kind, suffix):
+    content, message, hint = BROKEN[kind]
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert (caught.value.message, caught.value.hint) == (f"{path} {message}", hint)
+
+
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@pytest.mark.parametrize("kept", [0.02, 0.5, 0.9, 0.999])
+def test_truncated_files_are_damaged(tmp_path, saved, state, kind, kept):
+    path = tmp_path / "weights.pth"
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        saved(state, _use_new_zipfile_serialization=kind == "zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert f"{path} is damaged or was cut short" in caught.value.message
+    assert caught.value.hint == DOWNLOAD_AGAIN
+
+
+def test_any_damage_is_reported_and_nothing_else_is_raised(tmp_path, saved, state):
+    small = {key: value for key, value in state.items() if value.numel() < 20}
+    path = tmp_path / "weights.pth"
+    generator = np.random.default_rng(0)
+    for zipped in (True, False):
+        saved({"params": small}, _use_new_zipfile_serialization=zipped)
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(150):
+            damaged = content.copy()
+            damaged[generator.integers(len(content), size=4)] = generator.integers(256, size=4)
+            path.write_bytes(damaged.tobytes())
+            try:
+                read_checkpoint(path)
+            except CheckpointError as error:
+                assert str(path) in error.message  # noqa: PT017
+
+
+NO_STATE = {
+    "tensor": (torch.zeros(2), "a Tensor"),
+    "list": ([torch.zeros(2)], "a list"),
+    "nothing": ({}, "an empty dictionary"),
+    "numbers": ({"epoch": 3, "loss": 0.5}, "the keys epoch, loss"),
+    "empty params": ({"params": {}}, "the keys params"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_STATE)
+def test_a_pickle_without_state_dict(saved, kind):
+    content, found = NO_STATE[kind]
+    path = saved(content)
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert caught.value.message == f"{path} holds no state dict, but {found}"
+    assert caught.value.hint.startswith("expected a dictionary of tensors, at the top or under: ")
+
+
+def test_safetensors_without_tensors(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({}, path)
+    with pytest.raises(CheckpointError, match="holds no tensors"):
+        read_checkpoint(path)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_named(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.jit.script(nn.ReLU()).save(path)
+    with pytest.raises(CheckpointError, match="is a TorchScript program, not a state dict"):
+        read_checkpoint(path)
+
+
+def test_missing_file_names_what_is_close(tmp_path, saved):
+    saved({}, "MambaIR_lightSRx4.pth")
+    saved({}, "other.pth")
+    (tmp_path / "photo.png").touch()
+    path = tmp_path / "MambaIR_lightSR_x4.pth"
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert caught.value.message == f"no such weights file: {path}"
+    assert caught.value.hint == f"{tmp_path} holds: MambaIR_lightSRx4.pth"
+
+
+def test_missing_file_where_nothing_is(tmp_path):
+    for path in (tmp_path / "a.pth", tmp_path / "no folder" / "a.pth"):
+        with pytest.raises(CheckpointError, match="no such weights file") as caught:
+            read_checkpoint(path)
+        assert "--weights takes a .safetensors or .pth file" in caught.value.hint
+
+
+def test_directory(tmp_path, saved):
+    with pytest.raises(CheckpointError, match="is a directory, not a weights file") as caught:
+        read_checkpoint(tmp_path)
+    assert caught.value.hint is None
+    saved({}, "a.pth")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(tmp_path)
+    assert caught.value.hint == "name one of its files: a.pth"
+
+
+def test_unreadable_file(saved, state, monkeypatch):
+    path = saved(state)
+
+    def refuse(_path, _mode):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+        read_checkpoint(path)

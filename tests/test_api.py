@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data as photographs
+
+import mambair_cli as mambair
+from mambair_cli.checkpoints.convert import write_checkpoint
+from mambair_cli.networks import MambaIRConfig, build_network
+
+
+def tiny(path, **config):
+    torch.manual_seed(1)
+    network = build_network(MambaIRConfig(embed_dim=12, d_state=2, depths=(1,), **config))
+    write_checkpoint(path, network)
+    return mambair.load_model(path, device="cpu", scan="reference")
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory):
+    return tiny(tmp_path_factory.mktemp("weights") / "double.safetensors", upscale=2)
+
+
+@pytest.fixture(scope="module")
+def gray(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "gray.safetensors"
+    return tiny(path, upscale=1, in_chans=1, upsampler="")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return photographs.astronaut()[100:113, 150:171]
+
+
+def test_a_model_says_what_it_is(double):
+    assert double.spec == mambair.ModelSpec("double", "sr", 2, 3)
+    assert (double.device, double.precision, double.scan) == (
+        torch.device("cpu"),
+        "fp32",
+        "reference",
+    )
+    assert double.path.name == "double.safetensors"
+    assert len(double.sha256) == 64
+    assert not double.network.training
+    restored = double.network(torch.rand(2, 3, 5, 9))
+    assert (restored.shape, restored.dtype, restored.requires_grad) == (
+        (2, 3, 10, 18),
+        torch.float32,
+        False,
+    )
+
+
+def test_bytes_and_floats_give_the_same_picture(double, photo):
+    as_bytes = mambair.restore(photo, double)
+    as_floats = mambair.restore(photo / 255, double)
+    assert (as_bytes.shape, as_bytes.dtype) == ((26, 42, 3), np.uint8)
+    assert (as_floats.shape, as_floats.dtype) == ((26, 42, 3), np.float64)
+    assert np.abs(as_floats * 255 - as_bytes).max() <= 0.501
+    assert as_floats.min() >= 0
+    assert as_floats.max() <= 1
+
+
+def test_floats_are_the_network_itself(double, photo):
+    values = (photo / 255).astype(np.float32)
+    x = torch.from_numpy(values).permute(2, 0, 1)[None]
+    expected = double.network(x).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(mambair.restore(values, double), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 14), (9, 14, 1), (9, 14, 2), (9, 14, 3), (9, 14, 4), (1, 5)])
+def test_byte_arrays_keep_their_kind(double, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    image.flags.writeable = False
+    restored = mambair.restore(image, double)
+    assert restored.shape == (shape[0] * 2, shape[1] * 2, *shape[2:])
+    assert restored.dtype == np.uint8
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9, 14), (9, 14, 1), (9, 14, 3)])
+def test_float_arrays_keep_their_kind(double, shape, dtype):
+    image = np.random.default_rng(0).random(shape).astype(dtype)
+    restored = mambair.restore(image, double)
+    assert restored.shape == (shape[0] * 2, shape[1] * 2, *shape[2:])
+    assert restored.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("mode", "out"),
+    [("1", "L"), ("L", "L"), ("LA", "LA"), ("RGB", "RGB"), ("RGBA", "RGBA"), ("P", "RGB")],
+)
+@pytest.mark.parametrize("size", [(14, 9), (7, 1), (1, 1)])
+def test_pillow_images_keep_their_kind(double, photo, mode, out, size):
+    image = Image.fromarray(photo).resize(size).convert(mode)
+    restored = mambair.restore(image, double)
+    assert isinstance(restored, Image.Image)
+    assert (restored.mode, restored.size) == (out, (size[0] * 2, size[1] * 2))
+
+
+def test_pillow_images_and_arrays_agree(double, photo):
+    restored = mambair.restore(Image.fromarray(photo), double)
+    np.testing.assert_array_equal(np.asarray(restored), mambair.restore(photo, double))
+
+
+def test_profile_and_transparency_of_pillow_images(double, photo):
+    image = Image.fromarray(photo).quantize(8)
+    image.info.update(icc_profile=b"profile", transparency=0)
+    restored = mambair.restore(image, double)
+    assert restored.mode == "RGBA"
+    assert restored.info == {"icc_profile": b"profile"}
+
+
+def test_opacity_is_kept_and_not_restored(gray, photo):
+    image = np.dstack([photo, np.arange(photo[..., 0].size).reshape(photo.shape[:2]) % 256])
+    restored = mambair.restore(image.astype(np.uint8), gray)
+    np.testing.assert_array_equal(restored[..., 3], image[..., 3])
+
+
+def test_tiles_and_ensemble(double, photo):
+    whole = mambair.restore(photo, double, tile=0)
+    assert mambair.restore(photo, double, 0, ensemble=True).shape == whole.shape
+    assert not np.array_equal(mambair.restore(photo, double, 0, ensemble=True), whole)
+    with pytest.raises(mambair.UsageError):
+        mambair.restore(photo, double, tile=-3)
+
+
+BAD_IMAGES = {
+    "text": ("photo.png", "cannot restore a str"),
+    "line": (np.zeros(5, np.uint8), "an array of shape (5,) is no image"),
+    "batch": (np.zeros((1, 3, 5, 5), np.uint8), "an array of shape (1, 3, 5, 5) is no image"),
+    "empty": (np.zeros((0, 5, 3), np.uint8), "an array of shape (0, 5, 3) is no image"),
+    "channels": (
+        np.zeros((5, 6, 5), np.uint8),
+        "an array of shape (5, 6, 5) and type uint8 is not supported",
+    ),
+    "float alpha": (
+        np.zeros((5, 6, 4)),
+        "an array of shape (5, 6, 4) and type float64 is not supported",
+    ),
+    "16 bits": (
+        np.zeros((5, 6), np.uint16),
+        "an array of shape (5, 6) and type uint16 is not supported",
+    ),
+    "range": (
+        np.full((5, 6), 255.0),
+        "a floating-point image must lie in [0, 1]; this one spans 255 to 255",
+    ),
+    "nan": (
+        np.full((5, 6), np.nan),
+        "a floating-point image must lie in [0, 1]; this one spans nan to nan",
+    ),
+    "cmyk": (Image.new("CMYK", (6, 5)), "Pillow images of mode 'CMYK' are not supported"),
+    "deep": (Image.new("I;16", (6, 5)), "Pillow images of mode 'I;16' are not supported"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_other_images_are_refused(double, kind):
+    image, message = BAD_IMAGES[kind]
+    with pytest.raises(mambair.ImageError) as caught:
+        mambair.restore(image, double)
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
+def test_colour_floats_do_not_fit_a_gray_model(gray, photo):
+    with pytest.raises(mambair.UsageError, match="the image has 3 channels, gray takes 1"):
+        mambair.restore(photo / 255, gray)
+    assert mambair.restore(photo, gray).shape == photo.shape
+
+
+def test_requests_that_cannot_be_met(double):
+    with pytest.raises(mambair.UsageError, match="unknown model 'mambair-huge-sr-x4'"):
+        mambair.load_model("mambair-huge-sr-x4")
+    with pytest.raises(mambair.CheckpointError, match="no such weights file"):
+        mambair.load_model("missing.pth")
+    with pytest.raises(mambair.BackendError, match="unknown scan backend 'fast'"):
+        mambair.load_model(double.path, device="cpu", scan="fast")
+    with pytest.raises(mambair.UsageError, match="unknown device 'tpu'"):
+        mambair.load_model(double.path, device="tpu")
+    with pytest.raises(mambair.BackendError, match="precision fp16 cannot be used on cpu"):
+        mambair.load_model(double.path, device="cpu", precision="fp16")
+
+
+def test_models_are_listed():
+    models = mambair.list_models()
+    assert all(isinstance(model, mambair.CatalogueEntry) for model in models)
+    assert [model.id for model in models if model.bundled] == ["mambair-tiny-sr-x4"]
