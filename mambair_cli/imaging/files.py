@@ -239,7 +239,7 @@ def _only_previews(image: ImageFile.ImageFile) -> bool:
 
 
 def _scale_transparent_level(image: ImageFile.ImageFile) -> None:
-    """Pillow scales the pixels of 2-bit and 4-bit gray to 8 bits, but not their transparent level."""
+    """Scale to 8 bits what Pillow leaves in 2 or 4 bits when it scales the gray pixels."""
     level = image.info.get("transparency")
     if image.format == "PNG" and image.mode == "L" and isinstance(level, int):
         image.info["transparency"] = level * {"L;2": 85, "L;4": 17}.get(str(image.tile[0][3]), 1)
@@ -295,7 +295,8 @@ def _format_of(path: Path) -> _Format:
 
 def _encoding(file_format: _Format, quality: int) -> dict[str, Any]:
     if file_format is _JPEG:
-        return {"quality": quality, "subsampling": 0, "optimize": True}
+        # Not "optimize": Pillow then needs the whole file in a buffer whose size it guesses.
+        return {"quality": quality, "subsampling": 0}
     if file_format is _WEBP:
         return {"quality": quality, "lossless": quality == 100, "exact": True}
     return {}

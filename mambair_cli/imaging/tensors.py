@@ -10,8 +10,8 @@ from torch import Tensor
 
 def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     """Turn `(h w c)` uint8 pixels into a contiguous `(1 c h w)` float32 tensor in [0, 1]."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return torch.from_numpy(planes)[None].float().div_(255)
+    planes = np.array(pixels.transpose(2, 0, 1), dtype=np.float32, order="C")
+    return torch.from_numpy(planes)[None].div_(255)
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:

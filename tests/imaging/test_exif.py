@@ -6,7 +6,7 @@ import pytest
 
 from mambair_cli.imaging.exif import PREFIX, sized_exif, upright_exif
 
-SHORT, LONG, ASCII, UNDEFINED = 3, 4, 2, 7
+SHORT, LONG, UNDEFINED = 3, 4, 7
 THUMBNAIL = b"\xff\xd8 a small JPEG \xff\xd9"
 MAKER_NOTE = b"the camera's own tags, with offsets from the start of the block"
 

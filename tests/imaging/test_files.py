@@ -115,6 +115,14 @@ def test_quality_sets_the_size_of_jpeg_and_webp(tmp_path, photo):
         write_image(tmp_path / "out.jpg", RestorableImage(photo), quality=101)
 
 
+@pytest.mark.parametrize("shape", [(17, 31, 3), (300, 500, 3)])
+def test_the_largest_possible_jpeg_is_written(tmp_path, shape):
+    """Noise at full quality takes more bytes than an encoder may expect."""
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    write_image(tmp_path / "out.jpg", RestorableImage(noise), quality=100)
+    assert np.abs(read_image(tmp_path / "out.jpg").pixels.astype(int) - noise).max() < 6
+
+
 # Kinds of pixels
 
 

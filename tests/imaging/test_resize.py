@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mambair_cli.imaging import resize
 from mambair_cli.imaging.resize import _contributions, imresize, resize_alpha
 
 SCALES = (1 / 2, 1 / 3, 1 / 4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -101,6 +102,15 @@ def test_channels_are_independent():
     image = random_pixels(9, 14, 3)
     planes = [imresize(image[..., c], 1 / 3) for c in range(3)]
     np.testing.assert_array_equal(imresize(image, 1 / 3), np.stack(planes, axis=2))
+
+
+@pytest.mark.parametrize("scale", [0.25, 3.0])
+def test_bands_do_not_show(monkeypatch, scale):
+    image = random_pixels(40, 61, 3)
+    whole = imresize(image, scale)
+    for values in (1, 500):
+        monkeypatch.setattr(resize, "_BAND_VALUES", values)
+        np.testing.assert_array_equal(imresize(image, scale), whole)
 
 
 def test_floating_point_is_neither_rounded_nor_clipped():

@@ -28,7 +28,8 @@ def test_every_level_comes_back(every_level, channels):
     np.testing.assert_array_equal(to_pixels(to_tensor(pixels)), pixels)
 
 
-def test_pixels_of_a_file_stay_as_they_are(every_level):
+@pytest.mark.filterwarnings("error")
+def test_read_only_pixels_are_taken_and_stay_as_they_are(every_level):
     every_level.flags.writeable = False
     to_tensor(every_level).zero_()
     assert every_level.max() == 255
@@ -45,7 +46,5 @@ def test_half_precision(dtype):
 
 
 def test_only_one_image_at_a_time():
-    with pytest.raises(
-        ValueError, match=r"expected one image \(1 c h w\), got shape \(2, 3, 4, 5\)"
-    ):
+    with pytest.raises(ValueError, match=r"^expected one image \(1 c h w\), got shape \(2, 3"):
         to_pixels(torch.zeros(2, 3, 4, 5))
