@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -124,7 +125,9 @@ def _write(
             f"{path} cannot be written: {error}", "check that its folder exists and is writable"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # After a failure or an interrupt; once renamed, nothing has this name.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _package_version() -> str:

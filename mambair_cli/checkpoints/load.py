@@ -71,9 +71,10 @@ def resolve(reference: str) -> Path:
         )
     if any(entry.id == reference for entry in catalogue.entries()):
         return _bundled_path(catalogue.find(reference))
-    path = Path(os.path.expanduser(reference))  # noqa: PTH111 -- Path's own raises without a home
+    # The functions of os.path answer where those of Path raise: no home, a name too long.
+    path = Path(os.path.expanduser(reference))  # noqa: PTH111
     is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
-    if is_name and not path.exists():
+    if is_name and not os.path.exists(path):  # noqa: PTH110
         catalogue.find(reference)
     require_file(path)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 import re
 import struct
@@ -97,11 +98,13 @@ def require_file(path: Path) -> None:
     Raises:
         CheckpointError: It is missing or a directory; the hint names what is there instead.
     """
-    if path.is_file():
+    # The functions of os.path answer where those of Path raise: a name too long, no permission.
+    if os.path.isfile(path):  # noqa: PTH113
         return
-    directory = path if path.is_dir() else path.parent
+    is_directory = os.path.isdir(path)  # noqa: PTH112
+    directory = path if is_directory else path.parent
     siblings = _weights_in(directory)
-    if path.is_dir():
+    if is_directory:
         hint = "name one of its files: " + ", ".join(siblings[:5]) if siblings else None
         raise CheckpointError(f"{path} is a directory, not a weights file", hint)
     close = difflib.get_close_matches(path.name, siblings, n=3) or siblings[:5]
@@ -113,11 +116,9 @@ def require_file(path: Path) -> None:
 
 
 def _weights_in(directory: Path) -> list[str]:
-    if not directory.is_dir():
-        return []
     try:
         files = sorted(directory.iterdir())
-    except PermissionError:
+    except OSError:
         return []
     return [file.name for file in files if file.suffix.lower() in WEIGHTS_SUFFIXES]
 

@@ -12,7 +12,9 @@ import pytest
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import choose, entries, find
 from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec
+from mambair_cli.training.config import load_recipe
 
 PACKED = Path(__file__).parents[1] / "data" / "full_size_tensors.json.xz"
 PUBLISHED = json.loads(lzma.decompress(PACKED.read_bytes()))
@@ -53,12 +55,21 @@ def test_configurations_and_parameters_are_the_published_ones(model_id):
     assert (entry.config.scale, entry.config.channels) == (entry.scale, entry.channels)
 
 
-@pytest.mark.parametrize("entry", [entry for entry in entries() if entry.repo], ids=str)
+@pytest.mark.parametrize("entry", [entry for entry in entries() if entry.repo], ids=lambda e: e.id)
 def test_patterns_find_their_own_files_only(entry):
     for other in entries():
         for file in other.files:
             found = re.search(entry.pattern, Path(file).name, re.IGNORECASE)
             assert bool(found) == (other.id == entry.id), file
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in entries() if entry.bundled], ids=lambda e: e.id
+)
+def test_bundled_models_have_the_network_of_their_recipe(entry):
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / f"{entry.id}.toml")
+    assert recipe.network == entry.config
+    assert sum(p.numel() for p in build_network(entry.config).parameters()) == entry.parameters
 
 
 def test_entries_describe_themselves():

@@ -117,11 +117,12 @@ def test_a_source_of_another_network_writes_nothing(tmp_path, saved):
 
 def test_an_unwritable_target_leaves_nothing_behind(tmp_path, saved, state):
     source = saved(state)
-    target = tmp_path / "missing" / "new.safetensors"
-    with pytest.raises(OutputError) as caught:
-        convert(source, target)
-    assert caught.value.message.startswith(f"{target} cannot be written: ")
-    assert caught.value.hint == "check that its folder exists and is writable"
+    for folder in ("missing", source.name):
+        target = tmp_path / folder / "new.safetensors"
+        with pytest.raises(OutputError) as caught:
+            convert(source, target)
+        assert caught.value.message.startswith(f"{target} cannot be written: ")
+        assert caught.value.hint == "check that its folder exists and is writable"
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 

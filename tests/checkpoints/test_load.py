@@ -237,7 +237,11 @@ def test_resolve_refuses_what_needs_the_hub():
 def test_resolve_names_what_is_unknown(tmp_path):
     with pytest.raises(UsageError, match="unknown model 'mambair-tiny-sr-x3'"):
         resolve("mambair-tiny-sr-x3")
-    for missing in (str(tmp_path / "no.pth"), "no such.safetensors", str(tmp_path / "no")):
+    too_long = "a" * 300
+    with pytest.raises(UsageError, match=f"unknown model '{too_long}'"):
+        resolve(too_long)
+    paths = ("no.pth", "no", "no/no.pth", f"{too_long}.pth")
+    for missing in ("no such.safetensors", *(str(tmp_path / path) for path in paths)):
         with pytest.raises(CheckpointError, match="no such weights file"):
             resolve(missing)
 
@@ -263,5 +267,5 @@ def test_bundled_weights_are_what_the_catalogue_says(entry):
     assert loaded.network.config == entry.config
     assert loaded.spec == entry.spec
     assert sum(parameter.numel() for parameter in loaded.network.parameters()) == entry.parameters
-    assert entry.sha256 in (None, loaded.sha256)
+    assert loaded.sha256 == entry.sha256
     assert path.stat().st_size <= 1_500_000
