@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from mambair_cli.errors import RecipeError
+from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import (
     add_gaussian_noise,
     crop_to_multiple,
@@ -24,12 +24,12 @@ from mambair_cli.evaluation.degrade import (
     jpeg_compress,
 )
 from mambair_cli.imaging.color import rgb_to_y
+from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.parsing import Span
 
 Pixels = NDArray[np.uint8]
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 EXIF_ORIENTATION = 0x0112
 
 
@@ -60,29 +60,44 @@ def list_images(folder: Path) -> list[Path]:
             f"the data folder {folder} does not exist",
             "folders in a recipe are relative to --data DIR, by default the recipe's own directory",
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUPPORTED_SUFFIXES)
     if not files:
         raise RecipeError(f"the data folder {folder} holds no images")
     return files
 
 
 def read_pixels(path: Path, channels: int) -> Pixels:
-    """Read an image as `(h w channels)` uint8; one channel is luma as in the benchmarks."""
-    with Image.open(path) as file:
-        upright = ImageOps.exif_transpose(file)
-        gray = upright.mode in ("1", "L")
-        pixels: Pixels = np.array(upright.convert("L" if gray else "RGB"))
-    if channels == 1:
-        luma = pixels if gray else np.rint(rgb_to_y(pixels)).astype(np.uint8)
-        return luma[..., None]
-    return np.repeat(pixels[..., None], 3, axis=2) if gray else pixels
+    """Read an image as `(h w channels)` uint8; one channel is luma as in the benchmarks.
+
+    Raises:
+        ImageError: The file cannot be read as an image.
+    """
+    pixels = read_image(path).pixels
+    if pixels.shape[2] == channels:
+        return pixels
+    return np.repeat(pixels, 3, axis=2) if channels == 3 else _luma(pixels)
+
+
+def _luma(pixels: Pixels) -> Pixels:
+    rounded: Pixels = np.rint(rgb_to_y(pixels)).astype(np.uint8)
+    return rounded[..., None]
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of the upright image, read from the file's header alone."""
-    with Image.open(path) as file:
-        turned = file.getexif().get(EXIF_ORIENTATION, 1) >= 5
-        return (file.width, file.height) if turned else (file.height, file.width)
+    """Height and width of the upright image, read from the file's header alone.
+
+    Raises:
+        ImageError: The file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as file:
+            turned = file.getexif().get(EXIF_ORIENTATION, 1) >= 5
+            return (file.width, file.height) if turned else (file.height, file.width)
+    except OSError as error:
+        raise ImageError(
+            f"the training image {path} cannot be read: {error.strerror or 'it is no image'}",
+            "remove it from the data folder, or repair it",
+        ) from error
 
 
 class PairCache:

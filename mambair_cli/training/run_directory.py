@@ -133,7 +133,7 @@ def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
     try:
         try:
             write(temporary)
-            with temporary.open("rb") as file:
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(target)
         finally:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mambair_cli.errors import RecipeError
+from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import downscale
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.data import (
@@ -98,6 +98,21 @@ def test_orientation_is_obeyed_by_size_and_pixels(tmp_path: Path) -> None:
     image.save(tmp_path / "turned.jpg", exif=exif)
     assert read_size(tmp_path / "turned.jpg") == (30, 20)
     assert read_pixels(tmp_path / "turned.jpg", 3).shape == (30, 20, 3)
+
+
+def test_a_training_image_that_is_none_is_named_before_the_training(data_root: Path) -> None:
+    (data_root / "images" / "text.png").write_text("not an image")
+    with pytest.raises(ImageError) as caught:
+        Sampler(TABLE, data_root, 3, 2, seed=0)
+    path = data_root / "images" / "text.png"
+    assert caught.value.message == f"the training image {path} cannot be read: it is no image"
+
+
+def test_a_truncated_image_is_an_error_and_not_a_gray_patch(data_root: Path) -> None:
+    path = data_root / "images" / "a.png"
+    path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(ImageError, match=r"a\.png"):
+        read_pixels(path, 3)
 
 
 def test_the_cache_stays_within_its_limit_and_gives_the_same_pixels(data_root: Path) -> None:
