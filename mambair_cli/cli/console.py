@@ -103,7 +103,7 @@ class Messages:
 
 def duration(seconds: float) -> str:
     """Write a time span, such as `0.8 s`, `14 s`, `2 min 5 s` or `1 h 4 min`."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:

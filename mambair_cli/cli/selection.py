@@ -72,12 +72,18 @@ class ModelShelf:
         self._scan = scan
         self._messages = messages
         self._loaded: dict[str, Model] = {}
-        self.single = None if self._chosen_by_file else self._select(request)
+        self.single = None if self._chosen_by_file() else self._select(request)
 
-    @property
     def _chosen_by_file(self) -> bool:
+        from mambair_cli.checkpoints import catalogue
+
         request = self._request
-        return request.task == "dejpeg" and request.quality is None and request.weights is None
+        if request.task != "dejpeg" or request.quality is not None or request.weights is not None:
+            return False
+        levels = [entry for entry in catalogue.entries() if entry.task == request.task]
+        if not any(entry.bundled for entry in levels):
+            raise catalogue.not_downloadable(levels[0])
+        return True
 
     def suited_to(self, image: RestorableImage) -> Model:
         """The weights for one image: the only ones, or those for the image's JPEG quality.
@@ -102,9 +108,10 @@ class ModelShelf:
 
         if request.weights is not None:
             return self._load(request.weights, request)
+        default = DEFAULT_SCALE if request.task == "sr" else None
         choice = catalogue.choose(
             request.task,
-            scale=request.scale or (DEFAULT_SCALE if request.task == "sr" else None),
+            scale=default if request.scale is None else request.scale,
             sigma=request.sigma,
             quality=request.quality,
             variant=request.variant,

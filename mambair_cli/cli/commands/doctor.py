@@ -86,7 +86,6 @@ def examine() -> Report:
     report.scan = _scan(list(devices))
     report.weights = dict(_weights())
     report.caches = _caches()
-    report.problems = [f"{name}: {state}" for name, state in report.weights.items() if state != OK]
     return report
 
 
@@ -174,6 +173,8 @@ def _caches() -> dict[str, str]:
 def _table(report: Report) -> Table:
     table = Table.grid(padding=(0, 2))
     for title, rows in _sections(report):
+        if not rows:
+            continue
         table.add_row(Text(title, "bold"))
         for name, text in rows:
             table.add_row(Text(f"  {name}"), text)

@@ -1,0 +1,62 @@
+"""`mambair doctor`: what it reports, and when it fails."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+from mambair_cli.checkpoints import catalogue
+from mambair_cli.cli.commands import doctor
+from mambair_cli.selective_scan import dispatch
+
+
+def test_report_names_every_subject(mambair):
+    outcome = mambair("doctor")
+    assert (outcome.status, outcome.err) == (0, "")
+    for words in ("versions", "processor", "devices", "scan backends", "bundled weights", "caches"):
+        assert f"\n{words}" in f"\n{outcome.out}"
+    assert "problems" not in outcome.out
+
+
+def test_json_says_why_a_backend_refuses(mambair, monkeypatch):
+    refusing = replace(dispatch.NUMBA, name="odd", refuses=lambda _device: "it is an odd day")
+    monkeypatch.setattr(dispatch, "BACKENDS", (refusing, dispatch.REFERENCE))
+    outcome = mambair("doctor", "--json")
+    report = json.loads(outcome.out)
+    assert report["scan"]["odd"]["cpu"] == "it is an odd day"
+    assert report["scan"]["reference"]["cpu"] is None
+    assert report["can_restore"] is True
+    assert report["memory_available"] > 0
+    assert "not on cpu: it is an odd day" in mambair("doctor").out
+
+
+def test_fails_when_no_backend_runs(mambair, monkeypatch):
+    refusing = replace(dispatch.NUMBA, refuses=lambda _device: "no")
+    monkeypatch.setattr(dispatch, "BACKENDS", (refusing,))
+    assert mambair("doctor").status == 1
+
+
+def test_fails_without_torch(mambair, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    outcome = mambair("doctor")
+    assert outcome.status == 1
+    assert "torch cannot be imported" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(b"right", "ok"), (b"wrong", "damaged: "), (None, "missing: ")],
+    ids=["right", "wrong", "missing"],
+)
+def test_bundled_weights_are_verified(monkeypatch, tmp_path, content, state):
+    digest = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9"
+    bundled = next(entry for entry in catalogue.entries() if entry.bundled)
+    entry = replace(bundled, bundled="weights.safetensors", sha256=digest)
+    monkeypatch.setattr(catalogue, "entries", lambda: (entry,))
+    monkeypatch.setattr(catalogue, "bundled_directory", lambda: tmp_path)
+    if content is not None:
+        (tmp_path / "weights.safetensors").write_bytes(content)
+    assert doctor.examine().weights[entry.id].startswith(state)

@@ -1,0 +1,33 @@
+"""Ctrl-C in the middle of an image: exit status 130, nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
+    image = make_image(tmp_path / "in" / "large.png", 260, 190)
+    out = tmp_path / "out"
+    command = [
+        *(sys.executable, "-m", "mambair_cli", "sr", str(image), "-o", str(out), "--json"),
+        *("--weights", str(weights / "sr-x4.safetensors")),
+        *("--scan", "reference", "--tile", "32", "--overlap", "8"),
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"tile"' in line and '"done": 1,' in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "error: interrupted"
+    assert "Traceback" not in errors
+    assert list(out.iterdir()) == []

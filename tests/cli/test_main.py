@@ -1,0 +1,119 @@
+"""Help, version, and how failures become messages and exit statuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from mambair_cli.cli.commands import doctor
+from mambair_cli.errors import CheckpointError, MambairError, UsageError
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Makes `mambair doctor` raise what the test says."""
+
+    def arrange(error: BaseException) -> None:
+        def fail():
+            raise error
+
+        monkeypatch.setattr(doctor, "examine", fail)
+
+    return arrange
+
+
+def test_version(mambair):
+    outcome = mambair("--version")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.startswith("mambair 0.")
+
+
+def test_help_names_every_command(mambair):
+    outcome = mambair("--help")
+    assert outcome.status == 0
+    for command in ("sr", "realsr", "denoise", "dejpeg", "models", "train", "doctor"):
+        assert f" {command} " in outcome.out
+
+
+@pytest.mark.parametrize("arguments", [(), ("models",)])
+def test_help_is_shown_where_a_command_is_missing(mambair, arguments):
+    outcome = mambair(*arguments)
+    assert outcome.status == 2
+    assert "Usage: mambair" in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "command"),
+    [
+        (["frob"], "no such command 'frob'", "mambair"),
+        (["sr"], "missing argument 'IMAGE|FOLDER...'", "mambair sr"),
+        (["sr", "a.png", "--scale", "big"], "invalid value for '--scale'", "mambair sr"),
+        (["sr", "a.png", "--precision", "fp8"], "invalid value for '--precision'", "mambair sr"),
+        (["sr", "a.png", "--overlap", "-1"], "invalid value for '--overlap'", "mambair sr"),
+        (
+            ["sr", "a.png", "--tile", "-5"],
+            "invalid value for '--tile': '-5' is neither auto nor a number of pixels (0 = whole",
+            "mambair sr",
+        ),
+        (
+            ["sr", "a.png", "--quality-out", "101"],
+            "invalid value for '--quality-out'",
+            "mambair sr",
+        ),
+        (["sr", "a.png", "--frob"], "no such option: --frob", "mambair sr"),
+        (["train"], "missing argument 'RECIPE'", "mambair train"),
+    ],
+)
+def test_wrong_usage_exits_2_in_the_common_form(mambair, arguments, error, command):
+    outcome = mambair(*arguments)
+    assert (outcome.status, outcome.out) == (2, "")
+    first, empty, hint = outcome.err.splitlines()
+    assert first.startswith(f"error: {error}")
+    assert empty == ""
+    assert hint == f"hint: see what it takes with: {command} --help"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (MambairError("the moon is down", "wait"), 1, "error: the moon is down\n\nhint: wait\n"),
+        (UsageError("no", "say yes"), 2, "error: no\n\nhint: say yes\n"),
+        (CheckpointError("[bold]x[/bold] is cut"), 1, "error: [bold]x[/bold] is cut\n"),
+    ],
+)
+def test_failures_are_told_without_traceback(mambair, failing, error, status, message):
+    failing(error)
+    outcome = mambair("doctor")
+    assert (outcome.status, outcome.out, outcome.err) == (status, "", message)
+
+
+def test_long_messages_are_not_broken_into_lines(mambair, failing):
+    failing(MambairError("word " * 60, "hint " * 60))
+    assert len(mambair("doctor").err.splitlines()) == 3
+
+
+def test_a_bug_exits_70_and_asks_for_a_report(mambair, failing):
+    failing(ZeroDivisionError("division by zero"))
+    outcome = mambair("doctor")
+    assert outcome.status == 70
+    assert outcome.err == (
+        "error: this is a bug in mambair: ZeroDivisionError: division by zero\n\n"
+        "hint: run the command again with --debug and report what it prints\n"
+    )
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oh"), MambairError("oh", "do")])
+def test_debug_prints_the_traceback(mambair, failing, error):
+    failing(error)
+    outcome = mambair("doctor", "--debug")
+    assert "Traceback (most recent call last)" in outcome.err
+    assert "in fail" in outcome.err
+
+
+def test_interruption_exits_130(mambair, failing):
+    failing(KeyboardInterrupt())
+    outcome = mambair("doctor")
+    assert (outcome.status, outcome.out, outcome.err) == (130, "", "error: interrupted\n")
+
+
+def test_no_colour_without_terminal(mambair):
+    assert "\x1b" not in mambair("frob").err

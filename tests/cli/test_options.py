@@ -1,0 +1,29 @@
+"""Every restoring command takes every shared option, each with the same words."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+import typer.main
+
+from mambair_cli.cli.main import app
+
+SHARED = {
+    *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),
+    *("--ensemble", "--scan", "--format", "--quality-out", "--suffix", "--recursive"),
+    *("--overwrite", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--debug"),
+    *("-o", "-r", "-q", "-v"),
+}
+OWN = {
+    "sr": {"--scale"},
+    "realsr": set(),
+    "denoise": {"--sigma", "--real"},
+    "dejpeg": {"--quality"},
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_restoring_commands_take_the_same_options(name):
+    command = typer.main.get_command(app).commands[name]
+    options = {word for parameter in command.params for word in parameter.opts}
+    assert options - {"inputs"} == SHARED | OWN[name]

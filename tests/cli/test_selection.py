@@ -1,0 +1,72 @@
+"""Which weights are taken where none are named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mambair_cli.checkpoints import catalogue, load
+from mambair_cli.cli.console import Messages
+from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.errors import CheckpointError, ImageError
+from mambair_cli.imaging.files import read_image
+
+
+@pytest.fixture
+def shelf():
+    """Builds the shelf of a request on the CPU."""
+
+    def build(request: Request) -> ModelShelf:
+        return ModelShelf(request, torch.device("cpu"), "fp32", "reference", Messages())
+
+    return build
+
+
+@pytest.fixture
+def dejpeg_bundled(monkeypatch, weights):
+    """Makes the catalogue hold bundled weights for JPEG qualities 10 and 30."""
+    entry = next(entry for entry in catalogue.entries() if entry.task == "dejpeg")
+    published = {"repo": None, "files": (), "pattern": "", "bundled": "dejpeg-q30.safetensors"}
+    rows = tuple(
+        replace(entry, id=f"test-dejpeg-q{quality}", quality=quality, **published)
+        for quality in (10, 30)
+    )
+    monkeypatch.setattr(catalogue, "entries", lambda: rows)
+    monkeypatch.setattr(catalogue, "bundled_directory", lambda: weights)
+    monkeypatch.setattr(load.catalogue, "entries", lambda: rows)
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_each_jpeg_gets_the_weights_for_its_quality(shelf, make_image, tmp_path, capfd):
+    image = make_image(tmp_path / "scan.jpg")
+    chosen = shelf(Request("dejpeg"))
+    assert chosen.single is None
+    first = chosen.suited_to(read_image(image))
+    assert first.spec.quality == 30
+    assert chosen.suited_to(read_image(image)) is first
+    assert "quality 75: using the nearest trained level 30 of 10, 30" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_a_file_that_says_no_quality(shelf, photo):
+    with pytest.raises(ImageError) as caught:
+        shelf(Request("dejpeg")).suited_to(read_image(photo))
+    assert caught.value.message == (
+        "a PNG image does not say with which JPEG quality it was once saved"
+    )
+    assert caught.value.hint == "give it: --quality 10, 30 or 40"
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_a_given_quality_holds_for_all(shelf, photo):
+    chosen = shelf(Request("dejpeg", quality=28))
+    assert chosen.single is not None
+    assert chosen.suited_to(read_image(photo)) is chosen.single
+
+
+def test_weights_that_cannot_be_downloaded_stop_the_run_at_once(shelf):
+    with pytest.raises(CheckpointError) as caught:
+        shelf(Request("dejpeg"))
+    assert "downloading is not available" in caught.value.message
