@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from mambair_cli.networks import ops
+from mambair_cli.networks.ops import Ops
 from mambair_cli.networks.ss2d import SS2D
 
 SQUEEZE = 30  # channels over the hidden channels of the attention's gate
 
 
+def pointwise(x: Tensor, conv: nn.Module) -> Tensor:
+    """Runs a 1x1 convolution on channels-last features `(... c)`."""
+    return functional.linear(x, conv.weight.flatten(1), conv.bias)
+
+
 class ChannelAttention(nn.Module):
-    """Scales each channel by a gate computed from its mean over the image (RCAN; paper, equation 6).
+    """Gates each channel by a factor computed from its mean over the image (RCAN; paper, equation 6).
 
     Args:
         channels: Channels `c` of the feature map.
@@ -32,9 +40,10 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b c h w)`."""
-        gated: Tensor = x * self.attention(x)
-        return gated
+        """Returns the gate `(b c)` of features `(b h w c)`."""
+        _, squeeze, _, expand, _ = self.attention
+        hidden = functional.relu(pointwise(x.mean((1, 2)), squeeze))
+        return torch.sigmoid(pointwise(hidden, expand))
 
 
 class CAB(nn.Module):
@@ -47,6 +56,8 @@ class CAB(nn.Module):
 
     def __init__(self, channels: int, *, light: bool) -> None:
         super().__init__()
+        self.light = light
+        self.ops: Ops = ops
         c, m = channels, channels // (2 if light else 3)
         attention = ChannelAttention(c)
         if light:
@@ -63,10 +74,19 @@ class CAB(nn.Module):
                 nn.Conv2d(c, m, 3, padding=1), nn.GELU(), nn.Conv2d(m, c, 3, padding=1), attention
             )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b c h w)`."""
-        mapped: Tensor = self.cab(x)
-        return mapped
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps `(b h w c)` to features of that shape and their gate `(b c)`, not yet multiplied."""
+        if self.light:
+            squeeze, local, _, expand, context, attention = self.cab
+            hidden = self.ops.depthwise(pointwise(x, squeeze), local, "gelu")
+            features = self.ops.depthwise(pointwise(hidden, expand), context, "none")
+        else:
+            *convolutions, attention = self.cab
+            features = x.permute(0, 3, 1, 2)
+            for layer in convolutions:
+                features = layer(features)
+            features = features.permute(0, 2, 3, 1)
+        return features, attention(features)
 
 
 class ResidualStateSpaceBlock(nn.Module):
@@ -87,12 +107,14 @@ class ResidualStateSpaceBlock(nn.Module):
         self.conv_blk = CAB(channels, light=light)
         self.ln_2 = nn.LayerNorm(channels)
         self.skip_scale2 = nn.Parameter(torch.ones(channels))
+        self.ops: Ops = ops
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(b h w c)` to `(b h w c)`."""
-        x = x * self.skip_scale + self.self_attention(self.ln_1(x))
-        local = self.conv_blk(self.ln_2(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return x * self.skip_scale2 + local
+        attended = self.self_attention(self.ops.norm(x, self.ln_1))
+        x, normed = self.ops.residual_norm(x, attended, self.skip_scale, self.ln_2)
+        local, gate = self.conv_blk(normed)
+        return self.ops.gated_residual(x, local, self.skip_scale2, gate)
 
 
 class Upsample(nn.Sequential):

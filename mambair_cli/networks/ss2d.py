@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambair_cli.networks import ops
+from mambair_cli.networks.ops import Ops
 from mambair_cli.selective_scan import dispatch
 
 
@@ -36,6 +39,7 @@ class SS2D(nn.Module):
         self.out_norm = nn.LayerNorm(d)
         self.out_proj = nn.Linear(d, d_model, bias=False)
         self.scan = dispatch.REFERENCE
+        self.ops: Ops = ops
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -56,9 +60,9 @@ class SS2D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(b h w c)` to `(b h w c)`."""
-        hidden, z = self.in_proj(x).chunk(2, dim=-1)
-        hidden = self.conv2d(hidden.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        u = functional.silu(hidden).contiguous()
+        into_scan, into_gate = self.in_proj.weight.chunk(2)
+        hidden, z = functional.linear(x, into_scan), functional.linear(x, into_gate)
+        u = self.ops.depthwise(hidden, self.conv2d, "silu")
         projected = functional.linear(u, self.x_proj_weight.flatten(0, 1))
         k, d = self.dt_projs_bias.shape
         y = dispatch.selective_scan_2d(
@@ -70,11 +74,11 @@ class SS2D(nn.Module):
             self.Ds.view(k, d),
             backend=self.scan,
         )
-        return self.out_proj(self.out_norm(y) * functional.silu(z))
+        return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:
-    """Chooses the scan backend of every state-space module of a network, for the device it is on.
+    """Chooses the scan backend of a network for the device it is on, and the steps around the scan with it.
 
     Args:
         network: A network whose parameters already are on their device.
@@ -86,9 +90,19 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
     Raises:
         BackendError: The named backend cannot run here; the message says why.
     """
-    device = next(network.parameters()).device
-    backend = dispatch.select(name, device)
+    backend = dispatch.select(name, next(network.parameters()).device)
+    steps = _ops_of(backend)
     for module in network.modules():
+        if hasattr(module, "ops"):
+            module.ops = steps
         if isinstance(module, SS2D):
             module.scan = backend
     return backend.name
+
+
+def _ops_of(backend: dispatch.Backend) -> Ops:
+    if backend is not dispatch.NUMBA:
+        return ops
+    from mambair_cli.networks import ops_cpu
+
+    return ops_cpu

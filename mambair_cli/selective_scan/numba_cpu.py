@@ -5,36 +5,17 @@ Importing this module compiles the kernels, or loads them from Numba's cache.
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-import numba
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from mambair_cli.selective_scan.numba_backward import scan_backward
 from mambair_cli.selective_scan.numba_forward import CHUNK, scan_forward
+from mambair_cli.selective_scan.numba_launch import flat, launch, padded
 from mambair_cli.selective_scan.vector import LANES, LOG2_E
 
 LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
 DIRECTIONS = 4
-
-_one_kernel_at_a_time = threading.Lock()  # Numba's portable thread pool must not be entered twice
-
-
-def flat(tensor: Tensor) -> NDArray[np.float32]:
-    """Views a float32 CPU tensor as a flat array, copying only what is not contiguous."""
-    return tensor.detach().contiguous().view(-1).numpy()
-
-
-def launch(kernel: Any, *arguments: Any) -> None:
-    """Runs a parallel kernel on no more threads than torch was given."""
-    with _one_kernel_at_a_time:
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        kernel(*arguments)
 
 
 def channel_blocks(channels: int, tasks: int) -> int:
@@ -52,12 +33,6 @@ def channel_blocks(channels: int, tasks: int) -> int:
     return min(max(for_cache, for_threads), channels // LANES)
 
 
-def _padded(parameter: Tensor) -> NDArray[np.float32]:
-    """Pads the last axis with zeros to a multiple of `LANES`."""
-    missing = -parameter.shape[-1] % LANES
-    return functional.pad(parameter.detach().float(), (0, missing)).contiguous().numpy()
-
-
 class _SelectiveScan2d(torch.autograd.Function):
     """Arguments and result as `dispatch.selective_scan_2d`, float32."""
 
@@ -66,10 +41,10 @@ class _SelectiveScan2d(torch.autograd.Function):
         u, projected, step_weight, step_bias, A, D = inputs
         b, h, w, d = u.shape
         parameters = (
-            _padded(step_weight.transpose(1, 2)),
-            _padded(step_bias),
-            _padded(A.transpose(1, 2) * float(LOG2_E)),
-            _padded(D),
+            padded(step_weight.transpose(1, 2)),
+            padded(step_bias),
+            padded(A.transpose(1, 2) * float(LOG2_E)),
+            padded(D),
         )
         n, channels = parameters[2].shape[1:]
         keep = any(ctx.needs_input_grad)
@@ -88,6 +63,8 @@ class _SelectiveScan2d(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        from mambair_cli.selective_scan.numba_backward import scan_backward
+
         u, projected, step_weight, _, A, _, kept = ctx.saved_tensors
         b, h, w, d = u.shape
         k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]

@@ -175,14 +175,32 @@ def _binary(instruction: str) -> Any:
 add, sub, mul, div = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv"))
 
 
+def _choice(comparison: str, to_zero: bool = False) -> Any:
+    """Makes an operation that selects by comparing its first value with its second, or with zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        other = ir.Constant(_FLOATS, [0.0] * LANES) if to_zero else values[1]
+        return builder.select(builder.fcmp_ordered(comparison, values[0], other), *values[-2:])
+
+    return generate
+
+
 @intrinsic  # type: ignore[misc]
 def maximum(typing: Any, a: Any, b: Any) -> Any:
     """The larger of two values in each lane; the second where the first is not a number."""
+    return vector(vector, vector), _choice(">")
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", *values), *values)
 
-    return vector(vector, vector), generate
+@intrinsic  # type: ignore[misc]
+def minimum(typing: Any, a: Any, b: Any) -> Any:
+    """The smaller of two values in each lane; the second where the first is not a number."""
+    return vector(vector, vector), _choice("<")
+
+
+@intrinsic  # type: ignore[misc]
+def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
+    """`a` in the lanes where `x` is below zero, `b` in the others."""
+    return vector(vector, vector, vector), _choice("<", to_zero=True)
 
 
 @intrinsic  # type: ignore[misc]
@@ -255,3 +273,38 @@ def softplus(x):  # type: ignore[no-untyped-def]
     value = fma(value, q, splat(_L1))
     value = fma(value, q, splat(_L0))
     return fma(add(s, s), value, maximum(x, splat(ZERO)))
+
+
+@njit(inline="always")  # type: ignore[misc]
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    """`1 / (1 + exp(-x))`."""
+    v = exp2(minimum(mul(x, splat(-LOG2_E)), splat(-_SMALLEST_EXPONENT)))
+    return div(splat(ONE), add(splat(ONE), v))
+
+
+# Abramowitz and Stegun 7.1.26: erfc(z) = t p(t) exp(-z^2), t = 1 / (1 + z p0), error 1.5e-7
+_P0 = np.float32(0.3275911 / np.sqrt(2))
+_P1, _P2, _P3, _P4, _P5 = np.float32(
+    [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429]
+)
+_HALF = np.float32(0.5)
+_NORMAL_PEAK = np.float32(1 / np.sqrt(2 * np.pi))
+
+
+@njit(inline="always")  # type: ignore[misc]
+def normal_density(x):  # type: ignore[no-untyped-def]
+    """Density of the standard normal distribution."""
+    return mul(splat(_NORMAL_PEAK), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E))))
+
+
+@njit(inline="always")  # type: ignore[misc]
+def normal_cumulative(x):  # type: ignore[no-untyped-def]
+    """Cumulative standard normal distribution, the gate of GELU."""
+    z = maximum(x, sub(splat(ZERO), x))
+    t = div(splat(ONE), fma(z, splat(_P0), splat(ONE)))
+    value = fma(splat(_P5), t, splat(_P4))
+    value = fma(value, t, splat(_P3))
+    value = fma(value, t, splat(_P2))
+    value = fma(value, t, splat(_P1))
+    tail = mul(mul(value, t), mul(splat(_HALF), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E)))))
+    return where_negative(x, tail, sub(splat(ONE), tail))
