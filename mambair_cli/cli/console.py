@@ -101,6 +101,11 @@ class Messages:
             yield
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something: `1 image`, `2 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """Write a time span, such as `0.8 s`, `14 s`, `2 min 5 s` or `1 h 4 min`."""
     if seconds < 9.95:

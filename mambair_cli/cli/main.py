@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -123,4 +124,7 @@ def _report_usage(error: typer.TyperException) -> int:
 
 def main() -> NoReturn:
     """Entry point of the `mambair` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold bytes that are no text; they leave as they came.
+        sys.stdout.reconfigure(errors="surrogateescape")
     sys.exit(run())

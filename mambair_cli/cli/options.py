@@ -244,7 +244,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
     @functools.wraps(command)
-    def flat(**values: Any) -> None:  # noqa: ANN401
+    def flat(**values: Any) -> None:
         settings = RestoreSettings(
             **{item.name: values.pop(item.name) for item in fields(RestoreSettings)}
         )

@@ -51,7 +51,7 @@ def test_a_run_is_told_and_leaves_weights(mambair, recipe, tmp_path):
     lines = outcome.err.splitlines()
     assert lines[0].startswith("device: cpu (")
     assert lines[1].startswith("training for 4 iterations: ")
-    assert lines[1].endswith(" parameters, 1 images")
+    assert lines[1].endswith(" parameters, 1 image")
     assert lines[2].startswith("2/4  loss ")
     assert " it/s" in lines[2]
     assert "iteration 2: pictures " in lines[3]

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mambair_cli.cli.compute import describe_device, prepare_scan
-from mambair_cli.cli.console import Messages, print_data
+from mambair_cli.cli.console import Messages, counted, print_data
 from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ class TrainingDisplay:
         verb = f"resuming at iteration {event.iteration} of" if event.iteration else "training for"
         self._messages.notice(
             f"{verb} {event.iterations} iterations: {event.parameters:,} parameters, "
-            f"{event.images} images"
+            f"{counted(event.images, 'image')}"
         )
         if event.skipped_images:
             self._messages.notice(
-                f"warning: {event.skipped_images} images are smaller than a patch and are left out",
+                f"warning: {counted(event.skipped_images, 'image')} left out, smaller than a patch",
                 "yellow",
             )
         if event.initial_tensors:

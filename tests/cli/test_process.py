@@ -1,7 +1,8 @@
-"""Ctrl-C in the middle of an image: exit status 130, nothing half-written."""
+"""What only a process of its own shows: Ctrl-C in the middle, file names that are no text."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -31,3 +32,16 @@ def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
     assert errors.splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are any bytes")
+def test_a_name_that_is_no_text_is_printed_as_it_is(weights, photo):
+    odd = os.fsencode(photo.parent) + b"/caf\xe9.png"
+    photo.rename(os.fsdecode(odd))
+    command = [
+        *(sys.executable, "-m", "mambair_cli", "sr", odd),
+        *("--weights", weights / "sr-x2.safetensors"),
+    ]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == os.fsencode(photo.parent) + b"/caf\xe9_x2.png\n"
