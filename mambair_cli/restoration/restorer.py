@@ -18,6 +18,7 @@ from mambair_cli.imaging.files import RestorableImage
 from mambair_cli.imaging.resize import imresize, resize_alpha
 from mambair_cli.imaging.tensors import to_pixels, to_tensor
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.networks.ss2d import SS2D
 from mambair_cli.restoration import memory
 from mambair_cli.restoration.ensemble import self_ensemble
 from mambair_cli.restoration.padding import crop_to, pad_to
@@ -199,7 +200,9 @@ def _plan(
 ) -> _Plan:
     height, width = x.shape[2:]
     device = next(network.parameters()).device
-    per_pixel = memory.bytes_per_pixel(getattr(network, "config", _UNKNOWN_NETWORK), precision)
+    scan = next((m.scan.name for m in network.modules() if isinstance(m, SS2D)), "auto")
+    config = getattr(network, "config", _UNKNOWN_NETWORK)
+    per_pixel = memory.bytes_per_pixel(config, precision, scan)
     available = memory.available_memory(device)
     if device == x.device:
         # The result, and the copies made while it is cropped and clamped.

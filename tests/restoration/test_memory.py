@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -126,6 +128,40 @@ def test_larger_networks_need_more():
     assert 500 < bytes_per_pixel(light, "fp32") < bytes_per_pixel(classic, "fp32")
     assert bytes_per_pixel(light, "bf16") <= bytes_per_pixel(light, "fp32")
     assert bytes_per_pixel(MambaIRUNetConfig(), "fp32") > bytes_per_pixel(light, "fp32")
+
+
+def test_the_reference_scan_needs_more():
+    light = MambaIRConfig()
+    assert bytes_per_pixel(light, "fp32", "reference") > 2 * bytes_per_pixel(light, "fp32", "numba")
+
+
+MEASURE = """
+import resource, sys, torch
+from mambair_cli.networks import MambaIRConfig, build_network
+from mambair_cli.networks.ss2d import set_scan_backend
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+network = build_network(MambaIRConfig(embed_dim=90, depths=(1,)))
+set_scan_backend(network, "auto")
+with torch.inference_mode():
+    network(torch.rand(1, 3, 16, 24))
+    before = peak()
+    network(torch.rand(1, 3, 160, 200))
+print(before, peak())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in other units")
+def test_the_estimate_covers_what_a_process_really_takes():
+    out = subprocess.run(
+        [sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True
+    ).stdout
+    before, after = map(int, out.split())
+    estimate = bytes_per_pixel(MambaIRConfig(embed_dim=90), "fp32")
+    assert 0.3 * estimate < (after - before) / (160 * 200) < 1.1 * estimate
 
 
 def test_an_image_that_fits_runs_whole():
