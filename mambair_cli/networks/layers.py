@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambair_cli.networks import ops
-from mambair_cli.networks.ops import Ops
+from mambair_cli.networks.ops import PLAIN, Ops
 from mambair_cli.networks.ss2d import SS2D
 
 SQUEEZE = 30  # channels over the hidden channels of the attention's gate
@@ -57,7 +56,7 @@ class CAB(nn.Module):
     def __init__(self, channels: int, *, light: bool) -> None:
         super().__init__()
         self.light = light
-        self.ops: Ops = ops
+        self.ops: Ops = PLAIN
         c, m = channels, channels // (2 if light else 3)
         attention = ChannelAttention(c)
         if light:
@@ -107,7 +106,7 @@ class ResidualStateSpaceBlock(nn.Module):
         self.conv_blk = CAB(channels, light=light)
         self.ln_2 = nn.LayerNorm(channels)
         self.skip_scale2 = nn.Parameter(torch.ones(channels))
-        self.ops: Ops = ops
+        self.ops: Ops = PLAIN
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(b h w c)` to `(b h w c)`."""

@@ -1,35 +1,34 @@
 """The point-wise and depth-wise steps of a block, channels last, as PyTorch defines them.
 
-`ops_cpu.py` holds the same functions, fused. Networks take either set as a module attribute.
+`ops_cpu.py` holds the same functions, fused.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Ops(Protocol):
-    """A module with the steps; this one defines them."""
+@dataclass(frozen=True)
+class Ops:
+    """The steps around the scan.
 
-    def depthwise(self, x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
-        """Depth-wise 3x3 convolution of `(b h w c)`, then `silu`, `gelu` or `none`."""
+    Attributes:
+        depthwise: Depth-wise 3x3 convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
+        norm: Layer norm of `(b h w c)` over its channels.
+        residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
+        norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`.
+        gated_residual: `x * skip + branch * gate` of two `(b h w c)`, with a gate `(b c)` for each image.
+    """
 
-    def norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """Layer norm of `(b h w c)` over its channels."""
-
-    def residual_norm(
-        self, x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
-    ) -> tuple[Tensor, Tensor]:
-        """`x * skip + branch`, and its layer norm; both `(b h w c)`."""
-
-    def norm_gate(self, y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
-        """`layer_norm(y) * silu(z)` of two `(b h w c)`."""
-
-    def gated_residual(self, x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
-        """`x * skip + branch * gate`, with `gate` `(b c)` for each image."""
+    depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
+    norm: Callable[[Tensor, nn.LayerNorm], Tensor]
+    residual_norm: Callable[[Tensor, Tensor, Tensor, nn.LayerNorm], tuple[Tensor, Tensor]]
+    norm_gate: Callable[[Tensor, Tensor, nn.LayerNorm], Tensor]
+    gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 ACTIVATIONS = {"silu": functional.silu, "gelu": functional.gelu, "none": lambda x: x}
@@ -63,3 +62,6 @@ def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
 def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
     """See `Ops`."""
     return x * skip + branch * gate[:, None, None, :]
+
+
+PLAIN = Ops(depthwise, norm, residual_norm, norm_gate, gated_residual)

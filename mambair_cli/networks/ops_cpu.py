@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.networks import depthwise_cpu, pointwise_cpu
+from mambair_cli.networks.ops import Ops
 from mambair_cli.selective_scan.numba_launch import flat, launch, padded, tasks_for
 from mambair_cli.selective_scan.vector import LANES
 
@@ -221,3 +222,6 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     """See `ops.Ops`."""
     result: Tensor = _GatedResidual.apply(*_float(x, branch), skip, gate.float())
     return result
+
+
+FUSED = Ops(depthwise, norm, residual_norm, norm_gate, gated_residual)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambair_cli.networks import ops
-from mambair_cli.networks.ops import Ops
+from mambair_cli.networks.ops import PLAIN, Ops
 from mambair_cli.selective_scan import dispatch
 
 
@@ -39,7 +38,7 @@ class SS2D(nn.Module):
         self.out_norm = nn.LayerNorm(d)
         self.out_proj = nn.Linear(d, d_model, bias=False)
         self.scan = dispatch.REFERENCE
-        self.ops: Ops = ops
+        self.ops: Ops = PLAIN
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -102,7 +101,7 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
 
 def _ops_of(backend: dispatch.Backend) -> Ops:
     if backend is not dispatch.NUMBA:
-        return ops
-    from mambair_cli.networks import ops_cpu
+        return PLAIN
+    from mambair_cli.networks.ops_cpu import FUSED
 
-    return ops_cpu
+    return FUSED
