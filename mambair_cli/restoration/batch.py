@@ -12,6 +12,7 @@ from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, Outpu
 from mambair_cli.imaging.files import RestorableImage, read_image, write_image
 from mambair_cli.restoration.jobs import Job, plan_jobs
 from mambair_cli.restoration.manifest import Entry, Manifest, Recipe, file_sha256
+from mambair_cli.restoration.memory import is_out_of_memory
 from mambair_cli.restoration.restorer import Progress
 
 __all__ = [
@@ -180,13 +181,11 @@ class _Run:
         except MambairError as error:
             return FileFailed(job, error)
         except MemoryError:
-            return FileFailed(
-                job,
-                MemoryLimitError(
-                    f"{job.source} is too large for the memory of this machine",
-                    "close other programs, or cut the image into parts",
-                ),
-            )
+            return FileFailed(job, _too_large(job))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return FileFailed(job, _too_large(job))
         except OSError as error:
             return FileFailed(job, ImageError(f"{job.source}: {error.strerror or error}"))
 
@@ -221,6 +220,13 @@ class _Run:
         manifest.begin(job.target, entry)
         write_image(job.target, image, quality=self.quality)
         manifest.finish(job.target, entry)
+
+
+def _too_large(job: Job) -> MemoryLimitError:
+    return MemoryLimitError(
+        f"{job.source} is too large for the memory of this machine",
+        "close other programs, or cut the image into parts",
+    )
 
 
 def _prepare_directory(directory: Path) -> None:

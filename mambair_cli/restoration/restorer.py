@@ -212,7 +212,8 @@ def _plan(
     else:
         tile = options.tile
     tile_pixels = min(height, tile or height) * min(width, tile or width)
-    planned = _Plan(tile, memory.fitting_batch(tile_pixels, per_pixel, available))
+    batch = memory.fitting_batch(tile_pixels, per_pixel, available) if options.ensemble else 1
+    planned = _Plan(tile, batch)
     known = _WORKING_PLANS.get(network, planned)
     tile = min((side for side in (planned.tile, known.tile) if side), default=0)
     return _Plan(tile, min(planned.batch, known.batch))

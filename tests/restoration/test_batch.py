@@ -115,7 +115,10 @@ def test_a_file_that_vanished_fails_alone():
 
 
 @pytest.mark.usefixtures("folder")
-def test_short_memory_fails_one_file():
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_short_memory_fails_one_file(error):
     save("a.png")
     save("b.png", 1)
     calls = 0
@@ -124,13 +127,25 @@ def test_short_memory_fails_one_file():
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise MemoryError
+            raise error
         return enlarge(image, progress)
 
     summary, _ = run(restore)
     assert outcomes(summary) == (["b.png"], [], ["a.png"])
     assert isinstance(summary.failed[0].error, MemoryLimitError)
     assert "in/a.png is too large" in summary.failed[0].error.message
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_bug_is_not_taken_for_a_bad_file():
+    save("a.png")
+
+    def restore(*_):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        run(restore)
+    assert not list(Path("out").glob("*.png"))
 
 
 @pytest.mark.usefixtures("folder")

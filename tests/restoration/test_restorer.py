@@ -222,6 +222,12 @@ def test_progress_starts_again_after_a_retry():
     assert seen[-(total + 1) :] == [(done, total) for done in range(total + 1)]
 
 
+def test_a_plain_run_is_not_tried_twice_at_one_size():
+    network = Hungry(100 * 100, MemoryError())
+    restore_tensor(network, torch.rand(1, 3, 200, 300), spec(), RestoreOptions())
+    assert [shape[2:] for shape in network.shapes].count((200, 300)) == 1
+
+
 def test_memory_that_is_never_enough_ends_with_an_error_after_few_tries():
     network = Hungry(0, MemoryError())
     message = "memory ran out on cpu even with tiles of 64 pixels"
