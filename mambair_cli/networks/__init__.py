@@ -1,4 +1,4 @@
-"""The networks: configuration, modules, and the one function that builds a module from a configuration."""
+"""The networks: configuration, modules, and the one function that builds them."""
 
 from __future__ import annotations
 

@@ -25,17 +25,17 @@ from mambair_cli.selective_scan.vector import (
 NONE, SILU, GELU = 0, 1, 2
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _neighbours(at, y, x, h, w, reach):  # type: ignore[no-untyped-def]
-    """Fills `at` with the pixel offsets of the nine neighbours, and the size of an image for those outside."""
+@njit(inline="always")
+def _neighbours(at, y, x, h, w, reach):
+    """Fills `at` with pixel offsets of the nine neighbours, the image's size for those outside."""
     for tap in range(9):
         ny, nx = y + (tap // 3 - 1) * reach, x + (tap % 3 - 1) * reach
         inside = 0 <= ny < h and 0 <= nx < w
         at[tap] = (ny - y) * w + nx - x if inside else h * w
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _filter(image, weights, start, taps, size, width, pixel, c, v):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _filter(image, weights, start, taps, size, width, pixel, c, v):
     """Adds the nine weighted neighbours of one vector of channels to `start`."""
     value = start
     for tap in range(9):
@@ -48,13 +48,13 @@ def _filter(image, weights, start, taps, size, width, pixel, c, v):  # type: ign
 _flat, _matrix = float32[::1], float32[:, ::1]
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _flat, int64, int64, int64, int64, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):  # type: ignore[no-untyped-def]
+def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):
     """`out = activation(conv(x))`.
 
     Args:
@@ -84,8 +84,8 @@ def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):  # 
                 store_part(out, pixel * c + v, value, c - v)
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _slope(value, activation):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _slope(value, activation):
     """Derivative of an activation."""
     if activation == SILU:
         s = sigmoid(value)
@@ -93,16 +93,19 @@ def _slope(value, activation):  # type: ignore[no-untyped-def]
     return fma(value, normal_density(value), normal_cumulative(value))
 
 
-@njit(  # type: ignore[misc]
-    void(_flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix, int64, int64, int64, int64, int64, int64),
+@njit(
+    void(
+        _flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix,
+        int64, int64, int64, int64, int64, int64,
+    ),
     parallel=True,
     cache=True,
     error_model="numpy",
-)
-def depthwise_backward(  # type: ignore[no-untyped-def]
+)  # fmt: skip
+def depthwise_backward(
     x, weights, bias, dout, dinner, dx, dweights, dbias, b, h, w, c, reach, activation
 ):
-    """Gradients of `depthwise_forward`; `dweights` and `dbias` have a row for each task, to be summed.
+    """Gradients of `depthwise_forward`; `dweights` and `dbias` have a row to sum for each task.
 
     `dinner` receives the gradient before the activation; without one, pass `dout` for it.
     """

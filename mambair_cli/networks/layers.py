@@ -1,4 +1,4 @@
-"""Building blocks shared by the networks: channel attention, local convolution, residual block, upsampling.
+"""Blocks of the networks: channel attention, local convolution, residual block, upsampling.
 
 Attribute names are the keys of the published checkpoints.
 """
@@ -15,13 +15,18 @@ from mambair_cli.networks.ss2d import SS2D
 SQUEEZE = 30  # channels over the hidden channels of the attention's gate
 
 
-def pointwise(x: Tensor, conv: nn.Module) -> Tensor:
+def convolutions(sequence: nn.Sequential) -> list[nn.Conv2d]:
+    """Returns the convolutions among the layers of a sequence, in order."""
+    return [layer for layer in sequence if isinstance(layer, nn.Conv2d)]
+
+
+def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """Runs a 1x1 convolution on channels-last features `(... c)`."""
     return functional.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 class ChannelAttention(nn.Module):
-    """Gates each channel by a factor computed from its mean over the image (RCAN; paper, equation 6).
+    """Gates each channel by a factor computed from its mean over the image (RCAN; paper, eq. 6).
 
     Args:
         channels: Channels `c` of the feature map.
@@ -40,7 +45,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the gate `(b c)` of features `(b h w c)`."""
-        _, squeeze, _, expand, _ = self.attention
+        squeeze, expand = convolutions(self.attention)
         hidden = functional.relu(pointwise(x.mean((1, 2)), squeeze))
         return torch.sigmoid(pointwise(hidden, expand))
 
@@ -50,7 +55,7 @@ class CAB(nn.Module):
 
     Args:
         channels: Channels `c` of the feature map.
-        light: Point-wise and depth-wise convolutions instead of full ones, as the lightweight models.
+        light: Point-wise and depth-wise convolutions instead of full ones, for the light models.
     """
 
     def __init__(self, channels: int, *, light: bool) -> None:
@@ -75,14 +80,14 @@ class CAB(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Maps `(b h w c)` to features of that shape and their gate `(b c)`, not yet multiplied."""
+        *layers, attention = self.cab
         if self.light:
-            squeeze, local, _, expand, context, attention = self.cab
+            squeeze, local, expand, context = convolutions(self.cab)
             hidden = self.ops.depthwise(pointwise(x, squeeze), local, "gelu")
             features = self.ops.depthwise(pointwise(hidden, expand), context, "none")
         else:
-            *convolutions, attention = self.cab
             features = x.permute(0, 3, 1, 2)
-            for layer in convolutions:
+            for layer in layers:
                 features = layer(features)
             features = features.permute(0, 2, 3, 1)
         return features, attention(features)

@@ -28,7 +28,7 @@ def closing_convolution(channels: int, kind: str) -> nn.Module:
 
 
 class TokenNorm(nn.Module):
-    """Layer norm over the channels of the shallow features, under the published name `patch_embed`."""
+    """Layer norm over channels of the shallow features, under the published name `patch_embed`."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class BlockSequence(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """Residual state-space group: blocks, a convolution and a skip connection (paper, section 3.2)."""
+    """Residual state-space group: blocks, convolution and skip connection (paper, section 3.2)."""
 
     def __init__(self, config: MambaIRConfig, depth: int) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ class Upsample(nn.Module):
 
 
 class MambaIRUNet(nn.Module):
-    """The U-Net of the paper's real-denoising results, state-dict compatible with the published weights.
+    """The U-Net of the paper's real-denoising results, compatible with the published weights.
 
     Args:
         config: Its configuration; sides are padded inside to a multiple of 8.

@@ -21,7 +21,7 @@ class Ops:
         norm: Layer norm of `(b h w c)` over its channels.
         residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
         norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`.
-        gated_residual: `x * skip + branch * gate` of two `(b h w c)`, with a gate `(b c)` for each image.
+        gated_residual: `x * skip + branch * gate` of two `(b h w c)` and a gate `(b c)`.
     """
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
@@ -31,7 +31,11 @@ class Ops:
     gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-ACTIVATIONS = {"silu": functional.silu, "gelu": functional.gelu, "none": lambda x: x}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "none": lambda x: x,
+}
 
 
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:

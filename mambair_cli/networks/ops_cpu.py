@@ -193,14 +193,14 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `ops.Ops`."""
     (reach,) = {*conv.padding, *conv.dilation}
     (x,) = _float(x)
-    result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, ACTIVATIONS[activation])
+    result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, ACTIVATIONS[activation])  # type: ignore[no-untyped-call]
     return result
 
 
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
     (x,) = _float(x)
-    normed: Tensor = _Norm.apply(x, norm.weight, norm.bias)
+    normed: Tensor = _Norm.apply(x, norm.weight, norm.bias)  # type: ignore[no-untyped-call]
     return normed
 
 
@@ -208,19 +208,19 @@ def residual_norm(
     x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
 ) -> tuple[Tensor, Tensor]:
     """See `ops.Ops`."""
-    kept, normed = _ResidualNorm.apply(*_float(x, branch), skip, norm.weight, norm.bias)
+    kept, normed = _ResidualNorm.apply(*_float(x, branch), skip, norm.weight, norm.bias)  # type: ignore[no-untyped-call]
     return kept, normed
 
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    result: Tensor = _NormGate.apply(*_float(y, z), norm.weight, norm.bias)
+    result: Tensor = _NormGate.apply(*_float(y, z), norm.weight, norm.bias)  # type: ignore[no-untyped-call]
     return result
 
 
 def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
     """See `ops.Ops`."""
-    result: Tensor = _GatedResidual.apply(*_float(x, branch), skip, gate.float())
+    result: Tensor = _GatedResidual.apply(*_float(x, branch), skip, gate.float())  # type: ignore[no-untyped-call]
     return result
 
 

@@ -1,7 +1,7 @@
-"""Norm, gate and residual kernels on a CPU: one pass over channels-last memory where PyTorch makes several.
+"""Norm, gate and residual kernels on a CPU: one pass over channels-last memory, not several.
 
-Every kernel takes flat arrays of `p` pixels by `c` channels; channel parameters are padded with zeros to whole
-vectors. `ops.py` holds the definitions that these are tested against.
+Every kernel takes flat arrays of `p` pixels by `c` channels; channel parameters are padded with
+zeros to whole vectors. `ops.py` holds the definitions that these are tested against.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from mambair_cli.selective_scan.vector import (
 EPSILON = np.float32(1e-5)
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _moments(buffer, c):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _moments(buffer, c):
     """Mean and inverse deviation of the first `c` values of a zero-padded buffer."""
     sums = splat(ZERO)
     for v in range(0, c, LANES):
@@ -50,14 +50,17 @@ def _moments(buffer, c):  # type: ignore[no-untyped-def]
 _flat, _matrix = float32[::1], float32[:, ::1]
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, int64, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tasks):  # type: ignore[no-untyped-def]
-    """`kept = x * skip + branch; normed = layer_norm(kept)`; an empty branch means `kept = x`, not stored."""
+def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tasks):
+    """`kept = x * skip + branch; normed = layer_norm(kept)`.
+
+    An empty branch means `kept = x`, which is not stored again.
+    """
     width = weight.size
     for task in prange(tasks):
         buffer = np.zeros(width, np.float32)
@@ -75,13 +78,16 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
                 store_part(normed, i * c + v, value, c - v)
 
 
-@njit(  # type: ignore[misc]
-    void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix, _matrix, int64, int64),
+@njit(
+    void(
+        _flat, _flat, _flat, _flat, _flat, _flat, _flat, _flat,
+        _matrix, _matrix, _matrix, int64, int64,
+    ),
     parallel=True,
     cache=True,
     error_model="numpy",
-)
-def residual_norm_backward(  # type: ignore[no-untyped-def]
+)  # fmt: skip
+def residual_norm_backward(
     x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
 ):
     """Gradients of `residual_norm_forward`; the last three have a row for each task, to be summed.
@@ -122,13 +128,13 @@ def residual_norm_backward(  # type: ignore[no-untyped-def]
                 store_part(dx, at, value, count)
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _flat, _flat, int64, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):  # type: ignore[no-untyped-def]
+def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
     """`out = layer_norm(y) * silu(z)`."""
     width = weight.size
     for task in prange(tasks):
@@ -144,13 +150,13 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):  # type: ignore[no-
                 store_part(out, at, mul(value, mul(gate, sigmoid(gate))), count)
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):  # type: ignore[no-untyped-def]
+def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
     """Gradients of `norm_gate_forward`; the last two have a row for each task, to be summed."""
     width, tasks = weight.size, dweight.shape[0]
     for task in prange(tasks):
@@ -186,13 +192,13 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c): 
                 store_part(dy, i * c + v, mul(value, scale), c - v)
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _matrix, _flat, int64, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):  # type: ignore[no-untyped-def]
+def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
     """`out = x * skip + branch * gate`, with one row of `gate` for each image."""
     per_image = p // gate.shape[0]
     for task in prange(tasks):
@@ -205,16 +211,14 @@ def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):  # type: ig
                 store_part(out, at, value, count)
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(_flat, _flat, _flat, _matrix, _flat, _flat, _flat, _matrix, _matrix, int64, int64, int64),
     parallel=True,
     cache=True,
     error_model="numpy",
 )
-def gated_residual_backward(  # type: ignore[no-untyped-def]
-    x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts
-):
-    """Gradients of `gated_residual_forward`; the last two have `parts` rows for each image, to be summed."""
+def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
+    """Gradients of `gated_residual_forward`; `dskip`, `dgate` have `parts` rows to sum an image."""
     images = gate.shape[0]
     per_image = p // images
     for task in prange(images * parts):

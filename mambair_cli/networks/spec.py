@@ -86,7 +86,7 @@ NetworkConfig = MambaIRConfig | MambaIRUNetConfig
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a set of weights is for: everything the restoration engine needs to know beside the module.
+    """What weights are for: everything the restoration engine needs to know beside the module.
 
     Attributes:
         id: Model id such as `mambair-light-sr-x4`, or the file stem of weights without one.

@@ -77,7 +77,7 @@ class SS2D(nn.Module):
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:
-    """Chooses the scan backend of a network for the device it is on, and the steps around the scan with it.
+    """Chooses the scan backend of a network for its device, and the steps around the scan with it.
 
     Args:
         network: A network whose parameters already are on their device.
@@ -93,7 +93,7 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
     steps = _ops_of(backend)
     for module in network.modules():
         if hasattr(module, "ops"):
-            module.ops = steps
+            module.ops = steps  # type: ignore[assignment]
         if isinstance(module, SS2D):
             module.scan = backend
     return backend.name

@@ -1,4 +1,4 @@
-"""The one table of scan backends, the choice among them, and the operator that the networks call."""
+"""The table of scan backends, the choice among them, and the operator that the networks call."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _reference_run(*arguments: Tensor) -> Tensor:
 
 
 NUMBA = Backend("numba", _numba_refuses, _numba_run, _numba_prepare)
-REFERENCE = Backend("reference", lambda device: None, _reference_run, lambda: None)
+REFERENCE = Backend("reference", lambda _: None, _reference_run, lambda: None)
 BACKENDS = (NUMBA, REFERENCE)
 
 
@@ -116,8 +116,8 @@ def selective_scan_2d(
 ) -> Tensor:
     """Scans an image in four directions and sums the results (paper, section 3.5).
 
-    The directions `k` are: along rows, along columns, and both reversed. For each of them the step is
-    `softplus(step_weight raw + step_bias)` and the recurrence is that of `reference.selective_scan`.
+    The directions `k` are: along rows, along columns, and both reversed. For each of them the step
+    is `softplus(step_weight raw + step_bias)`, the recurrence that of `reference.selective_scan`.
 
     Args:
         u: Input, channels last, `(b h w d)`.

@@ -1,6 +1,7 @@
 """Backward kernel of the four-direction scan on a CPU; shapes in README.md.
 
-States are recomputed a chunk at a time from those that the forward pass kept. With `g` the gradient of the state:
+States are recomputed a chunk at a time from those that the forward pass kept. With `g` the gradient
+of the state:
 
     g_t = C_t dy_t + a_{t+1} g_{t+1}    dC_t = sum_d dy_t h_t    dB_t = sum_d g_t delta_t u_t
     d(delta_t A) = g_t a_t h_{t-1}      d(delta_t u_t) = <B_t, g_t>
@@ -33,13 +34,13 @@ from mambair_cli.selective_scan.vector import (
 )
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _accumulate(array, index, value):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _accumulate(array, index, value):
     store(array, index, add(load(array, index), value))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def _state_gradients(projected, inputs, a, state, g, steps, dB, dC, cell, scratch, rows, n, B, m):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def _state_gradients(projected, inputs, a, state, g, steps, dB, dC, cell, scratch, rows, n, B, m):
     """Runs one vector of channels and one state forward over a chunk, then its gradient back.
 
     Args:
@@ -85,8 +86,8 @@ def _state_gradients(projected, inputs, a, state, g, steps, dB, dC, cell, scratc
     return g, dA
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def _scan_inputs(u, dy, projected, weight, b_v, inputs, raw, rows, pixels, k, v, d, m):  # type: ignore[no-untyped-def]
+@njit(cache=True, error_model="numpy")
+def _scan_inputs(u, dy, projected, weight, b_v, inputs, raw, rows, pixels, k, v, d, m):
     """Recomputes raw step, step and step times input of one vector of channels over a chunk."""
     size, padded = CHUNK * LANES, weight.shape[2]
     weights = weight[k].reshape(-1)
@@ -101,11 +102,12 @@ def _scan_inputs(u, dy, projected, weight, b_v, inputs, raw, rows, pixels, k, v,
         store(inputs, 2 * size + i * LANES, load_part(dy, pixels[i] + v, d - v))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def _step_gradients(  # type: ignore[no-untyped-def]
-    u, projected, inputs, raw, steps, weight, skip, du, dD, db, dW, dx, rows, pixels, plane, k, v, d, m
+@njit(cache=True, error_model="numpy")
+def _step_gradients(
+    u, projected, inputs, raw, steps, weight, skip, du, dD, db, dW, dx, rows, pixels, plane,
+    k, v, d, m
 ):  # fmt: skip
-    """Turns the gradients of the steps of one vector of channels into those of `u`, D and the step projection."""
+    """Turns gradients of the steps of one vector into those of `u`, D and the step projection."""
     size, r, padded = CHUNK * LANES, weight.shape[1], weight.shape[2]
     weights = weight[k].reshape(-1)
     for i in range(m):
@@ -126,9 +128,10 @@ def _step_gradients(  # type: ignore[no-untyped-def]
             _accumulate(dx, s * size + j, mul(draw, load(weights, s * padded + v)))
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def _direction_gradients(  # type: ignore[no-untyped-def]
-    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, k, h, w, image, plane, d
+@njit(cache=True, error_model="numpy")
+def _direction_gradients(
+    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW,
+    k, h, w, image, plane, d
 ):  # fmt: skip
     length, n, r, padded = h * w, A.shape[1], weight.shape[1], weight.shape[2]
     size, row = CHUNK * LANES, weight.shape[1] + 2 * A.shape[1]
@@ -136,7 +139,8 @@ def _direction_gradients(  # type: ignore[no-untyped-def]
     g = np.zeros(n * padded, np.float32)
     inputs, raw = np.empty(3 * size, np.float32), np.empty(size, np.float32)
     scratch, steps = np.empty(2 * size, np.float32), np.empty(2 * size, np.float32)
-    dx, dB, dC = np.empty(r * size, np.float32), np.empty(n * size, np.float32), np.empty(n * size, np.float32)
+    dB, dC = np.empty(n * size, np.float32), np.empty(n * size, np.float32)
+    dx = np.empty(r * size, np.float32)
     rows, pixels = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     chunks = -(-length // CHUNK)
     for chunk in range(chunks - 1, -1, -1):
@@ -149,7 +153,9 @@ def _direction_gradients(  # type: ignore[no-untyped-def]
         dB[:] = 0
         dC[:] = 0
         for v in range(0, padded, LANES):
-            _scan_inputs(u, dy, projected, weight, load(b_k, v), inputs, raw, rows, pixels, k, v, d, m)
+            _scan_inputs(
+                u, dy, projected, weight, load(b_k, v), inputs, raw, rows, pixels, k, v, d, m
+            )
             steps[:] = 0
             for s in range(n):
                 at = s * padded + v
@@ -174,7 +180,7 @@ def _direction_gradients(  # type: ignore[no-untyped-def]
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 
 
-@njit(  # type: ignore[misc]
+@njit(
     void(
         _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
         _flat, _flat, _cube, _cube, _cube, _cube, int64, int64, int64, int64,
@@ -183,7 +189,7 @@ _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
     cache=True,
     error_model="numpy",
 )  # fmt: skip
-def scan_backward(  # type: ignore[no-untyped-def]
+def scan_backward(
     u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, b, h, w, d
 ):  # fmt: skip
     """Gradients of the scan; tasks are images x (rows, columns).
@@ -215,5 +221,6 @@ def scan_backward(  # type: ignore[no-untyped-def]
             k = axis + 2 * turn
             _direction_gradients(
                 u, projected, weight, bias, A, D, kept, dy, du, dprojected,
-                dA[image, k], dD[image, k], db[image, k], dW[image, k], k, h, w, image, axis * plane, d,
+                dA[image, k], dD[image, k], db[image, k], dW[image, k],
+                k, h, w, image, axis * plane, d,
             )  # fmt: skip

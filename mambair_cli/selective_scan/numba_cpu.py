@@ -88,7 +88,7 @@ class _SelectiveScan2d(torch.autograd.Function):
 
 
 def selective_scan_2d(*inputs: Tensor) -> Tensor:
-    """Runs the scan in float32 whatever the dtype of the inputs; see `dispatch.selective_scan_2d`."""
+    """Runs the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
     with torch.autocast("cpu", enabled=False):
-        result: Tensor = _SelectiveScan2d.apply(*(tensor.float() for tensor in inputs))
+        result: Tensor = _SelectiveScan2d.apply(*(tensor.float() for tensor in inputs))  # type: ignore[no-untyped-call]
     return result

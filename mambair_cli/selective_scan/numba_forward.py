@@ -24,8 +24,8 @@ CHUNK = 16  # tokens between two kept states, a multiple of the four that are sc
 CACHE_LINE = 16
 
 
-@njit(inline="always")  # type: ignore[misc]
-def pixel_of(direction, t, h, w):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def pixel_of(direction, t, h, w):
     """The pixel that a direction visits at step `t`: rows, columns, then both from the end."""
     last = h * w - 1
     t = min(t, last)
@@ -36,12 +36,12 @@ def pixel_of(direction, t, h, w):  # type: ignore[no-untyped-def]
     return (t % h) * w + t // h
 
 
-@njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):  # type: ignore[no-untyped-def]
-    """Scans `width` channels from `first` in direction `k`, writing into `y` or, from the end, adding to it.
+@njit(cache=True, error_model="numpy")
+def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):
+    """Scans `width` channels from `first` in direction `k`, writing `y` or, from the end, adding to it.
 
-    `at` holds the offsets of this image in `u`, `projected`, `y` and `kept`; four steps go together so that
-    the state and A are read once for them.
+    `at` holds the offsets of this image in `u`, `projected`, `y` and `kept`; four steps go together
+    so that the state and A are read once for them.
     """
     length, n, r = h * w, A.shape[1], weight.shape[1]
     row = r + 2 * n
@@ -102,7 +102,12 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
             y0, y1, y2, y3 = mul(skip, u0), mul(skip, u1), mul(skip, u2), mul(skip, u3)
             w0, w1, w2, w3 = mul(d0, u0), mul(d1, u1), mul(d2, u2), mul(d3, u3)
             for s in range(n):
-                a, hidden, B, C = load(A_k, s * width + v), load(state, s * width + v), r + s, r + n + s
+                a, hidden, B, C = (
+                    load(A_k, s * width + v),
+                    load(state, s * width + v),
+                    r + s,
+                    r + n + s,
+                )
                 hidden = fma(exp2(mul(d0, a)), hidden, mul(w0, splat_at(projected, p0 + B)))
                 y0 = fma(splat_at(projected, p0 + C), hidden, y0)
                 hidden = fma(exp2(mul(d1, a)), hidden, mul(w1, splat_at(projected, p1 + B)))
@@ -119,8 +124,8 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
         q0, q1, q2, q3 = n0, n1, n2, n3
 
 
-@njit(inline="always")  # type: ignore[misc]
-def _put(y, index, value, count, onto, inside):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _put(y, index, value, count, onto, inside):
     if inside:
         if onto:
             value = add(value, load_part(y, index, count))
@@ -130,24 +135,28 @@ def _put(y, index, value, count, onto, inside):  # type: ignore[no-untyped-def]
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 
 
-@njit(  # type: ignore[misc]
-    void(_flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat, int64, int64, int64, int64, int64),
+@njit(
+    void(
+        _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
+        int64, int64, int64, int64, int64,
+    ),
     parallel=True,
     cache=True,
     error_model="numpy",
-)
-def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):  # type: ignore[no-untyped-def]
-    """Scans a batch; tasks are images x (rows, columns) x channel blocks, so that none shares an output.
+)  # fmt: skip
+def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
+    """Scans a batch; tasks are images x (rows, columns) x channel blocks: none shares an output.
 
     Args:
         u: `(b l d)`, flat.
         projected: `(b l k*(r+2n))`, flat.
-        weight: `(k r d')`; d' is d rounded up to a multiple of `LANES`, here and below, padded with zeros.
+        weight: `(k r d')`; d' is d rounded up to a multiple of `LANES`, here and below, with zeros.
         bias: `(k d')`.
         A: `(k n d')`, times log2(e).
         D: `(k d')`.
         y: `(2 b l d)`, flat; rows and columns apart.
-        kept: `(b k l/CHUNK n d')`, flat, the state before each chunk (only with one block), or empty.
+        kept: `(b k l/CHUNK n d')`, flat, the state before each chunk (only with one block), or
+            empty.
         b: Images.
         h: Height.
         w: Width.

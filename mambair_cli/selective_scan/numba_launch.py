@@ -1,4 +1,4 @@
-"""Between PyTorch and the Numba kernels: flat views, padded parameters, and the launch on torch's thread count."""
+"""Between PyTorch and Numba kernels: flat views, padded parameters, launch on torch's threads."""
 
 from __future__ import annotations
 

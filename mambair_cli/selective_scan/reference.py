@@ -1,4 +1,4 @@
-"""The selective scan as the paper writes it: one plain loop, the definition that every backend is tested against.
+"""The selective scan as the paper writes it: a plain loop that every backend is tested against.
 
 Nothing here is optimised, and nothing here ever should be.
 """
@@ -13,7 +13,7 @@ from torch.nn import functional
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
 ) -> Tensor:
-    """Runs the selective state-space recurrence over a sequence (paper, equations 1 to 3; Mamba, algorithm 2).
+    """Runs the selective state-space recurrence over a sequence (paper, eq. 1-3; Mamba, alg. 2).
 
         h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = <C_t, h_t> + D u_t
 
@@ -77,7 +77,7 @@ def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
 def selective_scan_2d(
     u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """The four-direction scan by definition: unfold, scan each direction, fold and sum (paper, section 3.5).
+    """The four-direction scan by definition: unfold, scan, fold and sum (paper, section 3.5).
 
     Arguments and result are those of `dispatch.selective_scan_2d`.
     """
@@ -87,7 +87,7 @@ def selective_scan_2d(
     sequences = to_sequences(u)
     own = torch.arange(k)
     inputs = to_sequences(projected).view(b, k, k, r + 2 * n, h * w)[:, own, own]
-    raw, B, C = inputs.split([r, n, n], dim=2)
+    raw, B, C = torch.split(inputs, [r, n, n], dim=2)
     delta = torch.einsum("bkrl,kdr->bkdl", raw, step_weight)
     y = selective_scan(
         sequences.flatten(1, 2),

@@ -1,8 +1,8 @@
-"""A float32 vector type for Numba: its values live in SIMD registers, its operations are single instructions.
+"""A float32 vector type for Numba: values are SIMD registers, operations single instructions.
 
-Numba's own vectoriser works on loops over arrays and goes through memory between them. A scan keeps a step, an
-input, an output and a state per channel in flight, so its kernels are written on vectors of channels instead.
-LLVM legalises the type for whatever the CPU has (AVX-512, AVX2, NEON).
+Numba's own vectoriser works on loops over arrays and goes through memory between them. A scan keeps
+a step, an input, an output and a state per channel in flight, so its kernels are written on vectors
+of channels instead. LLVM legalises the type for whatever the CPU has (AVX-512, AVX2, NEON).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BYTES = ir.IntType(8).as_pointer()
 _UNALIGNED = 4
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """`LANES` float32 values in one register."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ vector = VectorType()
 
 
 @register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, type_: VectorType) -> None:
         super().__init__(manager, type_, _FLOATS)
 
@@ -64,7 +64,7 @@ def _first_lanes(builder: Any, count: Any) -> Any:
     return builder.icmp_signed(">", counts, ir.Constant(_INTS, list(range(LANES))))
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """Loads `LANES` values from a flat float32 array; the index is not checked."""
 
@@ -77,7 +77,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     """Stores `LANES` values into a flat float32 array; the index is not checked."""
 
@@ -89,7 +89,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load_part(typing: Any, array: Any, index: Any, count: Any) -> Any:
     """Loads the first `count` lanes from a flat float32 array and zeros into the others."""
 
@@ -103,7 +103,7 @@ def load_part(typing: Any, array: Any, index: Any, count: Any) -> Any:
     return vector(array, types.intp, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store_part(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
     """Stores the first `count` lanes into a flat float32 array."""
 
@@ -117,7 +117,7 @@ def store_part(typing: Any, array: Any, index: Any, value: Any, count: Any) -> A
     return types.void(array, types.intp, vector, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def prefetch(typing: Any, array: Any, index: Any) -> Any:
     """Asks for a cache line of a flat float32 array ahead of its use."""
 
@@ -130,7 +130,7 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def splat(typing: Any, scalar: Any) -> Any:
     """Copies a float32 into every lane."""
 
@@ -140,7 +140,7 @@ def splat(typing: Any, scalar: Any) -> Any:
     return vector(types.float32), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def splat_at(typing: Any, array: Any, index: Any) -> Any:
     """Copies one value of a flat float32 array into every lane; the index is not checked."""
 
@@ -151,7 +151,7 @@ def splat_at(typing: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """`a * b + c`, rounded once."""
 
@@ -162,7 +162,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 def _binary(instruction: str) -> Any:
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def operation(typing: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             return getattr(builder, instruction)(*values)
@@ -176,7 +176,7 @@ add, sub, mul, div = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv")
 
 
 def _choice(comparison: str, to_zero: bool = False) -> Any:
-    """Makes an operation that selects by comparing its first value with its second, or with zero."""
+    """Makes an operation that selects by comparing its first value to its second, or to zero."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         other = ir.Constant(_FLOATS, [0.0] * LANES) if to_zero else values[1]
@@ -185,25 +185,25 @@ def _choice(comparison: str, to_zero: bool = False) -> Any:
     return generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> Any:
     """The larger of two values in each lane; the second where the first is not a number."""
     return vector(vector, vector), _choice(">")
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def minimum(typing: Any, a: Any, b: Any) -> Any:
     """The smaller of two values in each lane; the second where the first is not a number."""
     return vector(vector, vector), _choice("<")
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
     """`a` in the lanes where `x` is below zero, `b` in the others."""
     return vector(vector, vector, vector), _choice("<", to_zero=True)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def _add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         bits, exponent = (builder.bitcast(value, _INTS) for value in values)
@@ -213,7 +213,7 @@ def _add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
     return vector(vector, vector), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def total(typing: Any, a: Any) -> Any:
     """Sums the lanes, pairwise."""
 
@@ -246,8 +246,8 @@ _L0, _L1, _L2, _L3, _L4, _L5 = np.float32(
 )
 
 
-@njit(inline="always")  # type: ignore[misc]
-def exp2(x):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def exp2(x):
     """`2**x` for `x` up to 127; below -126 it stays at the smallest normal number."""
     x = maximum(x, splat(_SMALLEST_EXPONENT))
     shifted = add(x, splat(_ROUND))
@@ -260,8 +260,8 @@ def exp2(x):  # type: ignore[no-untyped-def]
     return _add_exponent(value, shifted)
 
 
-@njit(inline="always")  # type: ignore[misc]
-def softplus(x):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def softplus(x):
     """`log(1 + exp(x))` as `max(x, 0) + 2 atanh(v / (2 + v))` with `v = exp(-|x|)`."""
     magnitude = maximum(x, sub(splat(ZERO), x))
     v = exp2(mul(magnitude, splat(-LOG2_E)))
@@ -275,8 +275,8 @@ def softplus(x):  # type: ignore[no-untyped-def]
     return fma(add(s, s), value, maximum(x, splat(ZERO)))
 
 
-@njit(inline="always")  # type: ignore[misc]
-def sigmoid(x):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def sigmoid(x):
     """`1 / (1 + exp(-x))`."""
     v = exp2(minimum(mul(x, splat(-LOG2_E)), splat(-_SMALLEST_EXPONENT)))
     return div(splat(ONE), add(splat(ONE), v))
@@ -291,14 +291,14 @@ _HALF = np.float32(0.5)
 _NORMAL_PEAK = np.float32(1 / np.sqrt(2 * np.pi))
 
 
-@njit(inline="always")  # type: ignore[misc]
-def normal_density(x):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def normal_density(x):
     """Density of the standard normal distribution."""
     return mul(splat(_NORMAL_PEAK), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E))))
 
 
-@njit(inline="always")  # type: ignore[misc]
-def normal_cumulative(x):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def normal_cumulative(x):
     """Cumulative standard normal distribution, the gate of GELU."""
     z = maximum(x, sub(splat(ZERO), x))
     t = div(splat(ONE), fma(z, splat(_P0), splat(ONE)))
