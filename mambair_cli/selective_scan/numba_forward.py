@@ -36,9 +36,111 @@ def pixel_of(direction, t, h, w):
     return (t % h) * w + t // h
 
 
+@njit(inline="always")
+def _next_pixels(direction, t, h, w):
+    """The pixels of four steps from `t` on; the last one again for steps beyond the end."""
+    return (
+        pixel_of(direction, t, h, w),
+        pixel_of(direction, t + 1, h, w),
+        pixel_of(direction, t + 2, h, w),
+        pixel_of(direction, t + 3, h, w),
+    )
+
+
+@njit(inline="always")
+def _starts(pixels, stride, start):
+    """Where the values of four pixels start in a flat array."""
+    return (
+        start + pixels[0] * stride,
+        start + pixels[1] * stride,
+        start + pixels[2] * stride,
+        start + pixels[3] * stride,
+    )
+
+
+@njit(inline="always")
+def _prefetch(array, starts, v):
+    prefetch(array, starts[0] + v)
+    prefetch(array, starts[1] + v)
+    prefetch(array, starts[2] + v)
+    prefetch(array, starts[3] + v)
+
+
+@njit(inline="always")
+def _inputs(u, starts, v, count):
+    return (
+        load_part(u, starts[0] + v, count),
+        load_part(u, starts[1] + v, count),
+        load_part(u, starts[2] + v, count),
+        load_part(u, starts[3] + v, count),
+    )
+
+
+@njit(inline="always")
+def _steps(projected, rows, weight, bias, r, width, v):
+    """The steps of four tokens: the step projection and its softplus."""
+    d0 = d1 = d2 = d3 = load(bias, v)
+    for s in range(r):
+        x = load(weight, s * width + v)
+        d0 = fma(splat_at(projected, rows[0] + s), x, d0)
+        d1 = fma(splat_at(projected, rows[1] + s), x, d1)
+        d2 = fma(splat_at(projected, rows[2] + s), x, d2)
+        d3 = fma(splat_at(projected, rows[3] + s), x, d3)
+    return softplus(d0), softplus(d1), softplus(d2), softplus(d3)
+
+
+@njit(inline="always")
+def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
+    """Runs the recurrence of one vector of channels over four tokens, all states of it."""
+    d0, d1, d2, d3 = steps
+    y0, y1, y2, y3 = mul(skip, u[0]), mul(skip, u[1]), mul(skip, u[2]), mul(skip, u[3])
+    w0, w1, w2, w3 = mul(d0, u[0]), mul(d1, u[1]), mul(d2, u[2]), mul(d3, u[3])
+    for s in range(n):
+        a, h = load(A, s * width + v), load(state, s * width + v)
+        B, C = r + s, r + n + s
+        h = fma(exp2(mul(d0, a)), h, mul(w0, splat_at(projected, rows[0] + B)))
+        y0 = fma(splat_at(projected, rows[0] + C), h, y0)
+        h = fma(exp2(mul(d1, a)), h, mul(w1, splat_at(projected, rows[1] + B)))
+        y1 = fma(splat_at(projected, rows[1] + C), h, y1)
+        h = fma(exp2(mul(d2, a)), h, mul(w2, splat_at(projected, rows[2] + B)))
+        y2 = fma(splat_at(projected, rows[2] + C), h, y2)
+        h = fma(exp2(mul(d3, a)), h, mul(w3, splat_at(projected, rows[3] + B)))
+        y3 = fma(splat_at(projected, rows[3] + C), h, y3)
+        store(state, s * width + v, h)
+    return y0, y1, y2, y3
+
+
+@njit(inline="always")
+def _put_one(y, index, value, count, onto):
+    if onto:
+        value = add(value, load_part(y, index, count))
+    store_part(y, index, value, count)
+
+
+@njit(inline="always")
+def _put_outputs(y, starts, v, values, count, onto, left):
+    """Writes the outputs of the first `left` of four tokens, or adds them to what is there."""
+    _put_one(y, starts[0] + v, values[0], count, onto)
+    if left > 1:
+        _put_one(y, starts[1] + v, values[1], count, onto)
+    if left > 2:
+        _put_one(y, starts[2] + v, values[2], count, onto)
+    if left > 3:
+        _put_one(y, starts[3] + v, values[3], count, onto)
+
+
+@njit(inline="always")
+def _block_of(matrix, first, width):
+    """Copies `width` columns from `first` to a flat array that lies together in the cache."""
+    block = np.empty(matrix.shape[0] * width, np.float32)
+    for s in range(matrix.shape[0]):
+        block[s * width : (s + 1) * width] = matrix[s, first : first + width]
+    return block
+
+
 @njit(cache=True, error_model="numpy")
 def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):
-    """Scans `width` channels from `first` in direction `k`, writing `y` or, from the end, adding to it.
+    """Scans `width` channels from `first` in direction `k`; backward directions add to `y`.
 
     `at` holds the offsets of this image in `u`, `projected`, `y` and `kept`; four steps go together
     so that the state and A are read once for them.
@@ -46,90 +148,29 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
     length, n, r = h * w, A.shape[1], weight.shape[1]
     row = r + 2 * n
     state = np.zeros(n * width, np.float32)
-    A_k, W_k = np.empty(n * width, np.float32), np.empty(r * width, np.float32)
-    for s in range(n):
-        A_k[s * width : (s + 1) * width] = A[k, s, first : first + width]
-    for s in range(r):
-        W_k[s * width : (s + 1) * width] = weight[k, s, first : first + width]
+    A_k, W_k = _block_of(A[k], first, width), _block_of(weight[k], first, width)
     b_k, D_k = bias[k, first : first + width], D[k, first : first + width]
-    in_u, in_p, in_y, in_kept = at[0] + first, at[1] + k * row, at[2] + first, at[3]
-    q0, q1, q2, q3 = (
-        pixel_of(k, 0, h, w),
-        pixel_of(k, 1, h, w),
-        pixel_of(k, 2, h, w),
-        pixel_of(k, 3, h, w),
-    )
+    in_u, in_rows, in_y, in_kept = at[0] + first, at[1] + k * row, at[2] + first, at[3]
+    pixels = _next_pixels(k, 0, h, w)
     for t in range(0, length, 4):
         if keep and t % CHUNK == 0:
             kept[in_kept : in_kept + n * width] = state
             in_kept += n * width
-        p0, p1, p2, p3 = (
-            in_p + q0 * 4 * row,
-            in_p + q1 * 4 * row,
-            in_p + q2 * 4 * row,
-            in_p + q3 * 4 * row,
-        )
-        n0, n1, n2, n3 = (
-            pixel_of(k, t + 4, h, w),
-            pixel_of(k, t + 5, h, w),
-            pixel_of(k, t + 6, h, w),
-            pixel_of(k, t + 7, h, w),
-        )
+        ahead = _next_pixels(k, t + 4, h, w)
+        rows, next_rows = _starts(pixels, 4 * row, in_rows), _starts(ahead, 4 * row, in_rows)
+        u_at, next_u_at = _starts(pixels, d, in_u), _starts(ahead, d, in_u)
+        y_at = _starts(pixels, d, in_y)
         for s in range(0, row, CACHE_LINE):
-            prefetch(projected, in_p + n0 * 4 * row + s)
-            prefetch(projected, in_p + n1 * 4 * row + s)
-            prefetch(projected, in_p + n2 * 4 * row + s)
-            prefetch(projected, in_p + n3 * 4 * row + s)
+            _prefetch(projected, next_rows, s)
         for v in range(0, width, LANES):
             count = d - first - v
-            d0 = d1 = d2 = d3 = load(b_k, v)
-            for s in range(r):
-                x = load(W_k, s * width + v)
-                d0 = fma(splat_at(projected, p0 + s), x, d0)
-                d1 = fma(splat_at(projected, p1 + s), x, d1)
-                d2 = fma(splat_at(projected, p2 + s), x, d2)
-                d3 = fma(splat_at(projected, p3 + s), x, d3)
-            d0, d1, d2, d3 = softplus(d0), softplus(d1), softplus(d2), softplus(d3)
-            u0 = load_part(u, in_u + q0 * d + v, count)
-            u1 = load_part(u, in_u + q1 * d + v, count)
-            u2 = load_part(u, in_u + q2 * d + v, count)
-            u3 = load_part(u, in_u + q3 * d + v, count)
-            prefetch(u, in_u + n0 * d + v)
-            prefetch(u, in_u + n1 * d + v)
-            prefetch(u, in_u + n2 * d + v)
-            prefetch(u, in_u + n3 * d + v)
+            steps = _steps(projected, rows, W_k, b_k, r, width, v)
+            inputs = _inputs(u, u_at, v, count)
+            _prefetch(u, next_u_at, v)
             skip = load(D_k, v)
-            y0, y1, y2, y3 = mul(skip, u0), mul(skip, u1), mul(skip, u2), mul(skip, u3)
-            w0, w1, w2, w3 = mul(d0, u0), mul(d1, u1), mul(d2, u2), mul(d3, u3)
-            for s in range(n):
-                a, hidden, B, C = (
-                    load(A_k, s * width + v),
-                    load(state, s * width + v),
-                    r + s,
-                    r + n + s,
-                )
-                hidden = fma(exp2(mul(d0, a)), hidden, mul(w0, splat_at(projected, p0 + B)))
-                y0 = fma(splat_at(projected, p0 + C), hidden, y0)
-                hidden = fma(exp2(mul(d1, a)), hidden, mul(w1, splat_at(projected, p1 + B)))
-                y1 = fma(splat_at(projected, p1 + C), hidden, y1)
-                hidden = fma(exp2(mul(d2, a)), hidden, mul(w2, splat_at(projected, p2 + B)))
-                y2 = fma(splat_at(projected, p2 + C), hidden, y2)
-                hidden = fma(exp2(mul(d3, a)), hidden, mul(w3, splat_at(projected, p3 + B)))
-                y3 = fma(splat_at(projected, p3 + C), hidden, y3)
-                store(state, s * width + v, hidden)
-            _put(y, in_y + q0 * d + v, y0, count, k >= 2, True)
-            _put(y, in_y + q1 * d + v, y1, count, k >= 2, t + 1 < length)
-            _put(y, in_y + q2 * d + v, y2, count, k >= 2, t + 2 < length)
-            _put(y, in_y + q3 * d + v, y3, count, k >= 2, t + 3 < length)
-        q0, q1, q2, q3 = n0, n1, n2, n3
-
-
-@njit(inline="always")
-def _put(y, index, value, count, onto, inside):
-    if inside:
-        if onto:
-            value = add(value, load_part(y, index, count))
-        store_part(y, index, value, count)
+            outputs = _outputs(projected, rows, inputs, steps, skip, A_k, state, r, n, width, v)
+            _put_outputs(y, y_at, v, outputs, count, k >= 2, length - t)
+        pixels = ahead
 
 
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
