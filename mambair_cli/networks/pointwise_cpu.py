@@ -20,6 +20,7 @@ from mambair_cli.selective_scan.vector import (
     mul,
     sigmoid,
     splat,
+    splat_part,
     store,
     store_part,
     sub,
@@ -30,21 +31,18 @@ EPSILON = np.float32(1e-5)
 
 
 @njit(inline="always")
-def _moments(buffer, c):
-    """Mean and inverse deviation of the first `c` values of a zero-padded buffer."""
+def _center(buffer, c):
+    """Takes the mean off the first `c` values of a zero-padded buffer; returns 1 / deviation."""
     sums = splat(ZERO)
     for v in range(0, c, LANES):
         sums = add(sums, load(buffer, v))
     mean = total(sums) / np.float32(c)
     squares = splat(ZERO)
     for v in range(0, c, LANES):
-        value = sub(load(buffer, v), splat(mean))
+        value = sub(load(buffer, v), splat_part(mean, c - v))
         store(buffer, v, value)
         squares = fma(value, value, squares)
-    # lanes beyond c hold -mean, which is taken out again
-    excess = np.float32(-c % LANES) * mean * mean
-    variance = (total(squares) - excess) / np.float32(c)
-    return ONE / np.sqrt(max(variance, ZERO) + EPSILON)
+    return ONE / np.sqrt(total(squares) / np.float32(c) + EPSILON)
 
 
 _flat, _matrix = float32[::1], float32[:, ::1]
@@ -72,7 +70,7 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
                     value = fma(value, load(skip, v), load_part(branch, at, count))
                     store_part(kept, at, value, count)
                 store(buffer, v, value)
-            scale = splat(_moments(buffer, c))
+            scale = splat(_center(buffer, c))
             for v in range(0, c, LANES):
                 value = fma(mul(load(buffer, v), scale), load(weight, v), load(bias, v))
                 store_part(normed, i * c + v, value, c - v)
@@ -101,7 +99,7 @@ def residual_norm_backward(
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(kept, i * c + v, c - v))
-            scale = splat(_moments(buffer, c))
+            scale = splat(_center(buffer, c))
             mean, projection = splat(ZERO), splat(ZERO)
             for v in range(0, c, LANES):
                 dn = load_part(dnormed, i * c + v, c - v)
@@ -142,7 +140,7 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(y, i * c + v, c - v))
-            scale = splat(_moments(buffer, c))
+            scale = splat(_center(buffer, c))
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v
                 value = fma(mul(load(buffer, v), scale), load(weight, v), load(bias, v))
@@ -165,7 +163,7 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(y, i * c + v, c - v))
-            scale = splat(_moments(buffer, c))
+            scale = splat(_center(buffer, c))
             mean, projection = splat(ZERO), splat(ZERO)
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v

@@ -141,6 +141,18 @@ def splat(typing: Any, scalar: Any) -> Any:
 
 
 @intrinsic
+def splat_part(typing: Any, scalar: Any, count: Any) -> Any:
+    """Copies a float32 into the first `count` lanes and zeros into the others."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        copies = _splat(builder, values[0], _FLOATS)
+        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
+        return builder.select(_first_lanes(builder, values[1]), copies, zeros)
+
+    return vector(types.float32, types.intp), generate
+
+
+@intrinsic
 def splat_at(typing: Any, array: Any, index: Any) -> Any:
     """Copies one value of a flat float32 array into every lane; the index is not checked."""
 
