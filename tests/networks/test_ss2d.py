@@ -127,3 +127,49 @@ def test_autocast_to_half_precision_stays_close(scan):
         with torch.autocast("cpu", torch.bfloat16):
             half = network(image)
     assert float((half.float() - exact).abs().max()) < 0.05 * float(exact.abs().max())
+
+
+def optimiser_step(network):
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.Adam(network.parameters(), lr=0.01).step()
+
+
+def fused_optimiser_step(network):
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.Adam(network.parameters(), lr=0.01, fused=True).step()
+
+
+def other_weights(network):
+    state = network.state_dict()
+    network.load_state_dict({key: value + 0.1 for key, value in state.items()})
+
+
+def moving_average(network):
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.lerp_(torch.ones(()), 0.1)
+
+
+def raw_data(network):
+    for parameter in network.parameters():
+        parameter.data.mul_(1.1)
+
+
+@pytest.mark.parametrize(
+    "change", [optimiser_step, fused_optimiser_step, other_weights, moving_average, raw_data]
+)
+def test_weights_that_change_after_a_run_are_used(change):
+    network = build().eval()
+    image = torch.rand(1, 3, 5, 9)
+    with torch.inference_mode():
+        before = network(image)
+    change(network)
+    with torch.inference_mode():
+        after = network(image)
+    set_scan_backend(network, "reference")
+    with torch.inference_mode():
+        expected = network(image)
+    assert not torch.allclose(after, before, atol=1e-3)
+    assert torch.allclose(after, expected, atol=1e-5)
