@@ -31,7 +31,7 @@ class _Depthwise(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int
     ) -> Tensor:
         b, h, w, c = x.shape
-        parameters = padded(weight.view(c, 9).t()).reshape(-1), padded(bias)
+        parameters = padded(weight, lambda kernel: kernel.view(c, 9).t()).reshape(-1), padded(bias)
         out = torch.empty_like(x)
         launch(
             depthwise_cpu.depthwise_forward,

@@ -38,6 +38,7 @@ class SS2D(nn.Module):
         self.out_norm = nn.LayerNorm(d)
         self.out_proj = nn.Linear(d, d_model, bias=False)
         self.scan = dispatch.REFERENCE
+        self._kept_A: tuple[object, Tensor] | None = None
         self.ops: Ops = PLAIN
         self.reset_parameters()
 
@@ -69,11 +70,22 @@ class SS2D(nn.Module):
             projected,
             self.dt_projs_weight,
             self.dt_projs_bias,
-            -torch.exp(self.A_logs).view(k, d, -1),
+            self._state_matrix(),
             self.Ds.view(k, d),
             backend=self.scan,
         )
         return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
+
+    def _state_matrix(self) -> Tensor:
+        """A, `(k d n)`; without gradients it is kept until the parameter changes."""
+        logs = self.A_logs
+        state = (logs._version, logs.data_ptr(), logs.dtype)
+        if torch.is_grad_enabled() or self._kept_A is None or self._kept_A[0] != state:
+            A = -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
+            if torch.is_grad_enabled():
+                return A
+            self._kept_A = state, A
+        return self._kept_A[1]
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:

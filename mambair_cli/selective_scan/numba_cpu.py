@@ -41,9 +41,9 @@ class _SelectiveScan2d(torch.autograd.Function):
         u, projected, step_weight, step_bias, A, D = inputs
         b, h, w, d = u.shape
         parameters = (
-            padded(step_weight.transpose(1, 2)),
+            padded(step_weight, lambda weight: weight.transpose(1, 2)),
             padded(step_bias),
-            padded(A.transpose(1, 2) * float(LOG2_E)),
+            padded(A, lambda matrix: matrix.transpose(1, 2) * float(LOG2_E)),
             padded(D),
         )
         n, channels = parameters[2].shape[1:]

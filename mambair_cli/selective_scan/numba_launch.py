@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from mambair_cli.selective_scan.vector import LANES
 
@@ -29,10 +31,33 @@ def launch(kernel: Any, *arguments: Any) -> None:
         kernel(*arguments)
 
 
-def padded(parameter: Tensor) -> NDArray[np.float32]:
-    """Pads the last axis with zeros to a multiple of `LANES`."""
-    missing = -parameter.shape[-1] % LANES
-    return functional.pad(parameter.detach().float(), (0, missing)).contiguous().numpy()
+_padded: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def padded(
+    parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
+) -> NDArray[np.float32]:
+    """Lays a parameter out for a kernel; the result is kept until the parameter changes.
+
+    Args:
+        parameter: Any shape and float dtype.
+        arrange: Transposes or scales it first; the same function at every call for one parameter.
+
+    Returns:
+        Float32, the last axis padded with zeros to a multiple of `LANES`.
+    """
+    version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
+    state = (version, parameter.data_ptr())
+    known = _padded.get(parameter)
+    if known is None or known[0] != state:
+        arranged = parameter.detach().float()
+        if arrange is not None:
+            arranged = arrange(arranged)
+        missing = -arranged.shape[-1] % LANES
+        known = state, functional.pad(arranged, (0, missing)).contiguous().numpy()
+        _padded[parameter] = known
+    laid_out: NDArray[np.float32] = known[1]
+    return laid_out
 
 
 def tasks_for(rows: int) -> int:

@@ -30,16 +30,15 @@ def selective_scan(
         `y`, `(b d l)`, in the dtype of `u`.
     """
     b, d, length = u.shape
-    groups = B.shape[1]
     step = functional.softplus(delta + delta_bias[:, None])
+    B, C = (matrix.repeat_interleave(d // B.shape[1], dim=1).mT for matrix in (B, C))
+    A_bar = torch.exp(step[..., None] * A[:, None])
+    B_u = step[..., None] * B * u[..., None]
     h = u.new_zeros(b, d, A.shape[1])
     outputs = []
     for t in range(length):
-        B_t = B[..., t].repeat_interleave(d // groups, dim=1)
-        C_t = C[..., t].repeat_interleave(d // groups, dim=1)
-        step_t, u_t = step[:, :, t, None], u[:, :, t, None]
-        h = torch.exp(step_t * A) * h + step_t * B_t * u_t
-        outputs.append((C_t * h).sum(-1))
+        h = A_bar[:, :, t] * h + B_u[:, :, t]
+        outputs.append((C[:, :, t] * h).sum(-1))
     return torch.stack(outputs, dim=-1) + D[:, None] * u
 
 
