@@ -77,15 +77,14 @@ class SS2D(nn.Module):
         return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
 
     def _state_matrix(self) -> Tensor:
-        """A, `(k d n)`; without gradients it is kept until the parameter changes."""
+        """A, `(k d n)`; where it is frozen it is kept until the parameter changes."""
         logs = self.A_logs
         state = (logs._version, logs.data_ptr(), logs.dtype)
-        if torch.is_grad_enabled() or self._kept_A is None or self._kept_A[0] != state:
-            A = -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
-            if torch.is_grad_enabled():
-                return A
-            self._kept_A = state, A
-        return self._kept_A[1]
+        if self._kept_A is not None and self._kept_A[0] == state and not logs.requires_grad:
+            return self._kept_A[1]
+        A = -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
+        self._kept_A = None if logs.requires_grad else (state, A)
+        return A
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:

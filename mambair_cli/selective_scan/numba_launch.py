@@ -31,13 +31,15 @@ def launch(kernel: Any, *arguments: Any) -> None:
         kernel(*arguments)
 
 
-_padded: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def padded(
     parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
 ) -> NDArray[np.float32]:
-    """Lays a parameter out for a kernel; the result is kept until the parameter changes.
+    """Lays a parameter out for a kernel; for a frozen parameter the result is kept until it changes.
+
+    A parameter that requires gradients is laid out anew each time: fused optimizers change it unnoticed.
 
     Args:
         parameter: Any shape and float dtype.
@@ -46,18 +48,25 @@ def padded(
     Returns:
         Float32, the last axis padded with zeros to a multiple of `LANES`.
     """
+    if parameter.requires_grad:
+        return _lay_out(parameter, arrange)
     version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
     state = (version, parameter.data_ptr())
-    known = _padded.get(parameter)
+    known = _kept.get(parameter)
     if known is None or known[0] != state:
-        arranged = parameter.detach().float()
-        if arrange is not None:
-            arranged = arrange(arranged)
-        missing = -arranged.shape[-1] % LANES
-        known = state, functional.pad(arranged, (0, missing)).contiguous().numpy()
-        _padded[parameter] = known
-    laid_out: NDArray[np.float32] = known[1]
-    return laid_out
+        known = _kept[parameter] = state, _lay_out(parameter, arrange)
+    kept: NDArray[np.float32] = known[1]
+    return kept
+
+
+def _lay_out(
+    parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None
+) -> NDArray[np.float32]:
+    arranged = parameter.detach().float()
+    if arrange is not None:
+        arranged = arrange(arranged)
+    missing = -arranged.shape[-1] % LANES
+    return functional.pad(arranged, (0, missing)).contiguous().numpy()
 
 
 def tasks_for(rows: int) -> int:
