@@ -93,15 +93,7 @@ def _slope(value, activation):
     return fma(value, normal_density(value), normal_cumulative(value))
 
 
-@njit(
-    void(
-        _flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix,
-        int64, int64, int64, int64, int64, int64,
-    ),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)  # fmt: skip
+@njit(parallel=True, cache=True, error_model="numpy")
 def depthwise_backward(
     x, weights, bias, dout, dinner, dx, dweights, dbias, b, h, w, c, reach, activation
 ):

@@ -76,15 +76,7 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
                 store_part(normed, i * c + v, value, c - v)
 
 
-@njit(
-    void(
-        _flat, _flat, _flat, _flat, _flat, _flat, _flat, _flat,
-        _matrix, _matrix, _matrix, int64, int64,
-    ),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)  # fmt: skip
+@njit(parallel=True, cache=True, error_model="numpy")
 def residual_norm_backward(
     x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
 ):
@@ -148,12 +140,7 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
                 store_part(out, at, mul(value, mul(gate, sigmoid(gate))), count)
 
 
-@njit(
-    void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, _matrix, _matrix, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@njit(parallel=True, cache=True, error_model="numpy")
 def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
     """Gradients of `norm_gate_forward`; the last two have a row for each task, to be summed."""
     width, tasks = weight.size, dweight.shape[0]
@@ -209,12 +196,7 @@ def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
                 store_part(out, at, value, count)
 
 
-@njit(
-    void(_flat, _flat, _flat, _matrix, _flat, _flat, _flat, _matrix, _matrix, int64, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@njit(parallel=True, cache=True, error_model="numpy")
 def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
     """Gradients of `gated_residual_forward`; `dskip`, `dgate` have `parts` rows to sum an image."""
     images = gate.shape[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,13 +21,11 @@ class Backend:
         name: What `--scan` calls it.
         refuses: Returns the reason why it cannot run on a device, or None when it can.
         run: The operator; arguments as `selective_scan_2d`.
-        prepare: Compiles or loads whatever it needs before its first run.
     """
 
     name: str
     refuses: Callable[[torch.device], str | None]
     run: Run
-    prepare: Callable[[], None]
 
 
 def _numba_refuses(device: torch.device) -> str | None:
@@ -47,18 +44,14 @@ def _numba_run(*arguments: Tensor) -> Tensor:
     return numba_cpu.selective_scan_2d(*arguments)
 
 
-def _numba_prepare() -> None:
-    from mambair_cli.selective_scan import numba_cpu  # noqa: F401
-
-
 def _reference_run(*arguments: Tensor) -> Tensor:
     from mambair_cli.selective_scan import reference
 
     return reference.selective_scan_2d(*arguments)
 
 
-NUMBA = Backend("numba", _numba_refuses, _numba_run, _numba_prepare)
-REFERENCE = Backend("reference", lambda _: None, _reference_run, lambda: None)
+NUMBA = Backend("numba", _numba_refuses, _numba_run)
+REFERENCE = Backend("reference", lambda _: None, _reference_run)
 BACKENDS = (NUMBA, REFERENCE)
 
 
@@ -88,20 +81,6 @@ def select(name: str, device: torch.device) -> Backend:
         f"unknown scan backend {name!r}",
         "choose one of: " + ", ".join(["auto", *refusals]),
     )
-
-
-def prepare(name: str) -> float:
-    """Compiles a backend's kernels now, or loads them from the cache.
-
-    Args:
-        name: A backend's name, as returned by `select`.
-
-    Returns:
-        Seconds that it took.
-    """
-    start = time.perf_counter()
-    next(backend for backend in BACKENDS if backend.name == name).prepare()
-    return time.perf_counter() - start
 
 
 def selective_scan_2d(

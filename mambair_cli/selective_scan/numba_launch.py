@@ -37,9 +37,9 @@ _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 def padded(
     parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
 ) -> NDArray[np.float32]:
-    """Lays a parameter out for a kernel; for a frozen parameter the result is kept until it changes.
+    """Lays a parameter out for a kernel; of a frozen one the result is kept until it changes.
 
-    A parameter that requires gradients is laid out anew each time: fused optimizers change it unnoticed.
+    One that requires gradients is laid out each time: fused optimizers change it unnoticed.
 
     Args:
         parameter: Any shape and float dtype.
@@ -52,16 +52,14 @@ def padded(
         return _lay_out(parameter, arrange)
     version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
     state = (version, parameter.data_ptr())
-    known = _kept.get(parameter)
+    known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:
         known = _kept[parameter] = state, _lay_out(parameter, arrange)
     kept: NDArray[np.float32] = known[1]
     return kept
 
 
-def _lay_out(
-    parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None
-) -> NDArray[np.float32]:
+def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> NDArray[np.float32]:
     arranged = parameter.detach().float()
     if arrange is not None:
         arranged = arrange(arranged)

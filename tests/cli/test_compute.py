@@ -7,16 +7,16 @@ import time
 import pytest
 import torch
 
+from mambair_cli import networks
 from mambair_cli.cli import compute
 from mambair_cli.cli.console import Messages
 from mambair_cli.errors import BackendError
-from mambair_cli.selective_scan import dispatch
 
 CPU = torch.device("cpu")
 
 
 def test_cached_kernels_are_not_worth_a_word(monkeypatch, capfd):
-    monkeypatch.setattr(dispatch, "prepare", lambda _name: 0.5)
+    monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 0.5)
     assert compute.prepare_scan("reference", CPU, Messages()) == "reference"
     assert capfd.readouterr() == ("", "")
 
@@ -24,11 +24,11 @@ def test_cached_kernels_are_not_worth_a_word(monkeypatch, capfd):
 def test_compilation_is_announced_and_reported(monkeypatch, capfd):
     monkeypatch.setattr(compute, "COMPILE_SECONDS", 0.05)
 
-    def compile_slowly(_name: str) -> float:
+    def compile_slowly(_name: str, **_: bool) -> float:
         time.sleep(0.3)
         return 14.2
 
-    monkeypatch.setattr(dispatch, "prepare", compile_slowly)
+    monkeypatch.setattr(networks, "prepare_kernels", compile_slowly)
     compute.prepare_scan("reference", CPU, Messages())
     out, err = capfd.readouterr()
     assert out == ""
@@ -39,7 +39,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
 
 
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):
-    monkeypatch.setattr(dispatch, "prepare", lambda _name: 14.2)
+    monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 14.2)
     compute.prepare_scan("reference", CPU, Messages(quiet=True))
     assert capfd.readouterr() == ("", "")
 

@@ -157,11 +157,7 @@ def raw_data(network):
         parameter.data.mul_(1.1)
 
 
-@pytest.mark.parametrize(
-    "change", [optimiser_step, fused_optimiser_step, other_weights, moving_average, raw_data]
-)
-def test_weights_that_change_after_a_run_are_used(change):
-    network = build().eval()
+def assert_weights_are_used(network, change):
     image = torch.rand(1, 3, 5, 9)
     with torch.inference_mode():
         before = network(image)
@@ -173,3 +169,15 @@ def test_weights_that_change_after_a_run_are_used(change):
         expected = network(image)
     assert not torch.allclose(after, before, atol=1e-3)
     assert torch.allclose(after, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change", [optimiser_step, fused_optimiser_step, other_weights, moving_average, raw_data]
+)
+def test_weights_that_change_after_a_run_are_used(change):
+    assert_weights_are_used(build().eval(), change)
+
+
+@pytest.mark.parametrize("change", [other_weights, moving_average])
+def test_frozen_weights_that_change_after_a_run_are_used(change):
+    assert_weights_are_used(build().eval().requires_grad_(False), change)

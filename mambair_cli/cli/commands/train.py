@@ -131,7 +131,7 @@ def train(
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     loaded = load_recipe(recipe)
     chosen = resolve_device(device)
-    backend = prepare_scan(scan, chosen, messages)
+    backend = prepare_scan(scan, chosen, messages, training=True)
     messages.notice(f"device: {describe_device(chosen)}, scan: {backend}")
     display = TrainingDisplay(messages)
     with display.progress:

@@ -1,0 +1,174 @@
+"""Times whole networks on a CPU: the fused kernels against the reference scan, same process, same weights.
+
+    python benchmarks/cpu_network.py [--networks light,classic,denoise] [--runs 7] [--skip-reference]
+
+Prints a table for people and writes benchmarks/results/cpu_network.json: commit, hardware, seconds, ratio, the share
+of each stage, and the peak memory of both scans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from hardware import describe_commit, describe_cpu
+from torch.profiler import ProfilerActivity, profile
+
+from mambair_cli.networks import MambaIRConfig, build_network
+from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.precision import computing_in, resolve_precision
+
+RESULT = Path(__file__).parent / "results" / "cpu_network.json"
+LARGE = {"embed_dim": 180, "d_state": 16, "depths": (6,) * 6}
+NETWORKS = {
+    "light": MambaIRConfig(),
+    "classic": MambaIRConfig(**LARGE, mlp_ratio=2.0, upsampler="pixelshuffle"),
+    "denoise": MambaIRConfig(**LARGE, mlp_ratio=1.2, upsampler="", upscale=1),
+}
+STAGES = {
+    "scan": ("_SelectiveScan2d",),
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "convolutions": ("aten::mkldnn_convolution",),
+    "depth-wise convolutions": ("_Depthwise",),
+    "norm, gate, residual": ("_Norm", "_NormGate", "_ResidualNorm", "_GatedResidual"),
+}
+
+
+def seconds_of(network: torch.nn.Module, tile: torch.Tensor, runs: int) -> list[float]:
+    """Seconds of each of `runs` forward passes, without a warm-up."""
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        network(tile)
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def stage_shares(network: torch.nn.Module, tile: torch.Tensor) -> dict[str, float]:
+    """Each stage's share of a profiled forward pass."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        network(tile)
+    stage_of = {name: stage for stage, names in STAGES.items() for name in names}
+    spent: dict[str, float] = defaultdict(float)
+    for event in profiled.key_averages():
+        spent[stage_of.get(event.key, "everything else")] += event.self_cpu_time_total
+    whole = sum(spent.values())
+    ranked = sorted(spent.items(), key=lambda item: -item[1])
+    return {stage: round(part / whole, 3) for stage, part in ranked}
+
+
+@torch.inference_mode()
+def compare(name: str, runs: int, *, reference: bool) -> dict[str, object]:
+    """Times one network in every precision, and with the reference scan."""
+    torch.manual_seed(0)
+    network = build_network(NETWORKS[name]).eval().requires_grad_(False)
+    tile = torch.rand(1, 3, 64, 64)
+    set_scan_backend(network, "numba")
+    network(tile)
+    fused = seconds_of(network, tile, runs)
+    row: dict[str, object] = {
+        "seconds": round(statistics.median(fused), 4),
+        "fastest": round(min(fused), 4),
+        "shares": stage_shares(network, tile),
+    }
+    if "bf16" in supported_precisions():
+        with computing_in("bf16", torch.device("cpu")):
+            network(tile)
+            row["bf16_seconds"] = round(statistics.median(seconds_of(network, tile, runs)), 4)
+    if reference:
+        expected = network(tile)
+        set_scan_backend(network, "reference")
+        start = time.perf_counter()
+        slow = network(tile)
+        row["reference_seconds"] = round(time.perf_counter() - start, 2)
+        row["ratio"] = round(row["reference_seconds"] / row["seconds"], 1)
+        row["largest_difference_over_deviation"] = float((slow - expected).abs().max() / slow.std())
+    return row
+
+
+def supported_precisions() -> list[str]:
+    """The number formats that this CPU computes in."""
+    from mambair_cli.errors import BackendError
+
+    supported = []
+    for precision in ("fp32", "bf16"):
+        try:
+            supported.append(resolve_precision(precision, torch.device("cpu")))
+        except BackendError:
+            continue
+    return supported
+
+
+MEMORY_PROBE = """
+import resource, sys, torch
+sys.path[:0] = {path!r}
+from cpu_network import NETWORKS
+from dataclasses import replace
+from mambair_cli.networks import build_network
+from mambair_cli.networks.ss2d import set_scan_backend
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+network = build_network(replace(NETWORKS[{name!r}], depths=(1,))).eval().requires_grad_(False)
+set_scan_backend(network, {scan!r})
+with torch.inference_mode():
+    network(torch.rand(1, 3, 16, 16))
+    before = peak()
+    network(torch.rand(1, 3, {side}, {side}))
+print(peak() - before)
+"""
+
+
+def peak_bytes_per_pixel(name: str, scan: str, side: int) -> int:
+    """Growth of a fresh process's peak memory for each input pixel; one block, as blocks come one by one."""
+    code = MEMORY_PROBE.format(path=sys.path[:1], name=name, scan=scan, side=side)
+    printed = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    return round(int(printed) / side**2)
+
+
+def main() -> None:
+    """Runs the comparison and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--skip-reference", action="store_true")
+    parser.add_argument("--skip-memory", action="store_true")
+    arguments = parser.parse_args()
+    names = arguments.networks.split(",")
+    result: dict[str, object] = {
+        "commit": describe_commit(),
+        "hardware": describe_cpu(),
+        "tile": "1x3x64x64",
+        "networks": {},
+    }
+    for name in names:
+        row = compare(name, arguments.runs, reference=not arguments.skip_reference)
+        result["networks"][name] = row
+        print(name, json.dumps(row, indent=1), flush=True)
+    if not arguments.skip_memory:
+        result["peak_bytes_per_input_pixel"] = {
+            name: {
+                scan: {
+                    f"{side}x{side}": peak_bytes_per_pixel(name, scan, side) for side in (128, 256)
+                }
+                for scan in ("reference", "numba")
+            }
+            for name in names
+        }
+        print(json.dumps(result["peak_bytes_per_input_pixel"], indent=1))
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(
+        f"written to {RESULT}; peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB"
+    )
+
+
+if __name__ == "__main__":
+    main()
