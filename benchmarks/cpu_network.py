@@ -1,16 +1,15 @@
-"""Times whole networks on a CPU: the fused kernels against the reference scan, same process, same weights.
+"""Times whole networks on a CPU: fused kernels against the reference scan, in one process.
 
-    python benchmarks/cpu_network.py [--networks light,classic,denoise] [--runs 7] [--skip-reference]
+    python benchmarks/cpu_network.py [--networks light,classic] [--runs 7] [--skip-reference]
 
-Prints a table for people and writes benchmarks/results/cpu_network.json: commit, hardware, seconds, ratio, the share
-of each stage, and the peak memory of both scans.
+Writes benchmarks/results/cpu_network.json: commit, hardware, seconds, ratio, the share of each
+stage, and the peak memory of both scans.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import torch
 from hardware import describe_commit, describe_cpu
 from torch.profiler import ProfilerActivity, profile
 
+from mambair_cli.cli.compute import keep_freed_memory
 from mambair_cli.networks import MambaIRConfig, build_network
 from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.precision import computing_in, resolve_precision
@@ -72,6 +72,7 @@ def compare(name: str, runs: int, *, reference: bool) -> dict[str, object]:
     network = build_network(NETWORKS[name]).eval().requires_grad_(False)
     tile = torch.rand(1, 3, 64, 64)
     set_scan_backend(network, "numba")
+    keep_freed_memory()
     network(tile)
     fused = seconds_of(network, tile, runs)
     row: dict[str, object] = {
@@ -126,7 +127,7 @@ print(peak() - before)
 
 
 def peak_bytes_per_pixel(name: str, scan: str, side: int) -> int:
-    """Growth of a fresh process's peak memory for each input pixel; one block, as blocks come one by one."""
+    """Growth of a fresh process's peak memory for each input pixel, with one block."""
     code = MEMORY_PROBE.format(path=sys.path[:1], name=name, scan=scan, side=side)
     printed = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -165,9 +166,7 @@ def main() -> None:
         }
         print(json.dumps(result["peak_bytes_per_input_pixel"], indent=1))
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    print(
-        f"written to {RESULT}; peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB"
-    )
+    print(f"written to {RESULT}")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class SS2D(nn.Module):
     def _state_matrix(self) -> Tensor:
         """A, `(k d n)`; where it is frozen it is kept until the parameter changes."""
         logs = self.A_logs
-        state = (logs._version, logs.data_ptr(), logs.dtype)
+        state = (logs._version, logs.data_ptr(), logs.dtype)  # noqa: SLF001
         if self._kept_A is not None and self._kept_A[0] == state and not logs.requires_grad:
             return self._kept_A[1]
         A = -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
