@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import pickle
+import pickletools
 import re
 import struct
 import warnings
@@ -175,9 +176,10 @@ def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
 
 
 def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
-    if wanted := re.search(r"GLOBAL (\S+)", reason):
+    refused = re.search(r"GLOBAL (\S+)", reason)
+    if wanted := refused[1] if refused else _first_global(path, head):
         return CheckpointError(
-            f"{path} was refused: it wants to run {wanted[1]}, and weights need no code",
+            f"{path} was refused: it wants to run {wanted}, and weights need no code",
             "get the weights as .safetensors, or save only the state dict: "
             "torch.save(network.state_dict(), FILE)",
         )
@@ -193,6 +195,25 @@ def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
         f"{path} is {kind}, not a weights file",
         "expected .safetensors, or .pth as written by torch.save",
     )
+
+
+def _first_global(path: Path, head: bytes) -> str | None:
+    """Name of the first function or class that a bare pickle asks for; nothing of it is run."""
+    if not head.startswith(b"\x80"):
+        return None
+    strings: list[str] = []
+    with path.open("rb") as file:
+        try:
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if operation.name == "STACK_GLOBAL":
+                    return ".".join(strings[-2:])
+                if isinstance(argument, str):
+                    strings.append(argument)
+        except (ValueError, IndexError):
+            return None
+    return None
 
 
 def _is_text(head: bytes) -> bool:

@@ -206,15 +206,15 @@ class RestoreSettings:
         ),
     ] = "auto"
     overlap: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--overlap",
             min=0,
             metavar="N",
-            help="Input pixels that neighbouring tiles share.",
+            help="Input pixels that neighbouring tiles share; 32 by default, less for small tiles.",
             rich_help_panel="Computation",
         ),
-    ] = 32
+    ] = None
     json: Json = False
     quiet: Quiet = False
     verbose: Verbose = False

@@ -79,12 +79,13 @@ class SS2D(nn.Module):
     def _state_matrix(self) -> Tensor:
         """A, `(k d n)`; where it is frozen it is kept until the parameter changes."""
         logs = self.A_logs
+        if logs.requires_grad or logs.is_inference():
+            self._kept_A = None
+            return -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
         state = (logs._version, logs.data_ptr(), logs.dtype)  # noqa: SLF001
-        if self._kept_A is not None and self._kept_A[0] == state and not logs.requires_grad:
-            return self._kept_A[1]
-        A = -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
-        self._kept_A = None if logs.requires_grad else (state, A)
-        return A
+        if self._kept_A is None or self._kept_A[0] != state:
+            self._kept_A = state, -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
+        return self._kept_A[1]
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:

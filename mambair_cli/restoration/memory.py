@@ -71,13 +71,18 @@ class _Cost:
 
     Attributes:
         block: For each value of one block's activations (`_block_values`), fused scan.
-        unfused_block: The same with the reference scan, which stores `(b k d l)` tensors.
+        unfused_block: The same without fused kernels.
         upsampler: For each value of the upsampler's largest activation.
     """
 
     block: float
     unfused_block: float
     upsampler: float
+
+
+# The reference scan stores the discrete A and B u, `(b 4d l n)` float32 each, and what they are made
+# from: B and C repeated for each channel, and a product on the way.
+_REFERENCE_STATES = 4 * 4 * 5
 
 
 # Measured on a CPU at 128x128 and 256x256 for the light, classic x3, x4 and x8, denoising and U-Net
@@ -103,8 +108,10 @@ def bytes_per_pixel(config: NetworkConfig, precision: Precision, scan: str = "au
         Bytes, rounded up to the safe side.
     """
     cost = _COSTS[precision]
-    block = cost.unfused_block if scan == "reference" else cost.block
-    return math.ceil(max(block * _block_values(config), cost.upsampler * _upsampler_values(config)))
+    block = cost.block * _block_values(config)
+    if scan == "reference":
+        block = cost.unfused_block * _block_values(config) + _REFERENCE_STATES * _states(config)
+    return math.ceil(max(block, cost.upsampler * _upsampler_values(config)))
 
 
 def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
@@ -162,9 +169,18 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 def _block_values(config: NetworkConfig) -> int:
     """Values for each pixel in a block's widest moment: the scan's input, output and gate."""
     # The U-Net's widest blocks at full resolution are those after its decoder's last concatenation.
-    c = config.embed_dim if isinstance(config, MambaIRConfig) else 2 * config.dim
+    c = _channels(config)
     d, n, r = int(config.mlp_ratio * c), config.d_state, math.ceil(c / 16)
     return 4 * d + 4 * (r + 2 * n) + 4 * c
+
+
+def _states(config: NetworkConfig) -> int:
+    """State values for each pixel in one direction of a block's scan."""
+    return int(config.mlp_ratio * _channels(config)) * config.d_state
+
+
+def _channels(config: NetworkConfig) -> int:
+    return config.embed_dim if isinstance(config, MambaIRConfig) else 2 * config.dim
 
 
 def _upsampler_values(config: NetworkConfig) -> int:

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -39,7 +39,8 @@ def padded(
 ) -> NDArray[np.float32]:
     """Lays a parameter out for a kernel; of a frozen one the result is kept until it changes.
 
-    One that requires gradients is laid out each time: fused optimizers change it unnoticed.
+    One that requires gradients is laid out each time: fused optimizers change it unnoticed. So is
+    one made in inference mode, which counts no changes.
 
     Args:
         parameter: Any shape and float dtype.
@@ -48,9 +49,10 @@ def padded(
     Returns:
         Float32, the last axis padded with zeros to a multiple of `LANES`.
     """
-    if parameter.requires_grad:
+    uncounted = parameter.is_inference()
+    if parameter.requires_grad or (uncounted and isinstance(parameter, nn.Parameter)):
         return _lay_out(parameter, arrange)
-    version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
+    version = 0 if uncounted else parameter._version  # noqa: SLF001
     state = (version, parameter.data_ptr())
     known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:

@@ -96,7 +96,7 @@ def test_code_is_refused_by_name_and_not_run(tmp_path, saved, state, zipped):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("protocol", range(4))
+@pytest.mark.parametrize("protocol", range(6))
 def test_a_bare_pickle_is_refused_too(tmp_path, protocol):
     path, mark = tmp_path / "weights.pth", tmp_path / "ran"
     path.write_bytes(pickle.dumps(Malicious(mark), protocol=protocol))

@@ -17,7 +17,7 @@ def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
     command = [
         *(sys.executable, "-m", "mambair_cli", "sr", str(image), "-o", str(out), "--json"),
         *("--weights", str(weights / "sr-x4.safetensors")),
-        *("--scan", "reference", "--tile", "32", "--overlap", "8"),
+        *("--scan", "reference", "--tile", "32"),
     ]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -147,9 +147,9 @@ def other_weights(network):
 
 
 def moving_average(network):
+    parameters = list(network.parameters())
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.lerp_(torch.ones(()), 0.1)
+        torch._foreach_lerp_(parameters, [torch.ones(())] * len(parameters), 0.1)
 
 
 def raw_data(network):
@@ -181,3 +181,9 @@ def test_weights_that_change_after_a_run_are_used(change):
 @pytest.mark.parametrize("change", [other_weights, moving_average])
 def test_frozen_weights_that_change_after_a_run_are_used(change):
     assert_weights_are_used(build().eval().requires_grad_(False), change)
+
+
+def test_a_network_made_in_inference_mode_runs_and_may_change():
+    with torch.inference_mode():
+        network = build().eval()
+        assert_weights_are_used(network, other_weights)
