@@ -25,32 +25,32 @@ class PatchEmbedding(nn.Module):
         return cast(Tensor, self.proj(x))
 
 
-class Downsample(nn.Module):
-    """Halves the sides and doubles the channels: convolution, then pixel unshuffle."""
+class Resample(nn.Module):
+    """A convolution, then pixels shuffled out of or into channels.
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        dim: Channels of the input.
+        channels: Channels that are shuffled.
+        shuffle: `nn.PixelUnshuffle(2)` halves the sides, `nn.PixelShuffle(2)` doubles them.
+    """
+
+    def __init__(self, dim: int, channels: int, shuffle: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(dim, dim // 2, 3, padding=1, bias=False), nn.PixelUnshuffle(2)
-        )
+        self.body = nn.Sequential(nn.Conv2d(dim, channels, 3, padding=1, bias=False), shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b 2c h/2 w/2)`."""
+        """Maps `(b c h w)` to `(b 2c h/2 w/2)`, or to `(b c/2 2h 2w)`."""
         return cast(Tensor, self.body(x))
 
 
-class Upsample(nn.Module):
-    """Doubles the sides and halves the channels: convolution, then pixel shuffle."""
+def downsample(dim: int) -> Resample:
+    """Halves the sides and doubles the channels."""
+    return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(dim, dim * 2, 3, padding=1, bias=False), nn.PixelShuffle(2)
-        )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b c/2 2h 2w)`."""
-        return cast(Tensor, self.body(x))
+def upsample(dim: int) -> Resample:
+    """Doubles the sides and halves the channels."""
+    return Resample(dim, dim * 2, nn.PixelShuffle(2))
 
 
 class MambaIRUNet(nn.Module):
@@ -67,19 +67,19 @@ class MambaIRUNet(nn.Module):
         one, two, three, four = config.num_blocks
         self.patch_embed = PatchEmbedding(config.inp_channels, dim, bias=bias)
         self.encoder_level1 = self._level(dim, one)
-        self.down1_2 = Downsample(dim)
+        self.down1_2 = downsample(dim)
         self.encoder_level2 = self._level(dim * 2, two)
-        self.down2_3 = Downsample(dim * 2)
+        self.down2_3 = downsample(dim * 2)
         self.encoder_level3 = self._level(dim * 4, three)
-        self.down3_4 = Downsample(dim * 4)
+        self.down3_4 = downsample(dim * 4)
         self.latent = self._level(dim * 8, four)
-        self.up4_3 = Upsample(dim * 8)
+        self.up4_3 = upsample(dim * 8)
         self.reduce_chan_level3 = nn.Conv2d(dim * 8, dim * 4, 1, bias=bias)
         self.decoder_level3 = self._level(dim * 4, three)
-        self.up3_2 = Upsample(dim * 4)
+        self.up3_2 = upsample(dim * 4)
         self.reduce_chan_level2 = nn.Conv2d(dim * 4, dim * 2, 1, bias=bias)
         self.decoder_level2 = self._level(dim * 2, two)
-        self.up2_1 = Upsample(dim * 2)
+        self.up2_1 = upsample(dim * 2)
         self.decoder_level1 = self._level(dim * 2, one)
         self.refinement = self._level(dim * 2, config.num_refinement_blocks)
         self.output = nn.Conv2d(dim * 2, config.out_channels, 3, padding=1, bias=bias)

@@ -45,6 +45,24 @@ def _center(buffer, c):
     return ONE / np.sqrt(total(squares) / np.float32(c) + EPSILON)
 
 
+@njit(inline="always")
+def _take_gradient(slope, dn, value, weight, dw, db, v):
+    """Takes the gradient `dn` of one vector of a norm's output: for its weight, bias and input."""
+    store(dw, v, fma(dn, value, load(dw, v)))
+    store(db, v, add(load(db, v), dn))
+    store(slope, v, mul(dn, load(weight, v)))
+
+
+@njit(inline="always")
+def _mean_and_projection(slope, normed, c):
+    """What the gradient of a norm's input loses: its mean, and its part along the normed values."""
+    mean, projection = splat(ZERO), splat(ZERO)
+    for v in range(0, c, LANES):
+        mean = add(mean, load(slope, v))
+        projection = fma(load(slope, v), load(normed, v), projection)
+    return splat(total(mean) / np.float32(c)), splat(total(projection) / np.float32(c))
+
+
 _flat, _matrix = float32[::1], float32[:, ::1]
 
 
@@ -92,22 +110,15 @@ def residual_norm_backward(
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(kept, i * c + v, c - v))
             scale = splat(_center(buffer, c))
-            mean, projection = splat(ZERO), splat(ZERO)
             for v in range(0, c, LANES):
                 dn = load_part(dnormed, i * c + v, c - v)
                 value = mul(load(buffer, v), scale)
                 store(buffer, v, value)
-                store(dw, v, fma(dn, value, load(dw, v)))
-                store(db, v, add(load(db, v), dn))
-                dn = mul(dn, load(weight, v))
-                store(slope, v, dn)
-                mean = add(mean, dn)
-                projection = fma(dn, value, projection)
-            mean_all = splat(-total(mean) / np.float32(c))
-            projection_all = splat(-total(projection) / np.float32(c))
+                _take_gradient(slope, dn, value, weight, dw, db, v)
+            mean, projection = _mean_and_projection(slope, buffer, c)
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v
-                value = add(fma(load(buffer, v), projection_all, load(slope, v)), mean_all)
+                value = sub(sub(load(slope, v), mean), mul(load(buffer, v), projection))
                 value = mul(value, scale)
                 if dkept.size > 0:
                     value = add(value, load_part(dkept, at, count))
@@ -151,7 +162,6 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(y, i * c + v, c - v))
             scale = splat(_center(buffer, c))
-            mean, projection = splat(ZERO), splat(ZERO)
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v
                 value = mul(load(buffer, v), scale)
@@ -164,16 +174,10 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
                 dsilu = fma(silu, sub(splat(ONE), s), s)
                 store_part(dz, at, mul(do, mul(normed, dsilu)), count)
                 dn = mul(do, silu)
-                store(dw, v, fma(dn, value, load(dw, v)))
-                store(db, v, add(load(db, v), dn))
-                dn = mul(dn, load(weight, v))
-                store(slope, v, dn)
-                mean = add(mean, dn)
-                projection = fma(dn, value, projection)
-            mean_all = splat(-total(mean) / np.float32(c))
-            projection_all = splat(-total(projection) / np.float32(c))
+                _take_gradient(slope, dn, value, weight, dw, db, v)
+            mean, projection = _mean_and_projection(slope, buffer, c)
             for v in range(0, c, LANES):
-                value = add(fma(load(buffer, v), projection_all, load(slope, v)), mean_all)
+                value = sub(sub(load(slope, v), mean), mul(load(buffer, v), projection))
                 store_part(dy, i * c + v, mul(value, scale), c - v)
 
 

@@ -80,8 +80,8 @@ class _Cost:
     upsampler: float
 
 
-# The reference scan stores the discrete A and B u, `(b 4d l n)` float32 each, and what they are made
-# from: B and C repeated for each channel, and a product on the way.
+# The reference scan stores the discrete A and B u, `(b 4d l n)` float32 each, and what makes them:
+# B and C repeated for each channel, and a product on the way.
 _REFERENCE_STATES = 4 * 4 * 5
 
 
