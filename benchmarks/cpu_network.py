@@ -21,7 +21,6 @@ import torch
 from hardware import describe_commit, describe_cpu
 from torch.profiler import ProfilerActivity, profile
 
-from mambair_cli.cli.compute import keep_freed_memory
 from mambair_cli.networks import MambaIRConfig, build_network
 from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.precision import computing_in, resolve_precision
@@ -72,7 +71,6 @@ def compare(name: str, runs: int, *, reference: bool) -> dict[str, object]:
     network = build_network(NETWORKS[name]).eval().requires_grad_(False)
     tile = torch.rand(1, 3, 64, 64)
     set_scan_backend(network, "numba")
-    keep_freed_memory()
     network(tile)
     fused = seconds_of(network, tile, runs)
     row: dict[str, object] = {
