@@ -139,7 +139,7 @@ def write_image(path: Path, image: RestorableImage, *, quality: int = 95) -> Non
     file_format = _format_of(path)
     if not 1 <= quality <= 100:
         raise UsageError(
-            f"quality {quality} is out of range", hint="Choose 1 (smallest) to 100 (best)."
+            f"quality {quality} is out of range", hint="choose 1 (smallest) to 100 (best)"
         )
     merged = _merge(path, image, file_format)
     arguments = save_arguments(image.metadata, file_format.name, merged.width, merged.height)
@@ -157,13 +157,13 @@ def _open(path: Path) -> IO[bytes]:
         if path.exists() and not path.is_file():
             raise ImageError(f"{path} is not a regular file")
         if path.stat().st_size == 0:
-            raise ImageError(f"{path} is empty (0 bytes)", hint="Copy or download it again.")
+            raise ImageError(f"{path} is empty (0 bytes)", hint="copy or download it again")
         return path.open("rb")
     except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist", hint="Check the spelling.") from error
+        raise ImageError(f"{path} does not exist", hint="check the spelling") from error
     except OSError as error:
         raise ImageError(
-            f"cannot read {path}: {error.strerror}", hint="Check the file's permissions."
+            f"cannot read {path}: {error.strerror}", hint="check the file's permissions"
         ) from error
 
 
@@ -176,7 +176,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"{path} has more than {_pixel_limit()} pixels, or is made to look so",
-            hint="Cut it into parts first; a small file of this size is probably an attack.",
+            hint="cut it into parts first; a small file of this size is probably an attack",
         ) from error
     except UnidentifiedImageError as error:
         file.seek(0)
@@ -184,7 +184,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
             raise _damaged(path, "its header cannot be read") from error
         raise ImageError(
             f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image",
-            hint="Convert it to PNG first, or download it again if it should be one of these.",
+            hint="convert it to PNG first, or download it again if it should be one of these",
         ) from error
     except _DAMAGE as error:
         raise _damaged(path, str(error)) from error
@@ -194,7 +194,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
 def _damaged(path: Path, reason: str) -> ImageError:
     return ImageError(
         f"{path} is damaged or cut short: {reason}",
-        hint="Copy or download it again; a viewer shows what is left of it.",
+        hint="copy or download it again; a viewer shows what is left of it",
     )
 
 
@@ -203,7 +203,7 @@ def _refuse_unsupported(path: Path, image: ImageFile.ImageFile) -> None:
     if frames > 1 and not _only_previews(image):
         raise ImageError(
             f"{path} has {frames} frames or pages; only single images are supported",
-            hint="Split it into one file per frame or page.",
+            hint="split it into one file per frame or page",
         )
     kind = _MODE_NAMES.get(image.mode, image.mode)
     if _is_deep(image):
@@ -212,7 +212,7 @@ def _refuse_unsupported(path: Path, image: ImageFile.ImageFile) -> None:
         return
     raise ImageError(
         f"{path} has {kind} pixels; only 8-bit gray, RGB and palette images are supported",
-        hint="Convert it to 8-bit RGB first.",
+        hint="convert it to 8-bit RGB first",
     )
 
 
@@ -267,14 +267,14 @@ def _merge(path: Path, image: RestorableImage, file_format: _Format) -> Image.Im
         raise OutputError(
             f"cannot write {path}: {file_format.label} holds at most {file_format.max_side} pixels"
             f" on a side, the image has {width}x{height}",
-            hint="Write PNG or TIFF instead: --format png.",
+            hint="write PNG or TIFF instead: --format png",
         )
     values, alpha = image.pixels, image.alpha
     if alpha is not None and not file_format.alpha:
         if alpha.min() < 255:
             raise OutputError(
                 f"cannot write {path}: {file_format.label} has no transparency, the image has",
-                hint="Write PNG instead: --format png.",
+                hint="write PNG instead: --format png",
             )
         alpha = None
     if alpha is not None:
@@ -289,7 +289,7 @@ def _format_of(path: Path) -> _Format:
     except KeyError:
         raise OutputError(
             f"cannot write {path}: no supported format has the suffix '{path.suffix}'",
-            hint=f"Use one of {', '.join(_FORMATS)}.",
+            hint=f"use one of {', '.join(_FORMATS)}",
         ) from None
 
 
@@ -324,7 +324,7 @@ def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
     except (FileExistsError, NotADirectoryError) as error:
         raise OutputError(
             f"cannot write {path}: {path.parent} is not a directory",
-            hint="Choose another place with -o/--output.",
+            hint="choose another place with -o/--output",
         ) from error
     except OSError as error:
         raise OutputError(
@@ -332,7 +332,7 @@ def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
         ) from error
     except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
         raise OutputError(
-            f"cannot write {path}: {error}", hint="Write PNG instead: --format png."
+            f"cannot write {path}: {error}", hint="write PNG instead: --format png"
         ) from error
     finally:
         # After a failure or an interrupt; once renamed, nothing has this name.
@@ -342,5 +342,5 @@ def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
 
 def _remedy(path: Path, error: OSError) -> str:
     if error.errno == errno.ENOSPC:
-        return "Free some disk space, or choose another place with -o/--output."
-    return f"Check the permissions of {path.parent}, or choose another place with -o/--output."
+        return "free some disk space, or choose another place with -o/--output"
+    return f"check the permissions of {path.parent}, or choose another place with -o/--output"

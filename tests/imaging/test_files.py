@@ -424,7 +424,7 @@ def test_a_full_disk(tmp_path, photo, monkeypatch):
     with pytest.raises(OutputError) as error:
         write_image(path, RestorableImage(photo))
     assert error.value.message == f"cannot write {path}: No space left on device"
-    assert error.value.hint.startswith("Free some disk space")
+    assert error.value.hint.startswith("free some disk space")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -443,7 +443,7 @@ def test_a_directory_has_the_name(tmp_path, photo):
         write_image(path, RestorableImage(photo))
     assert error.value.message == f"cannot write {path}: Is a directory"
     assert error.value.hint == (
-        f"Check the permissions of {tmp_path}, or choose another place with -o/--output."
+        f"check the permissions of {tmp_path}, or choose another place with -o/--output"
     )
     assert list(tmp_path.iterdir()) == [path]
 
@@ -474,7 +474,7 @@ def test_transparency_is_never_lost_silently(tmp_path, photo, opacity, suffix, l
     assert error.value.message == (
         f"cannot write {path}: {label} has no transparency, the image has"
     )
-    assert error.value.hint == "Write PNG instead: --format png."
+    assert error.value.hint == "write PNG instead: --format png"
     write_image(path, RestorableImage(photo, np.full_like(opacity, 255)))
     assert read_image(path).alpha is None
 
