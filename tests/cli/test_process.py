@@ -27,7 +27,7 @@ def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
             if '"tile"' in line and '"done": 1,' in line:
                 process.send_signal(signal.SIGINT)
                 break
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "error: interrupted"
     assert "Traceback" not in errors
@@ -42,6 +42,6 @@ def test_a_name_that_is_no_text_is_printed_as_it_is(weights, photo):
         *(sys.executable, "-m", "mambair_cli", "sr", odd),
         *("--weights", weights / "sr-x2.safetensors"),
     ]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == os.fsencode(photo.parent) + b"/caf\xe9_x2.png\n"

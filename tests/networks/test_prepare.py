@@ -11,8 +11,7 @@ from mambair_cli.networks.ops_cpu import FUSED
 @pytest.mark.parametrize("scan", ["numba", "reference"])
 @pytest.mark.parametrize("training", [False, True])
 def test_preparing_says_how_long_it_took(scan, training):
-    prepare_kernels(scan, training=training)
-    assert 0 <= prepare_kernels(scan, training=training) < 0.5
+    assert prepare_kernels(scan, training=training) > 0
 
 
 def test_preparing_runs_every_fused_step(monkeypatch):

@@ -153,7 +153,7 @@ def test_killed_and_resumed_gives_the_same_losses(
 def _kill_after_rows(rows: int, recipe: Path, run: Path, root: Path) -> None:
     command = [sys.executable, "-c", CHILD, str(recipe), str(run), str(root)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    log, deadline = run / "log.jsonl", time.monotonic() + 60
+    log, deadline = run / "log.jsonl", time.monotonic() + 300
     with subprocess.Popen(command, env=environment) as child:
         while not (log.exists() and log.read_text().count("loss") >= rows):
             assert time.monotonic() < deadline
