@@ -155,9 +155,13 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """
     for axis in (2, 3):
         side = x.shape[axis]
-        missing = -side % multiple
-        index = torch.arange(side + missing, device=x.device)
-        reflected = torch.where(index < side, index, 2 * (side - 1) - index).clamp(min=0)
-        if missing:
-            x = x.index_select(axis, reflected)
+        if missing := -side % multiple:
+            x = x.index_select(axis, mirrored_positions(side, side + missing).to(x.device))
     return x
+
+
+def mirrored_positions(side: int, wanted: int) -> Tensor:
+    """Positions that continue an axis of `side` pixels to `wanted`: reflected, then the first."""
+    positions = torch.arange(wanted)
+    beyond = positions - (side - 1)
+    return torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)

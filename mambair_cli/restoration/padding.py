@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from mambair_cli.networks.layers import mirrored_positions
 
 
 def pad_to(x: Tensor, height: int, width: int) -> Tensor:
@@ -21,7 +22,7 @@ def pad_to(x: Tensor, height: int, width: int) -> Tensor:
     """
     for axis, wanted in ((2, height), (3, width)):
         if (side := x.shape[axis]) < wanted:
-            x = x.index_select(axis, _mirrored(side, wanted).to(x.device))
+            x = x.index_select(axis, mirrored_positions(side, wanted).to(x.device))
     return x
 
 
@@ -37,9 +38,3 @@ def crop_to(x: Tensor, height: int, width: int) -> Tensor:
         `(b c height width)`, a view.
     """
     return x[:, :, :height, :width]
-
-
-def _mirrored(side: int, wanted: int) -> Tensor:
-    positions = torch.arange(wanted)
-    beyond = positions - (side - 1)
-    return torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)
