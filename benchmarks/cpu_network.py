@@ -23,6 +23,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mambair_cli.networks import MambaIRConfig, build_network
 from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.memory import available_memory, bytes_per_pixel
 from mambair_cli.restoration.precision import computing_in, resolve_precision
 
 RESULT = Path(__file__).parent / "results" / "cpu_network.json"
@@ -124,8 +125,11 @@ print(peak() - before)
 """
 
 
-def peak_bytes_per_pixel(name: str, scan: str, side: int) -> int:
+def peak_bytes_per_pixel(name: str, scan: str, side: int) -> int | str:
     """Growth of a fresh process's peak memory for each input pixel, with one block."""
+    needed = side**2 * bytes_per_pixel(NETWORKS[name], "fp32", scan)
+    if needed > available_memory(torch.device("cpu")):
+        return f"not run: would take about {needed / 2**30:.0f} GiB"
     code = MEMORY_PROBE.format(path=sys.path[:1], name=name, scan=scan, side=side)
     printed = subprocess.run(  # noqa: S603
         [sys.executable, "-c", code], check=True, capture_output=True, text=True

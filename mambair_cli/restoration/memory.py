@@ -80,8 +80,9 @@ class _Cost:
     upsampler: float
 
 
-# The reference scan stores the discrete A and B u, `(b 4d l n)` float32 each.
-_REFERENCE_STATES = 4 * 4 * 2
+# The reference scan stores `(b 4d l n)` float32: the discrete A and B u, B and C for each channel,
+# and a product on the way.
+_REFERENCE_STATES = 4 * 4 * 5
 
 
 # Measured on a CPU at 128x128 and 256x256 for the light, classic x3, x4 and x8, denoising and U-Net

@@ -17,8 +17,8 @@ def selective_scan(
 
         h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = <C_t, h_t> + D u_t
 
-    The discrete A and B u are made for the whole sequence first, `(b d l n)` each, as the published
-    code does it.
+    B and C are repeated for each channel and the discrete A and B u made for the whole sequence
+    first, `(b d l n)` each, as the published code does it.
 
     Args:
         u: Input sequence, `(b d l)`.
@@ -33,16 +33,16 @@ def selective_scan(
         `y`, `(b d l)`, in the dtype of `u`.
     """
     b, d, length = u.shape
-    grouped = (b, B.shape[1], -1, length)
     step = functional.softplus(delta + delta_bias[:, None])
-    A_bar = torch.exp(step.reshape(grouped)[..., None] * A.view(B.shape[1], -1, 1, A.shape[1]))
-    B_u = (step * u).reshape(grouped)[..., None] * B.mT[:, :, None]
-    h = torch.zeros_like(A_bar[..., 0, :])
+    B, C = (matrix.repeat_interleave(d // B.shape[1], dim=1).mT for matrix in (B, C))
+    A_bar = torch.exp(step[..., None] * A[:, None])
+    B_u = step[..., None] * B * u[..., None]
+    h = u.new_zeros(b, d, A.shape[1])
     outputs = []
     for t in range(length):
-        h = A_bar[..., t, :] * h + B_u[..., t, :]
-        outputs.append((C[:, :, None, :, t] * h).sum(-1))
-    return torch.stack(outputs, dim=-1).view(b, d, length) + D[:, None] * u
+        h = A_bar[:, :, t] * h + B_u[:, :, t]
+        outputs.append((C[:, :, t] * h).sum(-1))
+    return torch.stack(outputs, dim=-1) + D[:, None] * u
 
 
 def to_sequences(image: Tensor) -> Tensor:
