@@ -1,10 +1,15 @@
-"""What every test shares: no test reaches beyond this machine unless it is marked `network`."""
+"""What tests share: none reaches beyond this machine unless marked `network`; one error measure."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class NetworkBlockedError(RuntimeError):
@@ -25,3 +30,16 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def relative_rms() -> Callable[[Tensor, Tensor], float]:
+    """Root mean square of a difference over that of the expected values."""
+
+    def measure(actual: Tensor, expected: Tensor) -> float:
+        assert actual.shape == expected.shape
+        expected = expected.double()
+        error = float((actual.double() - expected).norm())
+        return error and error / float(expected.norm())
+
+    return measure

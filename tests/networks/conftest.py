@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 
@@ -68,16 +68,3 @@ def seeded() -> Callable[[nn.Module], nn.Module]:
         return module.eval()
 
     return load
-
-
-@pytest.fixture(scope="session")
-def relative_rms() -> Callable[[Tensor, Tensor], float]:
-    """Root mean square of a difference over that of the expected values."""
-
-    def measure(actual: Tensor, expected: Tensor) -> float:
-        assert actual.shape == expected.shape
-        expected = expected.double()
-        error = float((actual.double() - expected).norm())
-        return error and error / float(expected.norm())
-
-    return measure
