@@ -1,15 +1,18 @@
-"""What tests share: none reaches beyond this machine unless marked `network`; one error measure."""
+"""What tests share: no network unless marked `network`, where kernels run, one error measure."""
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+# Triton decides between compiler and interpreter where a kernel is defined: before any test.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 class NetworkBlockedError(RuntimeError):
@@ -30,6 +33,12 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def kernel_device() -> torch.device:
+    """Where Triton kernels are tested: compiled on a GPU if there is one, else interpreted."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.fixture(scope="session")
