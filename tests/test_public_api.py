@@ -43,8 +43,8 @@ FIELDS = {
     "Model": "network spec device precision scan path sha256",
     "ModelSpec": "id task scale channels sigma quality",
     "CatalogueEntry": (
-        "id task variant scale channels network parameters licence trained_on sigma quality "
-        "bundled sha256 repo files pattern"
+        "id task variant scale channels network parameters licence trained_on degradation "
+        "megabytes sigma quality bundled sha256 repo files pattern published"
     ),
 }
 EXIT_STATUSES = {

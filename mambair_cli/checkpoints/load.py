@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, metadata
+from mambair_cli.checkpoints.choice import not_downloadable
 from mambair_cli.checkpoints.detect import detect_config
 from mambair_cli.checkpoints.state_dict import (
     WEIGHTS_SUFFIXES,
@@ -150,7 +151,7 @@ def sha256_of(path: Path) -> str:
 
 def _bundled_path(entry: catalogue.CatalogueEntry) -> Path:
     if entry.bundled is None:
-        raise catalogue.not_downloadable(entry)
+        raise not_downloadable(entry)
     path = catalogue.bundled_directory() / entry.bundled
     if not path.is_file():
         raise CheckpointError(

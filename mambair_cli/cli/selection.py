@@ -76,13 +76,14 @@ class ModelShelf:
 
     def _chosen_by_file(self) -> bool:
         from mambair_cli.checkpoints import catalogue
+        from mambair_cli.checkpoints.choice import not_downloadable
 
         request = self._request
         if request.task != "dejpeg" or request.quality is not None or request.weights is not None:
             return False
         levels = [entry for entry in catalogue.entries() if entry.task == request.task]
         if not any(entry.bundled for entry in levels):
-            raise catalogue.not_downloadable(levels[0])
+            raise not_downloadable(levels[0])
         return True
 
     def suited_to(self, image: RestorableImage) -> Model:
@@ -104,12 +105,12 @@ class ModelShelf:
         return self._select(replace(self._request, quality=quality))
 
     def _select(self, request: Request) -> Model:
-        from mambair_cli.checkpoints import catalogue
+        from mambair_cli.checkpoints.choice import choose
 
         if request.weights is not None:
             return self._load(request.weights, request)
         default = DEFAULT_SCALE if request.task == "sr" else None
-        choice = catalogue.choose(
+        choice = choose(
             request.task,
             scale=default if request.scale is None else request.scale,
             sigma=request.sigma,

@@ -5,15 +5,18 @@ import lzma
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import torch
 
 from mambair_cli.checkpoints import catalogue
-from mambair_cli.checkpoints.catalogue import choose, entries, find
-from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.checkpoints.catalogue import CatalogueEntry, PublishedScore, entries, find
+from mambair_cli.errors import UsageError
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec
+from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, Task
 from mambair_cli.training.config import load_recipe
 
 PACKED = Path(__file__).parents[1] / "data" / "full_size_tensors.json.xz"
@@ -53,6 +56,63 @@ def test_configurations_and_parameters_are_the_published_ones(model_id):
     assert entry.config == type(entry.config)(**values)
     assert entry.parameters == golden["parameters"]
     assert (entry.config.scale, entry.config.channels) == (entry.scale, entry.channels)
+    with torch.device("meta"):
+        network = build_network(entry.config)
+    shapes = {key: list(tensor.shape) for key, tensor in network.state_dict().items()}
+    assert shapes == golden["tensors"]
+    assert sum(parameter.numel() for parameter in network.parameters()) == golden["parameters"]
+
+
+@pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.id)
+def test_what_every_row_says(entry):
+    assert entry.task in get_args(Task)
+    assert (entry.sigma is None) == (entry.task != "denoise")
+    assert (entry.quality is None) == (entry.task != "dejpeg")
+    assert (entry.degradation == "bicubic downscaling") == (entry.task == "sr")
+    assert entry.licence == "Apache-2.0"
+    assert entry.trained_on
+    assert (entry.sha256 is None) == (entry.bundled is None)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"network": "clasic"}, "clasic"),
+        ({"repo": None}, "mambair-light-sr-x4"),
+        ({"parameters": 0}, "mambair-light-sr-x4"),
+        ({"megabytes": 39.6}, "mambair-light-sr-x4"),
+    ],
+)
+def test_a_wrong_row_is_noticed(change, said):
+    with pytest.raises(AssertionError, match=said):
+        replace(find("mambair-light-sr-x4"), **change)
+
+
+def test_a_row_with_an_unknown_key_is_noticed():
+    with pytest.raises(TypeError, match="licence_url"):
+        CatalogueEntry(**vars(find("mambair-light-sr-x4")), licence_url="")
+
+
+@pytest.mark.parametrize("values", [{"psnr": {}}, {"psnr": {"Set5": 3}}, {"psnr": {"Set5": 300}}])
+def test_a_wrong_score_is_noticed(values):
+    with pytest.raises(AssertionError):
+        PublishedScore("a table", **values)
+
+
+def test_scores_of_the_authors_with_their_sources():
+    plain, ensemble = find("mambair-classic-sr-x4").published
+    assert (plain.psnr["Set5"], plain.ssim["Set5"], plain.ensemble) == (33.03, 0.9046, False)
+    assert (ensemble.psnr["Set5"], ensemble.ensemble) == (33.13, True)
+    assert plain.source == "Table 3, p. 11"
+    assert find("mambair-base-denoise-s25").published[0].psnr["CBSD68"] == 32.24
+    silent = {entry.id for entry in entries() if not entry.published}
+    assert silent == {"mambair-tiny-sr-x4", "mambair-real-sr-x4"}
+
+
+def test_expected_sizes_are_the_published_ones():
+    sizes = {entry.id: entry.megabytes for entry in entries() if entry.variant == "classic"}
+    assert list(sizes.values()) == [82.0, 82.8, 82.6]
+    assert find("mambair-unet-denoise-real").megabytes == 107.5
 
 
 @pytest.mark.parametrize("entry", [entry for entry in entries() if entry.repo], ids=lambda e: e.id)
@@ -87,126 +147,6 @@ def test_unknown_model_names_the_closest():
     assert all(entry.id in caught.value.hint for entry in entries())
 
 
-@pytest.mark.parametrize(
-    ("device_type", "better"), [("cpu", "mambair-light-sr-x4"), ("cuda", "mambair-classic-sr-x4")]
-)
-def test_bundled_weights_stand_in_with_a_notice(device_type, better):
-    choice = choose("sr", scale=4, device_type=device_type)
-    assert choice.entry.id == "mambair-tiny-sr-x4"
-    assert choice.notices == (
-        (
-            f"using the bundled mambair-tiny-sr-x4: {better} is better but cannot be downloaded in "
-            "this version; --weights FILE takes it"
-        ),
-    )
-
-
-@pytest.mark.parametrize("variant", ["tiny", "mambair-tiny-sr-x4"])
-def test_bundled_variant_by_name_needs_no_notice(variant):
-    choice = choose("sr", scale=4, variant=variant)
-    assert (choice.entry.id, choice.notices) == ("mambair-tiny-sr-x4", ())
-
-
-def test_a_variant_that_needs_the_hub_is_an_error():
-    with pytest.raises(CheckpointError) as caught:
-        choose("sr", scale=4, variant="classic")
-    assert caught.value.message == (
-        "mambair-classic-sr-x4 is not bundled, and downloading is not available in this version"
-    )
-    assert caught.value.hint == (
-        "get MambaIRv1_ckpt/MambaIR_classicSRx4.pth from https://huggingface.co/cguoh/MambaIR "
-        "and give it with --weights FILE; bundled for this task: mambair-tiny-sr-x4"
-    )
-
-
-@pytest.mark.parametrize(
-    ("device_type", "model_id"), [("cpu", "mambair-light-sr-x2"), ("cuda", "mambair-classic-sr-x2")]
-)
-def test_nothing_bundled_at_a_scale_is_an_error(device_type, model_id):
-    with pytest.raises(CheckpointError, match=model_id):
-        choose("sr", scale=2, device_type=device_type)
-
-
-def test_tasks_of_one_scale_need_none():
-    with pytest.raises(CheckpointError, match="mambair-real-sr-x4 is not bundled"):
-        choose("realsr")
-    with pytest.raises(CheckpointError, match="mambair-unet-denoise-real is not bundled") as caught:
-        choose("denoise-real")
-    assert "bundled for this task" not in caught.value.hint
-
-
-@pytest.fixture
-def all_bundled(monkeypatch):
-    """The same catalogue, as if every file shipped with the package."""
-    rows = tuple(
-        catalogue.CatalogueEntry(
-            **{**vars(entry), "bundled": f"{entry.id}.safetensors", "repo": None, "files": ()}
-        )
-        for entry in entries()
-    )
-    monkeypatch.setattr(catalogue, "entries", lambda: rows)
-
-
-@pytest.mark.parametrize(
-    ("task", "level", "asked", "chosen"),
-    [
-        ("denoise", "sigma", 15, 15),
-        ("denoise", "sigma", 24.5, 25),
-        ("denoise", "sigma", 20, 25),
-        ("denoise", "sigma", 3, 15),
-        ("denoise", "sigma", 75, 50),
-        ("dejpeg", "quality", 40, 40),
-        ("dejpeg", "quality", 20, 10),
-        ("dejpeg", "quality", 35, 30),
-        ("dejpeg", "quality", 95, 40),
-    ],
-)
-@pytest.mark.usefixtures("all_bundled")
-def test_levels_take_the_nearest_and_say_so(task, level, asked, chosen):
-    choice = choose(task, **{level: asked})
-    assert getattr(choice.entry.spec, level) == chosen
-    listed = {"sigma": "15, 25, 50", "quality": "10, 30, 40"}[level]
-    notice = f"{level} {asked:g}: using the nearest trained level {chosen} of {listed}"
-    assert choice.notices == (() if asked == chosen else (notice,))
-
-
-@pytest.mark.parametrize(
-    ("device_type", "variant"), [("cpu", "light"), ("mps", "light"), ("cuda", "classic")]
-)
-@pytest.mark.usefixtures("all_bundled")
-def test_variant_follows_the_device(device_type, variant):
-    choice = choose("sr", scale=3, device_type=device_type)
-    assert (choice.entry.variant, choice.notices) == (variant, ())
-
-
-@pytest.mark.parametrize(
-    ("task", "request_", "message", "hint"),
-    [
-        ("sr", {"scale": 5}, "no sr model for scale 5", "--scale takes one of: 2, 3, 4"),
-        ("sr", {}, "sr needs a scale", "--scale takes one of: 2, 3, 4"),
-        ("realsr", {"scale": 2}, "no realsr model for scale 2", "--scale takes one of: 4"),
-        ("denoise", {}, "denoise needs a sigma", "--sigma takes one of: 15, 25, 50"),
-        ("dejpeg", {}, "dejpeg needs a quality", "--quality takes one of: 10, 30, 40"),
-        (
-            "sr",
-            {"scale": 4, "variant": "lite"},
-            "no variant 'lite' for sr at scale 4",
-            "did you mean light? known: tiny, light, classic",
-        ),
-        (
-            "sr",
-            {"scale": 2, "variant": "tiny"},
-            "no variant 'tiny' for sr at scale 2",
-            "known: light, classic",
-        ),
-    ],
-)
-def test_impossible_requests(task, request_, message, hint):
-    with pytest.raises(UsageError) as caught:
-        choose(task, **request_)
-    assert (caught.value.message, caught.value.hint) == (message, hint)
-
-
 def test_bundled_directory_of_a_repository():
     assert catalogue.bundled_directory() == Path(__file__).parents[2] / "weights"
 
@@ -220,7 +160,8 @@ def test_bundled_directory_of_an_installation(tmp_path, monkeypatch):
 
 def test_the_catalogue_is_read_without_torch():
     program = (
-        "import sys; from mambair_cli.checkpoints.catalogue import choose, entries; entries(); "
+        "import sys; from mambair_cli.checkpoints.catalogue import entries; entries(); "
+        "from mambair_cli.checkpoints.choice import choose; "
         "choose('sr', scale=4); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,138 @@
+"""The choice among the known models, for a request that names no weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from mambair_cli.checkpoints import catalogue
+from mambair_cli.checkpoints.catalogue import CatalogueEntry, did_you_mean
+from mambair_cli.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from mambair_cli.networks.spec import Task
+
+# The best variant that a device runs in reasonable time.
+BEST_VARIANT = {"cpu": "light", "mps": "light"}
+BEST_VARIANT_ELSEWHERE = "classic"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen model, and what the user should be told about the choice, a line each."""
+
+    entry: CatalogueEntry
+    notices: tuple[str, ...] = ()
+
+
+def choose(
+    task: Task,
+    *,
+    scale: int | None = None,
+    sigma: float | None = None,
+    quality: float | None = None,
+    variant: str | None = None,
+    device_type: str = "cpu",
+) -> Choice:
+    """Chooses the model for a request that names no weights.
+
+    Published weights cannot be downloaded in this version, so without an explicit variant the
+    bundled ones are taken where there are any.
+
+    Args:
+        task: What is to be restored.
+        scale: Asked output side over input side; None where the task has only one.
+        sigma: Asked noise level; the nearest trained one is taken.
+        quality: Asked JPEG quality; the nearest trained one is taken.
+        variant: Variant or id that the user asked for; None for the best one on the device.
+        device_type: Device that will run it, as in `torch.device.type`.
+
+    Returns:
+        The model, with notices where it is not quite what was asked for or usual.
+
+    Raises:
+        UsageError: No model has that scale or variant, or a needed level is missing.
+        CheckpointError: The model's file has to be got first; the hint says from where.
+    """
+    rows = _at_scale([entry for entry in catalogue.entries() if entry.task == task], task, scale)
+    rows, sigma_notices = _at_level(rows, "sigma", sigma)
+    rows, quality_notices = _at_level(rows, "quality", quality)
+    notices = sigma_notices + quality_notices
+    if variant is not None:
+        entry = _named(rows, task, variant)
+        if entry.bundled is None:
+            raise not_downloadable(entry)
+        return Choice(entry, notices)
+    best = _best(rows, device_type)
+    if best.bundled is not None:
+        return Choice(best, notices)
+    bundled = [entry for entry in rows if entry.bundled is not None]
+    if not bundled:
+        raise not_downloadable(best)
+    notice = (
+        f"using the bundled {bundled[0].id}: {best.id} is better but cannot be downloaded in this "
+        "version; --weights FILE takes it"
+    )
+    return Choice(bundled[0], (*notices, notice))
+
+
+def not_downloadable(entry: CatalogueEntry) -> CheckpointError:
+    """Says that a published model has to be got by hand.
+
+    Args:
+        entry: A model that is not bundled.
+
+    Returns:
+        The error to raise, with a hint that names the file, its page and what is bundled instead.
+    """
+    bundled = [
+        other.id for other in catalogue.entries() if other.bundled and other.task == entry.task
+    ]
+    alternative = f"; bundled for this task: {', '.join(bundled)}" if bundled else ""
+    return CheckpointError(
+        f"{entry.id} is not bundled, and downloading is not available in this version",
+        f"get {entry.files[0]} from {entry.page} and give it with --weights FILE{alternative}",
+    )
+
+
+def _at_scale(rows: list[CatalogueEntry], task: Task, scale: int | None) -> list[CatalogueEntry]:
+    scales = sorted({entry.scale for entry in rows})
+    if scale is None and len(scales) == 1:
+        return rows
+    if scale not in scales:
+        listed = ", ".join(map(str, scales))
+        wrong = f"{task} needs a scale" if scale is None else f"no {task} model for scale {scale}"
+        raise UsageError(wrong, f"--scale takes one of: {listed}")
+    return [entry for entry in rows if entry.scale == scale]
+
+
+def _at_level(
+    rows: list[CatalogueEntry], level: Literal["sigma", "quality"], asked: float | None
+) -> tuple[list[CatalogueEntry], tuple[str, ...]]:
+    trained = {getattr(entry, level) for entry in rows} - {None}
+    if not trained:
+        return rows, ()
+    listed = ", ".join(map(str, sorted(trained)))
+    if asked is None:
+        raise UsageError(f"{rows[0].task} needs a {level}", f"--{level} takes one of: {listed}")
+    # Between two levels the stronger restoration: more noise, or a lower quality.
+    stronger = 1 if level == "quality" else -1
+    nearest = min(trained, key=lambda value: (abs(value - asked), stronger * value))
+    chosen = [entry for entry in rows if getattr(entry, level) == nearest]
+    if nearest == asked:
+        return chosen, ()
+    return chosen, (f"{level} {asked:g}: using the nearest trained level {nearest} of {listed}",)
+
+
+def _named(rows: list[CatalogueEntry], task: Task, variant: str) -> CatalogueEntry:
+    for entry in rows:
+        if variant in (entry.variant, entry.id):
+            return entry
+    hint = did_you_mean(variant, [entry.variant for entry in rows])
+    raise UsageError(f"no variant {variant!r} for {task} at scale {rows[0].scale}", hint)
+
+
+def _best(rows: list[CatalogueEntry], device_type: str) -> CatalogueEntry:
+    variant = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
+    published = [entry for entry in rows if entry.repo is not None] or rows
+    return next((entry for entry in published if entry.variant == variant), published[0])

@@ -1,0 +1,130 @@
+"""Which model is chosen where none is named by its file."""
+
+from __future__ import annotations
+
+import pytest
+
+from mambair_cli.checkpoints import catalogue
+from mambair_cli.checkpoints.catalogue import entries
+from mambair_cli.checkpoints.choice import choose
+from mambair_cli.errors import CheckpointError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("device_type", "better"), [("cpu", "mambair-light-sr-x4"), ("cuda", "mambair-classic-sr-x4")]
+)
+def test_bundled_weights_stand_in_with_a_notice(device_type, better):
+    choice = choose("sr", scale=4, device_type=device_type)
+    assert choice.entry.id == "mambair-tiny-sr-x4"
+    assert choice.notices == (
+        (
+            f"using the bundled mambair-tiny-sr-x4: {better} is better but cannot be downloaded in "
+            "this version; --weights FILE takes it"
+        ),
+    )
+
+
+@pytest.mark.parametrize("variant", ["tiny", "mambair-tiny-sr-x4"])
+def test_bundled_variant_by_name_needs_no_notice(variant):
+    choice = choose("sr", scale=4, variant=variant)
+    assert (choice.entry.id, choice.notices) == ("mambair-tiny-sr-x4", ())
+
+
+def test_a_variant_that_needs_the_hub_is_an_error():
+    with pytest.raises(CheckpointError) as caught:
+        choose("sr", scale=4, variant="classic")
+    assert caught.value.message == (
+        "mambair-classic-sr-x4 is not bundled, and downloading is not available in this version"
+    )
+    assert caught.value.hint == (
+        "get MambaIRv1_ckpt/MambaIR_classicSRx4.pth from https://huggingface.co/cguoh/MambaIR "
+        "and give it with --weights FILE; bundled for this task: mambair-tiny-sr-x4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("device_type", "model_id"), [("cpu", "mambair-light-sr-x2"), ("cuda", "mambair-classic-sr-x2")]
+)
+def test_nothing_bundled_at_a_scale_is_an_error(device_type, model_id):
+    with pytest.raises(CheckpointError, match=model_id):
+        choose("sr", scale=2, device_type=device_type)
+
+
+def test_tasks_of_one_scale_need_none():
+    with pytest.raises(CheckpointError, match="mambair-real-sr-x4 is not bundled"):
+        choose("realsr")
+    with pytest.raises(CheckpointError, match="mambair-unet-denoise-real is not bundled") as caught:
+        choose("denoise-real")
+    assert "bundled for this task" not in caught.value.hint
+
+
+@pytest.fixture
+def all_bundled(monkeypatch):
+    """The same catalogue, as if every file shipped with the package."""
+    rows = tuple(
+        catalogue.CatalogueEntry(
+            **{**vars(entry), "bundled": f"{entry.id}.safetensors", "repo": None, "files": ()}
+        )
+        for entry in entries()
+    )
+    monkeypatch.setattr(catalogue, "entries", lambda: rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "level", "asked", "chosen"),
+    [
+        ("denoise", "sigma", 15, 15),
+        ("denoise", "sigma", 24.5, 25),
+        ("denoise", "sigma", 20, 25),
+        ("denoise", "sigma", 3, 15),
+        ("denoise", "sigma", 75, 50),
+        ("dejpeg", "quality", 40, 40),
+        ("dejpeg", "quality", 20, 10),
+        ("dejpeg", "quality", 35, 30),
+        ("dejpeg", "quality", 95, 40),
+    ],
+)
+@pytest.mark.usefixtures("all_bundled")
+def test_levels_take_the_nearest_and_say_so(task, level, asked, chosen):
+    choice = choose(task, **{level: asked})
+    assert getattr(choice.entry.spec, level) == chosen
+    listed = {"sigma": "15, 25, 50", "quality": "10, 30, 40"}[level]
+    notice = f"{level} {asked:g}: using the nearest trained level {chosen} of {listed}"
+    assert choice.notices == (() if asked == chosen else (notice,))
+
+
+@pytest.mark.parametrize(
+    ("device_type", "variant"), [("cpu", "light"), ("mps", "light"), ("cuda", "classic")]
+)
+@pytest.mark.usefixtures("all_bundled")
+def test_variant_follows_the_device(device_type, variant):
+    choice = choose("sr", scale=3, device_type=device_type)
+    assert (choice.entry.variant, choice.notices) == (variant, ())
+
+
+@pytest.mark.parametrize(
+    ("task", "request_", "message", "hint"),
+    [
+        ("sr", {"scale": 5}, "no sr model for scale 5", "--scale takes one of: 2, 3, 4"),
+        ("sr", {}, "sr needs a scale", "--scale takes one of: 2, 3, 4"),
+        ("realsr", {"scale": 2}, "no realsr model for scale 2", "--scale takes one of: 4"),
+        ("denoise", {}, "denoise needs a sigma", "--sigma takes one of: 15, 25, 50"),
+        ("dejpeg", {}, "dejpeg needs a quality", "--quality takes one of: 10, 30, 40"),
+        (
+            "sr",
+            {"scale": 4, "variant": "lite"},
+            "no variant 'lite' for sr at scale 4",
+            "did you mean light? known: tiny, light, classic",
+        ),
+        (
+            "sr",
+            {"scale": 2, "variant": "tiny"},
+            "no variant 'tiny' for sr at scale 2",
+            "known: light, classic",
+        ),
+    ],
+)
+def test_impossible_requests(task, request_, message, hint):
+    with pytest.raises(UsageError) as caught:
+        choose(task, **request_)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
