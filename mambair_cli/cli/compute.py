@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
@@ -17,6 +19,8 @@ COMPILE_SECONDS = 3.0
 # Parameters of glibc's mallopt: how much free memory is kept, and what is mapped on its own.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 2**30
+# Files that are read, and that are written, at the same time for each GPU.
+FILES_PER_DEVICE = 8
 
 
 def describe_device(device: torch.device) -> str:
@@ -28,6 +32,28 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({counted(torch.get_num_threads(), 'thread')})"
     return str(device)
+
+
+def working_on(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which kernels of the calling thread are launched on a device."""
+    import torch
+
+    if device.type in {"cuda", "xpu"}:
+        return torch.get_device_module(device).device(device)  # type: ignore[no-any-return]
+    return nullcontext()
+
+
+def io_threads(devices: Sequence[torch.device]) -> int:
+    """How many files to read, and how many to write, while networks run on the devices.
+
+    On a CPU the network needs all processors itself. A GPU makes a result faster than one processor
+    packs it into a PNG.
+    """
+    if all(device.type == "cpu" for device in devices):
+        return 1
+    allowed = getattr(os, "sched_getaffinity", None)
+    processors = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+    return min(processors, FILES_PER_DEVICE * len(devices))
 
 
 def keep_freed_memory() -> None:

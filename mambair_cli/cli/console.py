@@ -101,6 +101,25 @@ class Messages:
             yield
 
 
+class OnceOnly(Messages):
+    """Messages of which people hear each text once: several devices load the same weights.
+
+    Args:
+        messages: Where they are told.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        super().__init__(quiet=messages.quiet, verbose=messages.verbose, as_json=messages.as_json)
+        self.console = messages.console
+        self._told: set[str] = set()
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Tell people something that they should know, unless they were told already."""
+        if text not in self._told:
+            self._told.add(text)
+            super().notice(text, style)
+
+
 def counted(number: int, noun: str) -> str:
     """Write how many there are of something: `1 image`, `2 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

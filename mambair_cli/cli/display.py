@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,11 +23,13 @@ class BatchDisplay:
     Args:
         messages: Where to show them.
         images: How many images there are.
+        devices: Names of the devices that restore them; each has a bar for the image it works on.
     """
 
-    def __init__(self, messages: Messages, images: int) -> None:
+    def __init__(self, messages: Messages, images: int, devices: Sequence[str]) -> None:
         self._messages = messages
         self._images = images
+        self._shared = len(devices) > 1
         self._progress = Progress(
             TextColumn(
                 "{task.description}",
@@ -45,7 +49,11 @@ class BatchDisplay:
         self._batch = self._progress.add_task(
             "all images", total=images, unit="images", visible=images > 1
         )
-        self._file = self._progress.add_task("", total=None, unit="tiles", visible=False)
+        self._bars = {
+            device: self._progress.add_task("", total=None, unit="tiles", visible=False)
+            for device in devices
+        }
+        self._device_of: dict[Path, str] = {}
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -70,6 +78,8 @@ class BatchDisplay:
                 self._started(event)
             case batch.TileDone():
                 self._tile_done(event)
+            case batch.DeviceLost():
+                self._device_lost(event)
             case batch.FileDone():
                 self._done(event)
             case batch.FileSkipped():
@@ -78,10 +88,16 @@ class BatchDisplay:
                 self._failed(event)
 
     def _started(self, event: batch.FileStarted) -> None:
-        self._messages.event("started", source=str(event.job.source), target=str(event.job.target))
-        self._progress.reset(
-            self._file, total=None, description=event.job.source.name, visible=True
+        source = event.job.source
+        self._messages.event(
+            "started", source=str(source), target=str(event.job.target), device=event.device
         )
+        name = f"{event.device}: {source.name}" if self._shared else source.name
+        if self._shared:
+            self._messages.detail(f"{source}: on {event.device}")
+        self._device_of = {path: on for path, on in self._device_of.items() if on != event.device}
+        self._device_of[source] = event.device
+        self._progress.reset(self._bars[event.device], total=None, description=name, visible=True)
 
     def _tile_done(self, event: batch.TileDone) -> None:
         self._messages.event(
@@ -89,10 +105,20 @@ class BatchDisplay:
         )
         # One tile is done or not: a bar that only moves says more than one that stays at 0 of 1.
         total = event.total if event.total > 1 else None
-        self._progress.update(self._file, completed=event.done, total=total)
+        bar = self._bars[self._device_of[event.job.source]]
+        self._progress.update(bar, completed=event.done, total=total)
+
+    def _device_lost(self, event: batch.DeviceLost) -> None:
+        self._progress.update(self._bars[event.device], visible=False)
+        self._messages.notice(
+            f"warning: {event.device} failed and is not used any more: {event.reason}", "yellow"
+        )
+        self._messages.event(
+            "device_lost", device=event.device, source=str(event.job.source), reason=event.reason
+        )
 
     def _done(self, event: batch.FileDone) -> None:
-        self._finish_file()
+        self._finish_file(event)
         size = f"{event.width}x{event.height}"
         self._messages.notice(f"{event.job.source}: {size} in {duration(event.seconds)}")
         self._messages.event(
@@ -108,7 +134,7 @@ class BatchDisplay:
             self._print_path(str(event.job.target))
 
     def _skipped(self, event: batch.FileSkipped) -> None:
-        self._finish_file()
+        self._finish_file(event)
         self._messages.notice(f"{event.job.source}: skipped, {event.reason}", "dim")
         self._messages.event(
             "skipped",
@@ -118,7 +144,7 @@ class BatchDisplay:
         )
 
     def _failed(self, event: batch.FileFailed) -> None:
-        self._finish_file()
+        self._finish_file(event)
         # The failure of a single image is the failure of the command, which says it by itself.
         if self._images > 1:
             self._messages.notice(f"failed: {event.error.message}", "red")
@@ -130,8 +156,10 @@ class BatchDisplay:
             hint=event.error.hint,
         )
 
-    def _finish_file(self) -> None:
-        self._progress.update(self._file, visible=False)
+    def _finish_file(self, event: batch.Outcome) -> None:
+        # By now the device may show the next image.
+        if (device := self._device_of.pop(event.job.source, None)) is not None:
+            self._progress.update(self._bars[device], visible=False)
         self._progress.advance(self._batch)
 
     def _print_path(self, path: str) -> None:

@@ -66,8 +66,8 @@ Device = Annotated[
     str,
     typer.Option(
         "--device",
-        metavar="auto|cpu|cuda|cuda:N|mps",
-        help="Where to run.",
+        metavar="auto|cpu|cuda|cuda:N,...|xpu|mps",
+        help="Where to run. Several GPUs share the images: cuda:0,cuda:1.",
         rich_help_panel="Computation",
     ),
 ]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from mambair_cli.cli.compute import describe_device, prepare_scan
-from mambair_cli.cli.console import Messages, duration
+from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan, working_on
+from mambair_cli.cli.console import Messages, OnceOnly, counted, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.options import RestoreSettings
 from mambair_cli.cli.selection import ModelShelf, Request
 from mambair_cli.errors import MambairError
 
 if TYPE_CHECKING:
+    import torch
+
     from mambair_cli.imaging.files import RestorableImage
-    from mambair_cli.restoration.batch import Job, Summary
+    from mambair_cli.restoration.batch import Job, Restore, Summary
+    from mambair_cli.restoration.precision import Precision
     from mambair_cli.restoration.restorer import Progress, RestoreOptions
 
 SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
@@ -34,23 +37,68 @@ def restore_files(request: Request, settings: RestoreSettings) -> None:
     Raises:
         MambairError: The request cannot be met, or images failed; the rest of a batch is done.
     """
-    from mambair_cli.restoration.precision import resolve_device, resolve_precision
     from mambair_cli.restoration.restorer import RestoreOptions
-    from mambair_cli.selective_scan import dispatch
 
     messages = Messages(quiet=settings.quiet, verbose=settings.verbose, as_json=settings.json)
-    device = resolve_device(settings.device)
-    precision = resolve_precision(settings.precision, device)
-    scan = dispatch.select(settings.scan, device).name
-    options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, precision)
-    messages.notice(f"device: {describe_device(device)}, scan: {scan}, precision: {precision}")
-    shelf = ModelShelf(request, device, precision, scan, messages)
+    compute = _compute(settings)
+    options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, compute.precision)
+    messages.notice(compute.description)
+    once = OnceOnly(messages)
+    shelf = _shelf(request, compute, compute.devices[0], once)
     jobs = _plan(settings, _suffix(request, shelf))
     if settings.dry_run:
         _tell_plan(jobs, settings, messages)
         return
-    prepare_scan(scan, device, messages)
-    _raise_failures(_run(jobs, shelf, options, settings, messages))
+    shelves = {compute.devices[0]: shelf}
+    for device in _needed(compute.devices, jobs, messages):
+        prepare_scan(compute.scan, device, messages)
+        if device not in shelves:
+            shelves[device] = _shelf(request, compute, device, once)
+    _raise_failures(_run(jobs, shelves, options, settings, messages))
+
+
+@dataclass(frozen=True)
+class _Compute:
+    """Where and how the networks run."""
+
+    devices: list[torch.device]
+    scan: str
+    precision: Precision
+
+    @property
+    def description(self) -> str:
+        devices = ", ".join(describe_device(device) for device in self.devices)
+        return f"device: {devices}, scan: {self.scan}, precision: {self.precision}"
+
+
+def _compute(settings: RestoreSettings) -> _Compute:
+    """Chooses for the first device, and makes sure that the others can do the same."""
+    from mambair_cli.restoration.precision import resolve_device, resolve_precision
+    from mambair_cli.selective_scan import dispatch
+
+    devices = [resolve_device(settings.device)]
+    scan = dispatch.select(settings.scan, devices[0]).name
+    precision = resolve_precision(settings.precision, devices[0])
+    for device in devices[1:]:
+        dispatch.select(scan, device)
+        resolve_precision(precision, device)
+    return _Compute(devices, scan, precision)
+
+
+def _shelf(
+    request: Request, compute: _Compute, device: torch.device, messages: Messages
+) -> ModelShelf:
+    return ModelShelf(request, device, compute.precision, compute.scan, messages)
+
+
+def _needed(
+    devices: list[torch.device], jobs: Sequence[Job], messages: Messages
+) -> list[torch.device]:
+    needed = devices[: len(jobs)]
+    if len(needed) < len(devices):
+        used = ", ".join(str(device) for device in needed)
+        messages.detail(f"{counted(len(jobs), 'image')}: only {used} will work")
+    return needed
 
 
 def _suffix(request: Request, shelf: ModelShelf) -> str:
@@ -83,30 +131,38 @@ def _tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Message
 
 def _run(
     jobs: Sequence[Job],
-    shelf: ModelShelf,
+    shelves: Mapping[torch.device, ModelShelf],
     options: RestoreOptions,
     settings: RestoreSettings,
     messages: Messages,
 ) -> Summary:
     from mambair_cli.restoration.batch import run_batch
-    from mambair_cli.restoration.restorer import restore_image
 
-    def restore(image: RestorableImage, on_progress: Progress) -> RestorableImage:
-        model = shelf.suited_to(image)
-        return restore_image(model.network, image, model.spec, options, on_progress)
-
+    first, *_ = shelves.values()
     start = time.perf_counter()
-    with BatchDisplay(messages, len(jobs)) as display:
+    with BatchDisplay(messages, len(jobs), [str(device) for device in shelves]) as display:
         summary = run_batch(
             jobs,
-            restore,
+            {str(device): _restorer(shelf, device, options) for device, shelf in shelves.items()},
             display.show,
             quality=settings.quality_out,
             resume=settings.resume,
-            recipe=_fingerprint(shelf, options, settings.quality_out),
+            recipe=_fingerprint(first, options, settings.quality_out),
+            io_threads=io_threads(list(shelves)),
         )
     _tell_summary(summary, len(jobs), time.perf_counter() - start, messages)
     return summary
+
+
+def _restorer(shelf: ModelShelf, device: torch.device, options: RestoreOptions) -> Restore:
+    from mambair_cli.restoration.restorer import restore_image
+
+    def restore(image: RestorableImage, on_progress: Progress) -> RestorableImage:
+        with working_on(device):
+            model = shelf.suited_to(image)
+            return restore_image(model.network, image, model.spec, options, on_progress)
+
+    return restore
 
 
 def _fingerprint(shelf: ModelShelf, options: RestoreOptions, quality_out: int) -> dict[str, Any]:

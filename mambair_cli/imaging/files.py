@@ -118,6 +118,15 @@ def read_image(path: Path) -> RestorableImage:
     return RestorableImage(pixels, alpha, metadata)
 
 
+def count_pixels(path: Path) -> int:
+    """Pixels that a file's header announces; 0 where `read_image` would refuse the header."""
+    try:
+        with path.open("rb") as file, Image.open(file, formats=_READABLE) as image:
+            return image.width * image.height
+    except (*_DAMAGE, Image.DecompressionBombError):
+        return 0
+
+
 def write_image(path: Path, image: RestorableImage, *, quality: int = 95) -> None:
     """Write an image in the format that the suffix names; it appears whole or not at all.
 

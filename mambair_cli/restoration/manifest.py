@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Entry:
 
 
 class Manifest:
-    """Records of the outputs in one directory.
+    """Records of the outputs in one directory; may be used from several threads at once.
 
     Args:
         directory: The output directory; need not exist yet.
@@ -49,6 +50,7 @@ class Manifest:
     def __init__(self, directory: Path) -> None:
         self.path = directory / MANIFEST_NAME
         self._entries = _read(self.path)
+        self._appending = threading.Lock()
 
     def knows(self, target: Path) -> bool:
         """Whether a run of ours wrote, or was about to write, this output."""
@@ -89,7 +91,7 @@ class Manifest:
             "output_bytes": entry.size,
         }
         try:
-            with self.path.open("ab+") as file:
+            with self._appending, self.path.open("ab+") as file:
                 file.write(_line_break_if_cut(file.tell(), self.path))
                 file.write(json.dumps(record, sort_keys=True).encode() + b"\n")
         except OSError as error:

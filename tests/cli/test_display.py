@@ -34,8 +34,8 @@ def terminal(request):
 
 
 def test_bars_show_images_and_tiles(terminal):
-    with BatchDisplay(terminal, 3) as display:
-        display.show(FileStarted(JOB, 1, 3))
+    with BatchDisplay(terminal, 3, ["cpu"]) as display:
+        display.show(FileStarted(JOB, 1, 3, "cpu"))
         display.show(TileDone(JOB, 0, 6))
         display.show(TileDone(JOB, 2, 6))
         display._progress.refresh()
@@ -48,15 +48,15 @@ def test_bars_show_images_and_tiles(terminal):
 
 
 def test_a_single_image_has_one_bar(terminal):
-    with BatchDisplay(terminal, 1) as display:
-        display.show(FileStarted(JOB, 1, 1))
+    with BatchDisplay(terminal, 1, ["cpu"]) as display:
+        display.show(FileStarted(JOB, 1, 1, "cpu"))
         display._progress.refresh()
     assert "all images" not in terminal.console.file.getvalue()
 
 
 def test_lines_without_terminal(capfd):
-    with BatchDisplay(Messages(), 3) as display:
-        display.show(FileStarted(JOB, 1, 3))
+    with BatchDisplay(Messages(), 3, ["cpu"]) as display:
+        display.show(FileStarted(JOB, 1, 3, "cpu"))
         display.show(TileDone(JOB, 0, 1))
         display.show(FileDone(JOB, 2.34, 40, 30, 999))
         display.show(FileSkipped(JOB, "done by an earlier run"))

@@ -1,5 +1,6 @@
 import gc
 import os
+import threading
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
-from mambair_cli.restoration import batch
+from mambair_cli.restoration import stages
 from mambair_cli.restoration.batch import (
     FileDone,
     FileFailed,
@@ -21,6 +22,7 @@ from mambair_cli.restoration.batch import (
 )
 from mambair_cli.restoration.manifest import MANIFEST_NAME
 
+PATIENCE = 30  # seconds that a test waits for another thread before it fails
 RECIPE = {"weights": "0123", "tile": "auto"}
 
 
@@ -46,8 +48,8 @@ def never(*_):
     raise AssertionError("nothing should be restored")
 
 
-def run(restore=enlarge, *, overwrite=False, output="out", **options):
-    jobs = plan_jobs(
+def plan(output="out", *, overwrite=False):
+    return plan_jobs(
         [Path("in")],
         output=Path(output),
         suffix="",
@@ -55,8 +57,12 @@ def run(restore=enlarge, *, overwrite=False, output="out", **options):
         recursive=True,
         overwrite=overwrite,
     )
+
+
+def run(restore=enlarge, *, overwrite=False, output="out", **options):
     events = []
-    summary = run_batch(jobs, restore, events.append, recipe=RECIPE, **options)
+    jobs = plan(output, overwrite=overwrite)
+    summary = run_batch(jobs, {"cpu": restore}, events.append, recipe=RECIPE, **options)
     return summary, events
 
 
@@ -153,31 +159,40 @@ def test_an_interrupt_passes_and_leaves_nothing_half_written(monkeypatch):
     save("a.png")
     save("b.png", 1)
 
-    def interrupt(*_):
-        raise KeyboardInterrupt
+    flushed = []
 
-    def restore(image, progress):
-        if Path("out/a.png").exists():
-            monkeypatch.setattr(os, "fsync", interrupt)
-        return enlarge(image, progress)
+    def interrupt_the_second(descriptor):
+        flushed.append(descriptor)
+        if len(flushed) == 2:
+            raise KeyboardInterrupt
 
+    monkeypatch.setattr(os, "fsync", interrupt_the_second)
     with pytest.raises(KeyboardInterrupt):
-        run(restore)
+        run()
     assert sorted(path.name for path in Path("out").iterdir()) == [MANIFEST_NAME, "a.png"]
-    monkeypatch.undo()
 
 
-def test_an_interrupted_run_is_resumed(folder):
+@pytest.mark.usefixtures("folder")
+def test_an_interrupted_run_is_resumed():
     for index, name in enumerate(["a.png", "b.png", "c.png"]):
         save(name, index)
+    written = threading.Event()
+    calls = 0
 
-    def interrupt(image, progress):
-        if (folder / "out/a.png").exists():
+    def tell(event):
+        if isinstance(event, FileDone):
+            written.set()
+
+    def interrupt_the_second(image, progress):
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            assert written.wait(PATIENCE)
             raise KeyboardInterrupt
         return enlarge(image, progress)
 
     with pytest.raises(KeyboardInterrupt):
-        run(interrupt)
+        run_batch(plan(), {"cpu": interrupt_the_second}, tell, recipe=RECIPE)
     summary, events = run(resume=True)
     assert outcomes(summary) == (["b.png", "c.png"], ["a.png"], [])
     assert events[0] == FileSkipped(summary.skipped[0].job, "done by an earlier run")
@@ -273,7 +288,7 @@ def test_an_output_directory_that_cannot_be_made_fails_before_the_work():
 @pytest.mark.usefixtures("folder")
 def test_an_output_directory_without_permission_fails_before_the_work(monkeypatch):
     save("a.png")
-    monkeypatch.setattr(batch.os, "access", lambda *_: False)
+    monkeypatch.setattr(stages.os, "access", lambda *_: False)
     summary, _ = run(never)
     assert summary.failed[0].error.message == "out cannot be written to"
 
