@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from mambair_cli.networks.ops import PLAIN, Ops
+from mambair_cli.networks.ops import PLAIN, Ops, pointwise
 from mambair_cli.networks.ss2d import SS2D
 
 SQUEEZE = 30  # channels over the hidden channels of the attention's gate
@@ -18,11 +17,6 @@ SQUEEZE = 30  # channels over the hidden channels of the attention's gate
 def convolutions(sequence: nn.Sequential) -> list[nn.Conv2d]:
     """Returns the convolutions among the layers of a sequence, in order."""
     return [layer for layer in sequence if isinstance(layer, nn.Conv2d)]
-
-
-def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Runs a 1x1 convolution on channels-last features `(... c)`."""
-    return functional.linear(x, conv.weight.flatten(1), conv.bias)
 
 
 class ChannelAttention(nn.Module):
@@ -34,6 +28,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.ops: Ops = PLAIN
         hidden = max(1, channels // SQUEEZE)
         self.attention = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -45,9 +40,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the gate `(b c)` of features `(b h w c)`."""
-        squeeze, expand = convolutions(self.attention)
-        hidden = functional.relu(pointwise(x.mean((1, 2)), squeeze))
-        return torch.sigmoid(pointwise(hidden, expand))
+        return self.ops.channel_gate(x, *convolutions(self.attention))
 
 
 class CAB(nn.Module):

@@ -1,6 +1,6 @@
 """The point-wise and depth-wise steps of a block, channels last, as PyTorch defines them.
 
-`ops_cpu.py` holds the same functions, fused.
+`ops_cpu.py` and `ops_gpu.py` hold the same functions, fused.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +21,9 @@ class Ops:
         depthwise: Depth-wise 3x3 convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
         norm: Layer norm of `(b h w c)` over its channels.
         residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
-        norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`.
+        norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`; y may come as parts that are still
+            to be added up, `(p b h w c)`.
+        channel_gate: Of `(b h w c)`, by two 1x1 convolutions of its mean over pixels, `(b c)`.
         gated_residual: `x * skip + branch * gate` of two `(b h w c)` and a gate `(b c)`.
     """
 
@@ -28,6 +31,7 @@ class Ops:
     norm: Callable[[Tensor, nn.LayerNorm], Tensor]
     residual_norm: Callable[[Tensor, Tensor, Tensor, nn.LayerNorm], tuple[Tensor, Tensor]]
     norm_gate: Callable[[Tensor, Tensor, nn.LayerNorm], Tensor]
+    channel_gate: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor]
     gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -59,8 +63,25 @@ def residual_norm(
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `Ops`."""
-    gated: Tensor = norm(y) * functional.silu(z)
+    gated: Tensor = norm(summed(y)) * functional.silu(z)
     return gated
+
+
+def summed(y: Tensor) -> Tensor:
+    """Adds up parts `(p b h w c)`, in float32 at least; what has no axis of parts stays."""
+    wide = torch.promote_types(y.dtype, torch.float32)
+    return y.sum(0, dtype=wide) if y.dim() == 5 else y
+
+
+def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """Runs a 1x1 convolution on channels-last features `(... c)`."""
+    return functional.linear(x, conv.weight.flatten(1), conv.bias)
+
+
+def channel_gate(x: Tensor, squeeze: nn.Conv2d, expand: nn.Conv2d) -> Tensor:
+    """See `Ops`."""
+    hidden = functional.relu(pointwise(x.mean((1, 2)), squeeze))
+    return torch.sigmoid(pointwise(hidden, expand))
 
 
 def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
@@ -68,4 +89,4 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return x * skip + branch * gate[:, None, None, :]
 
 
-PLAIN = Ops(depthwise, norm, residual_norm, norm_gate, gated_residual)
+PLAIN = Ops(depthwise, norm, residual_norm, norm_gate, channel_gate, gated_residual)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.networks import depthwise_cpu, pointwise_cpu
-from mambair_cli.networks.ops import Ops
+from mambair_cli.networks.ops import Ops, channel_gate, summed
 from mambair_cli.selective_scan.numba_launch import flat, launch, padded, tasks_for
 from mambair_cli.selective_scan.vector import LANES
 
@@ -214,7 +214,7 @@ def residual_norm(
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    result: Tensor = _NormGate.apply(*_float(y, z), norm.weight, norm.bias)  # type: ignore[no-untyped-call]
+    result: Tensor = _NormGate.apply(*_float(summed(y), z), norm.weight, norm.bias)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -224,4 +224,4 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return result
 
 
-FUSED = Ops(depthwise, norm, residual_norm, norm_gate, gated_residual)
+FUSED = Ops(depthwise, norm, residual_norm, norm_gate, channel_gate, gated_residual)
