@@ -10,10 +10,10 @@ import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from mambair_cli.selective_scan.parameters import made_once
 from mambair_cli.selective_scan.vector import LANES
 
 _one_kernel_at_a_time = threading.Lock()  # Numba's portable thread pool must not be entered twice
@@ -31,16 +31,10 @@ def launch(kernel: Any, *arguments: Any) -> None:
         kernel(*arguments)
 
 
-_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-
-
 def padded(
     parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
 ) -> NDArray[np.float32]:
-    """Lays a parameter out for a kernel; of a frozen one the result is kept until it changes.
-
-    One that requires gradients is laid out each time: fused optimizers change it unnoticed. So is
-    one made in inference mode, which counts no changes.
+    """Lays a parameter out for a kernel, once for a frozen one (`parameters.made_once`).
 
     Args:
         parameter: Any shape and float dtype.
@@ -49,16 +43,7 @@ def padded(
     Returns:
         Float32, the last axis padded with zeros to a multiple of `LANES`.
     """
-    uncounted = parameter.is_inference()
-    if parameter.requires_grad or (uncounted and isinstance(parameter, nn.Parameter)):
-        return _lay_out(parameter, arrange)
-    version = 0 if uncounted else parameter._version  # noqa: SLF001
-    state = (version, parameter.data_ptr())
-    known = _kept.get(parameter)  # type: ignore[no-untyped-call]
-    if known is None or known[0] != state:
-        known = _kept[parameter] = state, _lay_out(parameter, arrange)
-    kept: NDArray[np.float32] = known[1]
-    return kept
+    return made_once(parameter, lambda source: _lay_out(source, arrange))
 
 
 def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> NDArray[np.float32]:

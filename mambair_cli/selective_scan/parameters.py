@@ -1,0 +1,38 @@
+"""What a backend makes of a parameter before its kernels can read it, made once for frozen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
+
+Made = TypeVar("Made")
+
+_kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
+    """Makes something of a parameter; of a frozen one it is kept until the parameter changes.
+
+    For one that requires gradients it is made each time: fused optimizers change it unnoticed. So
+    it is for one made in inference mode, which counts no changes.
+
+    Args:
+        parameter: Any tensor.
+        make: The same function at every call for one parameter.
+
+    Returns:
+        `make(parameter)`.
+    """
+    uncounted = parameter.is_inference()
+    if parameter.requires_grad or (uncounted and isinstance(parameter, nn.Parameter)):
+        return make(parameter)
+    version = 0 if uncounted else parameter._version  # noqa: SLF001
+    state = (version, parameter.data_ptr(), parameter.device)
+    known = _kept.get(parameter)  # type: ignore[no-untyped-call]
+    if known is None or known[0] != state:
+        known = _kept[parameter] = state, make(parameter)
+    made: Made = known[1]
+    return made
