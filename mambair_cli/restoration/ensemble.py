@@ -41,25 +41,26 @@ def inverse(x: Tensor, member: int) -> Tensor:
     return turned.flip(_FLIPS[member % 4])
 
 
-def self_ensemble(restore: Restore, x: Tensor, batch: int) -> Tensor:
-    """Restores an image in all eight orientations and averages.
+def self_ensemble(restore: Restore, x: Tensor, members: int) -> Tensor:
+    """Restores images in all eight orientations and averages.
 
     Args:
         restore: Maps `(n c h w)` to `(n c h*s w*s)`.
-        x: `(1 c h w)`.
-        batch: How many orientations of one shape are restored together, 1 to 4; more is faster on
+        x: `(g c h w)`.
+        members: How many orientations of one shape are restored together, 1 to 4; more is faster on
             a GPU and takes as many times the memory.
 
     Returns:
-        `(1 c h*s w*s)` float32.
+        `(g c h*s w*s)` float32.
     """
     total: Tensor | None = None
     for first in range(0, MEMBERS, 4):
-        for start in range(first, first + 4, batch):
-            members = range(start, min(start + batch, first + 4))
-            restored = restore(torch.cat([transform(x, member) for member in members]))
-            for image, member in zip(torch.split(restored.float(), 1), members, strict=True):
-                upright = inverse(image, member)
+        for start in range(first, first + 4, members):
+            together = range(start, min(start + members, first + 4))
+            restored = restore(torch.cat([transform(x, member) for member in together]))
+            parts = torch.split(restored.float(), x.shape[0])
+            for images, member in zip(parts, together, strict=True):
+                upright = inverse(images, member)
                 total = upright.clone() if total is None else total.add_(upright)
     assert total is not None
     return total / MEMBERS

@@ -1,4 +1,4 @@
-"""How much memory there is, how much a network needs, and the tile size that follows from both.
+"""How much memory there is, and the tile size that follows from it and from a network's need.
 
 A CPU gives no out-of-memory exception that could be caught: the system kills the process. So the
 tile is planned from what is available before anything runs, container limits included.
@@ -11,13 +11,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.networks.mambair import UPSAMPLER_CHANNELS
-from mambair_cli.networks.spec import MambaIRConfig, NetworkConfig
-from mambair_cli.restoration.precision import Precision
 
 MEBIBYTE = 2**20
 
@@ -30,6 +28,8 @@ SMALLEST_AUTO_TILE = 64
 LARGEST_AUTO_TILE = 1024
 # Assumed where the system tells nothing.
 UNKNOWN_MEMORY = 2048 * MEBIBYTE
+# On a GPU, for what torch does not count as its own: libraries' workspaces and loaded kernels.
+WORKSPACE_RESERVE = 256 * MEBIBYTE
 
 
 def available_memory(device: torch.device) -> int:
@@ -39,12 +39,15 @@ def available_memory(device: torch.device) -> int:
         device: Where the network runs.
 
     Returns:
-        Bytes; on a GPU including what torch holds in its cache.
+        Bytes; on a GPU with what torch holds in its cache and what recorded graphs hold, which is
+        released before a plan is given up. Counting graphs as taken would plan the same image
+        differently after a graph was recorded.
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
+    if device.type in ("cuda", "xpu"):
+        here: Any = torch.cuda if device.type == "cuda" else torch.xpu
+        free, _ = here.mem_get_info(device)
+        cached = here.memory_reserved(device) - here.memory_allocated(device)
+        return max(0, int(free + cached) - WORKSPACE_RESERVE)
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return available_system_memory()
@@ -65,56 +68,6 @@ def available_system_memory(root: Path = Path("/")) -> int:
     return max(0, min([system, *_control_group_headrooms(root)]))
 
 
-@dataclass(frozen=True)
-class _Cost:
-    """Bytes at the peak of a forward pass, fitted to the growth of a process.
-
-    Attributes:
-        block: For each value of one block's activations (`_block_values`), fused scan.
-        unfused_block: The same without fused kernels.
-        upsampler: For each value of the upsampler's largest activation.
-    """
-
-    block: float
-    unfused_block: float
-    upsampler: float
-
-
-# The reference scan stores `(b 4d l n)` float32: the discrete A and B u, B and C for each channel,
-# and a product on the way.
-_REFERENCE_STATES = 4 * 4 * 5
-
-
-# Measured on a CPU at 128x128 and 256x256 for the light, classic x3, x4 and x8, denoising and U-Net
-# networks: 7.2 to 9.7 bytes for each value of a block in fp32, 6.7 to 8.1 in bf16; 21 to 25
-# without fused kernels, the states of the reference scan not counted; 8.9 and 5.3 for each value of
-# the upsampler.
-_HALF = _Cost(block=8.5, unfused_block=26.0, upsampler=6.0)
-_COSTS: dict[Precision, _Cost] = {
-    "fp32": _Cost(block=10.0, unfused_block=26.0, upsampler=9.5),
-    "bf16": _HALF,
-    "fp16": _HALF,
-}
-
-
-def bytes_per_pixel(config: NetworkConfig, precision: Precision, scan: str = "auto") -> int:
-    """Peak memory of a network for each pixel of its input, weights not counted.
-
-    Args:
-        config: Which network.
-        precision: What it computes in.
-        scan: Name of its scan backend.
-
-    Returns:
-        Bytes, rounded up to the safe side.
-    """
-    cost = _COSTS[precision]
-    block = cost.block * _block_values(config)
-    if scan == "reference":
-        block = cost.unfused_block * _block_values(config) + _REFERENCE_STATES * _states(config)
-    return math.ceil(max(block, cost.upsampler * _upsampler_values(config)))
-
-
 def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
     """Chooses the tile: the whole image if it fits, else the largest tile that does, within limits.
 
@@ -130,7 +83,7 @@ def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
     Raises:
         MemoryLimitError: Not even the smallest tile fits.
     """
-    least = min(height, SMALLEST_AUTO_TILE) * min(width, SMALLEST_AUTO_TILE) * per_pixel
+    least = smallest_need(height, width, per_pixel)
     if least > available:
         raise MemoryLimitError(
             f"the smallest tile needs {least / MEBIBYTE:.0f} MiB of memory, "
@@ -144,51 +97,40 @@ def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
     return min(max(side, SMALLEST_AUTO_TILE), LARGEST_AUTO_TILE)
 
 
-def fitting_batch(pixels: int, per_pixel: int, available: int) -> int:
-    """How many of the four self-ensemble members of one shape fit in memory together.
+def smallest_need(height: int, width: int, per_pixel: int) -> int:
+    """Bytes that the smallest tile of an image of this size takes; arguments as `auto_tile`."""
+    return min(height, SMALLEST_AUTO_TILE) * min(width, SMALLEST_AUTO_TILE) * per_pixel
+
+
+def fitting(pixels: int, per_pixel: int, available: int) -> int:
+    """How many images of one size fit in memory together.
 
     Args:
-        pixels: Input pixels of one member.
+        pixels: Input pixels of each.
         per_pixel: Bytes of working memory for each input pixel.
         available: Bytes that the network may use.
 
     Returns:
-        4, 2 or 1.
+        Their number, at least 1.
     """
-    fitting = PLANNED_SHARE * available / (pixels * per_pixel)
-    return next((batch for batch in (4, 2) if batch <= fitting), 1)
+    return max(1, int(PLANNED_SHARE * available) // (pixels * per_pixel))
+
+
+# Where torch has no class of its own: the CPU, Apple GPUs, pinned memory, cuBLAS's workspace.
+_SIGNS_OF_SHORT_MEMORY = (
+    "DefaultCPUAllocator: ",
+    "MPS backend out of memory",
+    "Cannot allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch means that memory ran out; on a CPU it has no class of its own."""
+    """Whether an error of torch means that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error)
-        for sign in ("DefaultCPUAllocator: ", "MPS backend out of memory", "Cannot allocate memory")
+        sign in str(error) for sign in _SIGNS_OF_SHORT_MEMORY
     )
-
-
-def _block_values(config: NetworkConfig) -> int:
-    """Values for each pixel in a block's widest moment: the scan's input, output and gate."""
-    # The U-Net's widest blocks at full resolution are those after its decoder's last concatenation.
-    c = _channels(config)
-    d, n, r = int(config.mlp_ratio * c), config.d_state, math.ceil(c / 16)
-    return 4 * d + 4 * (r + 2 * n) + 4 * c
-
-
-def _states(config: NetworkConfig) -> int:
-    """State values for each pixel in one direction of a block's scan."""
-    return int(config.mlp_ratio * _channels(config)) * config.d_state
-
-
-def _channels(config: NetworkConfig) -> int:
-    return config.embed_dim if isinstance(config, MambaIRConfig) else 2 * config.dim
-
-
-def _upsampler_values(config: NetworkConfig) -> int:
-    if not isinstance(config, MambaIRConfig) or not config.upsampler:
-        return 0
-    channels = UPSAMPLER_CHANNELS if config.upsampler == "pixelshuffle" else config.channels
-    return channels * config.scale**2
 
 
 def _meminfo_available(root: Path) -> int | None:

@@ -1,7 +1,7 @@
-"""Which device and which number format a network runs in, and the context that applies it.
+"""Which devices and which number format a network runs in, and the context that applies it.
 
-In bf16 and fp16 the matrix products and convolutions run in that format (autocast); the weights
-stay float32 in memory and the state of the selective scan is float32 always.
+In bf16 and fp16 the matrix products and convolutions run in that format (autocast); the state of
+the selective scan is float32 always. `half_weights.py` keeps the weights in it too.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from typing import Literal
 import torch
 
 from mambair_cli.errors import BackendError, UsageError
+from mambair_cli.restoration.tf32 import float32_products
 
-Precision = Literal["fp32", "bf16", "fp16"]
-PrecisionRequest = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+PrecisionRequest = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
-PRECISIONS: tuple[PrecisionRequest, ...] = ("auto", "fp32", "bf16", "fp16")
-_DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS: tuple[PrecisionRequest, ...] = ("auto", "fp32", "tf32", "bf16", "fp16")
+HALF_TYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps", "xpu", "xpu:N")
+_KINDS = ("cpu", "cuda", "mps", "xpu")
 # What torch calls the instructions that multiply bfloat16: Intel and AMD, Intel's tiles, Arm.
 _CPU_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
+_LEAST_TF32_CAPABILITY = (8, 0)
 
 
 def resolve_device(requested: str) -> torch.device:
     """Finds the device that was asked for; one that is missing is an error, never a silent CPU run.
 
     Args:
-        requested: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` prefers CUDA, then MPS.
+        requested: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`, `xpu` or `xpu:N`; `auto` prefers CUDA,
+            then XPU, then MPS. AMD's GPUs are `cuda` to torch.
 
     Returns:
-        The device; `cuda` without a number is the current one.
+        The device; `cuda` or `xpu` without a number is the current one.
 
     Raises:
         UsageError: The name is not one of those.
@@ -39,10 +44,8 @@ def resolve_device(requested: str) -> torch.device:
     if requested == "auto":
         return torch.device(_best_device_type())
     kind, _, index = requested.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (":" in requested and not index.isdecimal()):
-        raise UsageError(
-            f"unknown device {requested!r}", "choose one of: auto, cpu, cuda, cuda:N, mps"
-        )
+    if kind not in _KINDS or (":" in requested and not index.isdecimal()):
+        raise UsageError(f"unknown device {requested!r}", "choose one of: " + ", ".join(DEVICES))
     if reason := _absence(kind, int(index or 0)):
         raise BackendError(
             f"device {requested!r} is not available: {reason}",
@@ -51,8 +54,40 @@ def resolve_device(requested: str) -> torch.device:
     return torch.device(requested)
 
 
+def resolve_devices(requested: str) -> list[torch.device]:
+    """Finds the devices that share a directory of images.
+
+    Args:
+        requested: As for `resolve_device`, or several GPUs of one kind, each with its number,
+            separated by commas: `cuda:0,cuda:1`.
+
+    Returns:
+        The devices in the order given, at least one.
+
+    Raises:
+        UsageError: A name is unknown, given twice or without a number, or the kinds differ.
+        BackendError: A device is not here.
+    """
+    names = [name.strip() for name in requested.split(",")]
+    if len(names) == 1:
+        return [resolve_device(requested)]
+    example = "several devices are given as --device cuda:0,cuda:1"
+    for name in names:
+        if name in ("auto", *_KINDS):
+            raise UsageError(f"{name!r} in devices {requested!r} has no number", example)
+    devices = [resolve_device(name) for name in names]
+    if len({device.type for device in devices}) > 1:
+        raise UsageError(f"devices {requested!r} are of several kinds", example)
+    if repeated := next((device for device in devices if devices.count(device) > 1), None):
+        raise UsageError(f"device '{repeated}' is given twice in {requested!r}", example)
+    return devices
+
+
 def resolve_precision(requested: PrecisionRequest, device: torch.device) -> Precision:
-    """Decides the number format; half precision is never chosen on a CPU unless it is asked for.
+    """Decides the number format.
+
+    Half precision is never chosen on a CPU unless it is asked for. On a GPU without bf16 `auto` is
+    fp32: its fp16 would be fast, but can overflow, and a default must be trustworthy.
 
     Args:
         requested: `auto` is bf16 on a CUDA device that multiplies it natively, else fp32.
@@ -82,6 +117,8 @@ def resolve_precision(requested: PrecisionRequest, device: torch.device) -> Prec
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """A context in which a float32 network computes in the given format.
 
+    On CUDA `fp32` means float32: torch rounds convolutions to TF32 unless it is told otherwise.
+
     Args:
         precision: As returned by `resolve_precision`.
         device: Where the network runs.
@@ -89,29 +126,38 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
     Returns:
         The context manager; a new one is needed for each use.
     """
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, _DTYPES[precision])
+    if precision in HALF_TYPES:
+        return torch.autocast(device.type, HALF_TYPES[precision])
+    if device.type == "cuda":
+        return float32_products(tf32=precision == "tf32")
+    return nullcontext()
 
 
 def _best_device_type() -> str:
     if torch.cuda.is_available():
         return "cuda"
+    if torch.xpu.is_available():
+        return "xpu"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _absence(kind: str, index: int) -> str | None:
-    if kind == "cuda":
-        if not torch.cuda.is_available():
-            return "torch finds no CUDA device"
-        count = torch.cuda.device_count()
-        return f"there are {count} CUDA devices, counted from 0" if index >= count else None
+    if kind in ("cuda", "xpu"):
+        here = torch.cuda if kind == "cuda" else torch.xpu
+        if not here.is_available():
+            return f"torch finds no {kind.upper()} device"
+        count = here.device_count()
+        return (
+            f"there are {count} {kind.upper()} devices, counted from 0" if index >= count else None
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
         return "torch finds no Apple GPU"
     return None
 
 
 def _refusal(precision: Precision, device: torch.device) -> str | None:
+    if precision == "tf32":
+        return _tf32_refusal(device)
     if device.type == "cpu":
         if precision == "fp16":
             return "CPUs have no fast half precision; bf16 is the short format for them"
@@ -121,6 +167,16 @@ def _refusal(precision: Precision, device: torch.device) -> str | None:
         return "Apple GPUs are run in fp32 or fp16"
     if device.type == "cuda" and precision == "bf16" and not _cuda_has_bf16(device):
         return "this GPU only emulates it"
+    return None
+
+
+def _tf32_refusal(device: torch.device) -> str | None:
+    # ROCm calls itself CUDA, and numbers its architectures from 9 on.
+    if device.type != "cuda" or torch.version.hip is not None:
+        return "only NVIDIA GPUs multiply in it"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < _LEAST_TF32_CAPABILITY:
+        return f"it needs compute capability 8.0, this GPU has {capability[0]}.{capability[1]}"
     return None
 
 

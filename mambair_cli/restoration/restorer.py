@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
-from weakref import WeakKeyDictionary
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,74 +15,22 @@ from mambair_cli.imaging.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to
 from mambair_cli.imaging.files import RestorableImage
 from mambair_cli.imaging.resize import imresize, resize_alpha
 from mambair_cli.imaging.tensors import to_pixels, to_tensor
-from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
-from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration import memory
-from mambair_cli.restoration.ensemble import self_ensemble
+from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.padding import crop_to, pad_to
-from mambair_cli.restoration.precision import (
-    Precision,
-    PrecisionRequest,
-    computing_in,
-    resolve_precision,
-)
-from mambair_cli.restoration.tiling import Grid, plan_grid, restore_tiles, validate_tiling
+from mambair_cli.restoration.plan import Plan, RestoreOptions, attempts, limits_of, remember
+from mambair_cli.restoration.precision import resolve_precision
+from mambair_cli.restoration.tiling import Mosaic
+
+__all__ = ["Notice", "Progress", "RestoreOptions", "restore_image", "restore_tensor"]
 
 Progress = Callable[[int, int], None]
+Notice = Callable[[str], None]
 
 # Under this side an image is mirrored outward first: a network cannot tell a border of zeros from a
 # dark image when the border is most of what it sees.
 LEAST_SIDE = 8
-DEFAULT_OVERLAP = 32
-# Planned for a module without a configuration: the most that a published network needs.
-_UNKNOWN_NETWORK = MambaIRConfig(
-    embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
-)
-
-
-@dataclass(frozen=True)
-class RestoreOptions:
-    """How images are restored.
-
-    Attributes:
-        tile: Largest side of a tile in input pixels, `auto` to plan it from memory, 0 for the whole
-            image.
-        overlap: Input pixels that neighbouring tiles share; None for 32, or a quarter of tiles
-            under 128.
-        ensemble: Average over the eight flips and turns (MambaIR+).
-        precision: `auto`, `fp32`, `bf16` or `fp16`.
-
-    Raises:
-        UsageError: The tile or the overlap cannot work.
-    """
-
-    tile: int | Literal["auto"] = "auto"
-    overlap: int | None = None
-    ensemble: bool = False
-    precision: PrecisionRequest = "auto"
-
-    def __post_init__(self) -> None:
-        validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
-
-    def overlap_of(self, tile: int) -> int:
-        """Pixels that neighbours share in a grid of the given tile size."""
-        if self.overlap is not None and tile == self.tile:
-            return self.overlap
-        # The tile was not the user's choice, or the overlap was not: it may give way.
-        return min(DEFAULT_OVERLAP if self.overlap is None else self.overlap, tile // 4)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Largest tile side (0: whole image) and how many self-ensemble members run together."""
-
-    tile: int
-    batch: int
-
-
-# What a network turned out to fit into after it ran out of memory, for the rest of the run: a batch
-# of a thousand images should not fail and retry a thousand times.
-_WORKING_PLANS: WeakKeyDictionary[nn.Module, _Plan] = WeakKeyDictionary()
 
 
 def restore_tensor(
@@ -93,19 +39,23 @@ def restore_tensor(
     spec: ModelSpec,
     options: RestoreOptions,
     on_progress: Progress | None = None,
+    on_notice: Notice | None = None,
 ) -> Tensor:
     """Restores one image.
 
-    When memory runs out the image is started again with fewer self-ensemble members at a time, then
-    with smaller tiles; what worked is kept for the network's next images.
+    When memory runs out, fewer tiles or self-ensemble members run at a time, and finished tiles are
+    kept; then the image is started again with smaller tiles. What worked limits the network's next
+    images.
 
     Args:
-        network: Maps `(b c h w)` to `(b c h*s w*s)`; its device is where it runs.
+        network: Maps `(b c h w)` to `(b c h*s w*s)`; its device is where it runs. One thread at a
+            time may use it.
         x: `(1 c h w)` float32 in [0, 1]. Only tiles of it are moved to the network's device.
         spec: Scale `s` and channels `c` of the network.
         options: Tiles, self-ensemble, precision.
         on_progress: Called with tiles done and tiles in all, first with none done. Both numbers
-            start again if memory runs out.
+            start again if memory runs out and the tiles become smaller.
+        on_notice: Told how the image is run, and what did not go as planned.
 
     Returns:
         `(1 c h*s w*s)` float32 in [0, 1], on the device of `x`.
@@ -120,23 +70,34 @@ def restore_tensor(
             f"the image has {x.shape[1]} channels, {spec.id} takes {spec.channels}",
             "choose a model for this kind of image: mambair models list",
         )
+    notify = on_notice or (lambda _: None)
     device = next(network.parameters()).device
     precision = resolve_precision(options.precision, device)
+    engine = Engine(network, precision, ensemble=options.ensemble, notify=notify)
     padded = pad_to(x, LEAST_SIDE, LEAST_SIDE)
     height, width = padded.shape[2:]
-    planned = _plan(network, padded, spec, options, precision)
-    for plan in _attempts(planned, max(height, width)):
-        grid = plan_grid(height, width, plan.tile, options.overlap_of(plan.tile))
-        run = _runner(network, device, precision, plan.batch if options.ensemble else 0)
-        restored = _try_tiles(padded, grid, spec.scale, run, on_progress)
-        if restored is not None:
+    # The result, and the copies made of it afterwards.
+    results = 3 * x.element_size() * padded.numel() * spec.scale**2
+    limits = limits_of(
+        network,
+        precision,
+        reserved=results if device == x.device else 0,
+        batches=engine.batches,
+        graphs=engine.records,
+    )
+    planned = limits.plan(height, width, options)
+    mosaic = Mosaic(_canvas(padded, spec.scale), planned.grid, spec.scale)
+    for plan in attempts(planned, options, engine.holds_graphs):
+        if plan.grid != mosaic.grid:
+            mosaic.restart(plan.grid)
+        notify(f"{'running' if plan is planned else 'memory ran out; trying'} {plan}")
+        if _complete(mosaic, padded, engine, plan, on_progress):
             if plan != planned:
-                _WORKING_PLANS[network] = plan
-            return crop_to(restored, *(side * spec.scale for side in x.shape[2:])).clamp(0, 1)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+                remember(network, plan, limits.per_pixel)
+            return crop_to(mosaic.canvas, *(side * spec.scale for side in x.shape[2:]))
+        engine.release()
     raise MemoryLimitError(
-        f"memory ran out on {device} even with tiles of {plan.tile or max(height, width)} pixels",
+        f"memory ran out on {device} even with {plan}",
         "close other programs, use a smaller model, or another --device",
     )
 
@@ -147,6 +108,7 @@ def restore_image(
     spec: ModelSpec,
     options: RestoreOptions,
     on_progress: Progress | None = None,
+    on_notice: Notice | None = None,
 ) -> RestorableImage:
     """Restores an image as read from a file; gray stays gray, opacity is scaled and not restored.
 
@@ -159,6 +121,7 @@ def restore_image(
         spec: As for `restore_tensor`.
         options: As for `restore_tensor`.
         on_progress: As for `restore_tensor`.
+        on_notice: As for `restore_tensor`.
 
     Returns:
         Pixels `(h*s w*s c)` uint8, opacity `(h*s w*s)` or None, the same metadata.
@@ -169,7 +132,7 @@ def restore_image(
     """
 
     def restore(x: Tensor) -> Tensor:
-        return restore_tensor(network, x, spec, options, on_progress)
+        return restore_tensor(network, x, spec, options, on_progress, on_notice)
 
     pixels, alpha = image.pixels, image.alpha
     if alpha is not None:
@@ -195,87 +158,54 @@ def _restore_luma(
     return np.asarray(np.rint(ycbcr_to_rgb(enlarged)).clip(0, 255).astype(np.uint8))
 
 
-def _plan(
-    network: nn.Module, x: Tensor, spec: ModelSpec, options: RestoreOptions, precision: Precision
-) -> _Plan:
-    height, width = x.shape[2:]
-    device = next(network.parameters()).device
-    scan = next((m.scan.name for m in network.modules() if isinstance(m, SS2D)), "auto")
-    config = getattr(network, "config", _UNKNOWN_NETWORK)
-    per_pixel = memory.bytes_per_pixel(config, precision, scan)
-    available = memory.available_memory(device)
-    if device == x.device:
-        # The result, and the copies made while it is cropped and clamped.
-        available -= 3 * x.element_size() * x.numel() * spec.scale**2
-    if options.tile == "auto":
-        tile = memory.auto_tile(height, width, per_pixel, available)
-    else:
-        tile = options.tile
-    tile_pixels = min(height, tile or height) * min(width, tile or width)
-    batch = memory.fitting_batch(tile_pixels, per_pixel, available) if options.ensemble else 1
-    planned = _Plan(tile, batch)
-    known = _WORKING_PLANS.get(network, planned)
-    tile = min((side for side in (planned.tile, known.tile) if side), default=0)
-    return _Plan(tile, min(planned.batch, known.batch))
+def _canvas(x: Tensor, scale: int) -> Tensor:
+    """Memory for a result; without it no plan can work."""
+    b, c, height, width = x.shape
+    shape = (b, c, height * scale, width * scale)
+    try:
+        return x.new_empty(shape)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not memory.is_out_of_memory(error):
+            raise
+    needed = 4 * b * c * shape[2] * shape[3] / memory.MEBIBYTE
+    raise MemoryLimitError(
+        f"the result, {shape[3]}x{shape[2]} pixels, needs {needed:.0f} MiB of memory on {x.device}",
+        "close other programs, or cut the image into parts",
+    )
 
 
-def _attempts(planned: _Plan, longest_side: int) -> Iterator[_Plan]:
-    """The plan, then what to try when memory runs out; each needs less than the one before."""
-    yield planned
-    if planned.batch > 1:
-        yield _Plan(planned.tile, 1)
-    side = min(planned.tile or longest_side, longest_side)
-    while side > memory.SMALLEST_AUTO_TILE:
-        side = max(side // 2, memory.SMALLEST_AUTO_TILE)
-        yield _Plan(side, 1)
+def _complete(
+    mosaic: Mosaic, x: Tensor, engine: Engine, plan: Plan, on_progress: Progress | None
+) -> bool:
+    """Restores the tiles that are missing; False when memory ran out.
 
-
-def _runner(
-    network: nn.Module, device: torch.device, precision: Precision, ensemble_batch: int
-) -> Callable[[Tensor], Tensor]:
-    """Returns what restores one tile; `ensemble_batch` 0 means without self-ensemble."""
-
-    def run(x: Tensor) -> Tensor:
-        with computing_in(precision, device):
-            restored: Tensor = network(x.to(device))
-        if not restored.isfinite().all():
-            raise BackendError(
-                f"the network's output in {precision} holds values that are not numbers",
-                "use --precision fp32; if that fails too, the weights are damaged",
-            )
-        return restored
-
-    if ensemble_batch:
-        return lambda x: self_ensemble(run, x, ensemble_batch)
-    return run
-
-
-def _try_tiles(
-    x: Tensor,
-    grid: Grid,
-    scale: int,
-    run: Callable[[Tensor], Tensor],
-    on_progress: Progress | None,
-) -> Tensor | None:
-    """Restores all tiles; None when memory ran out, with nothing of the attempt kept alive."""
-    done = 0
+    Nothing of a failed attempt is alive afterwards but the finished tiles.
+    """
 
     def report() -> None:
         if on_progress is not None:
-            on_progress(done, len(grid))
+            on_progress(mosaic.done, len(mosaic.grid))
 
-    def on_tile() -> None:
-        nonlocal done
-        done += 1
+    if mosaic.done == 0:
         report()
-
-    report()
     try:
-        with torch.inference_mode():
-            return restore_tiles(x, grid, scale, run, on_tile)
+        with engine.running():
+            batches = mosaic.batches(x, plan.tiles)
+            for restored in engine.stream(batches, plan, x.device):
+                # Here it is on the side of the image already: asked for on a GPU, the answer would
+                # have to be waited for.
+                if not restored.isfinite().all():
+                    raise BackendError(
+                        f"the network's output in {engine.precision} holds values that are not "
+                        "numbers",
+                        "use --precision fp32; if that fails too, the weights are damaged",
+                    )
+                mosaic.add(restored, report)
+            mosaic.canvas.clamp_(0, 1)
     except MemoryError:
-        return None
+        return False
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):
             raise
-        return None
+        return False
+    return True

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor
@@ -61,6 +61,11 @@ class Grid:
 
     def __len__(self) -> int:
         return len(self.rows.starts) * len(self.columns.starts)
+
+    @property
+    def tile_pixels(self) -> int:
+        """Input pixels of each tile."""
+        return self.rows.size * self.columns.size
 
 
 def validate_tiling(tile: int, overlap: int) -> None:
@@ -123,43 +128,78 @@ def plan_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
     return Grid(plan_axis(height, tile, overlap), plan_axis(width, tile, overlap))
 
 
-def restore_tiles(
-    x: Tensor,
-    grid: Grid,
-    scale: int,
-    restore: Callable[[Tensor], Tensor],
-    on_tile: Callable[[], None],
-) -> Tensor:
-    """Restores an image tile by tile and blends the results.
-
-    Only tiles reach `restore`; the image and the result stay on the device of `x`.
+class Mosaic:
+    """An image that grows tile by tile, blended where tiles overlap.
 
     Args:
-        x: `(b c h w)` float32.
+        canvas: `(1 c h*scale w*scale)` float32, overwritten.
         grid: Plan for `h` and `w`.
         scale: Output side over input side.
-        restore: Maps a tile `(b c th tw)` to `(b c th*scale tw*scale)`, on any device.
-        on_tile: Called after each tile.
 
-    Returns:
-        `(b c h*scale w*scale)` float32, on the device of `x`.
+    Attributes:
+        canvas: As given; the result when all tiles are done.
+        grid: As given.
+        done: Tiles that are in the canvas; they are never needed again.
     """
-    if len(grid) == 1:
-        whole = restore(x).to(x.device, torch.float32)
-        on_tile()
-        return whole
-    b, c = x.shape[:2]
-    blended = x.new_zeros((b, c, grid.rows.side * scale, grid.columns.side * scale))
-    for top, row_weights in _placed(grid.rows, scale):
-        for left, column_weights in _placed(grid.columns, scale):
-            tile = x[:, :, top : top + grid.rows.size, left : left + grid.columns.size]
-            restored = restore(tile).to(x.device, torch.float32)
-            restored = restored * row_weights[:, None].to(x.device) * column_weights.to(x.device)
-            rows = slice(top * scale, (top + grid.rows.size) * scale)
-            columns = slice(left * scale, (left + grid.columns.size) * scale)
-            blended[:, :, rows, columns] += restored
+
+    def __init__(self, canvas: Tensor, grid: Grid, scale: int) -> None:
+        self.canvas = canvas
+        self._scale = scale
+        self.restart(grid)
+
+    def restart(self, grid: Grid) -> None:
+        """Forgets all tiles and goes on with another grid for the same image."""
+        self.grid = grid
+        self.done = 0
+        self.canvas.zero_()
+        row_weights, column_weights = (
+            _placed(grid.rows, self._scale),
+            _placed(grid.columns, self._scale),
+        )
+        self._places = list(product(row_weights, column_weights))
+
+    def batches(self, x: Tensor, size: int) -> Iterator[Tensor]:
+        """Cuts the tiles that are not done yet, in as few batches of about one size as it takes.
+
+        Args:
+            x: `(1 c h w)`.
+            size: Most tiles in a batch.
+
+        Yields:
+            `(g c th tw)`; a view of the image where `g` is 1.
+        """
+        remaining = self._places[self.done :]
+        if not remaining:
+            return
+        count = math.ceil(len(remaining) / size)
+        even = math.ceil(len(remaining) / count)
+        for start in range(0, len(remaining), even):
+            tiles = [
+                x[:, :, top : top + self.grid.rows.size, left : left + self.grid.columns.size]
+                for (top, _), (left, _) in remaining[start : start + even]
+            ]
+            yield tiles[0] if len(tiles) == 1 else torch.cat(tiles)
+
+    def add(self, restored: Tensor, on_tile: Callable[[], None]) -> None:
+        """Blends the next batch in.
+
+        Args:
+            restored: `(g c th*scale tw*scale)` float32, in the order of `batches`.
+            on_tile: Called after each tile.
+        """
+        for tile in torch.split(restored, 1):
+            (top, row_weights), (left, column_weights) = self._places[self.done]
+            rows = slice(top * self._scale, (top + self.grid.rows.size) * self._scale)
+            columns = slice(left * self._scale, (left + self.grid.columns.size) * self._scale)
+            place = self.canvas[:, :, rows, columns]
+            if len(self.grid) == 1:
+                place.copy_(tile)
+            else:
+                vertical = row_weights[:, None].to(tile.device)
+                place += tile * vertical * column_weights.to(tile.device)
+            # Counted only now: when memory runs out before, the tile is not in yet.
+            self.done += 1
             on_tile()
-    return blended
 
 
 def _placed(axis: Axis, scale: int) -> Iterator[tuple[int, Tensor]]:

@@ -114,7 +114,7 @@ def test_an_apple_gpu_runs_in_fp32_or_fp16():
 def test_an_unknown_precision_is_a_usage_error():
     with pytest.raises(UsageError, match=r"^unknown precision 'half'$") as caught:
         resolve_precision("half", CPU)
-    assert caught.value.hint == "choose one of: auto, fp32, bf16, fp16"
+    assert caught.value.hint == "choose one of: auto, fp32, tf32, bf16, fp16"
 
 
 def test_matrix_products_run_in_the_chosen_format():

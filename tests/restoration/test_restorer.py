@@ -13,6 +13,7 @@ from mambair_cli.imaging.metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration import memory, precision
+from mambair_cli.restoration.footprint import bytes_per_pixel
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image, restore_tensor
 
 WHOLE = RestoreOptions(tile=0)
@@ -204,7 +205,7 @@ def test_fewer_ensemble_members_at_a_time_come_before_smaller_tiles():
     x = torch.rand(1, 3, 200, 300)
     restored = restore_tensor(network, x, spec(), RestoreOptions(ensemble=True))
     torch.testing.assert_close(restored, x)
-    assert [shape[0] for shape in network.shapes] == [4] + [1] * 8
+    assert [shape[0] for shape in network.shapes] == [4, 2] + [1] * 8
     assert {shape[2:] for shape in network.shapes} == {(200, 300), (300, 200)}
 
 
@@ -230,7 +231,7 @@ def test_a_plain_run_is_not_tried_twice_at_one_size():
 
 def test_memory_that_is_never_enough_ends_with_an_error_after_few_tries():
     network = Hungry(0, MemoryError())
-    message = "memory ran out on cpu even with tiles of 64 pixels"
+    message = "memory ran out on cpu even with 84 tiles of 64x64"
     with pytest.raises(MemoryLimitError, match=f"^{message}$") as caught:
         restore_tensor(network, torch.rand(1, 3, 200, 1000), spec(), RestoreOptions())
     assert caught.value.hint
@@ -278,7 +279,7 @@ def test_auto_plans_tiles_from_the_memory_that_there_is(monkeypatch):
     sides = {shape[2:] for shape in network.shapes}
     assert len(sides) == 1
     (height, width) = sides.pop()
-    per_pixel = memory.bytes_per_pixel(network.config, "fp32")
+    per_pixel = bytes_per_pixel(network.config, "fp32")
     assert 64 * 64 <= height * width <= memory.PLANNED_SHARE * 300 * 2**20 / per_pixel
 
 

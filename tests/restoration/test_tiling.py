@@ -10,9 +10,9 @@ from torch.nn import functional
 from mambair_cli.errors import UsageError
 from mambair_cli.restoration.tiling import (
     SMALLEST_TILE,
+    Mosaic,
     plan_axis,
     plan_grid,
-    restore_tiles,
     validate_tiling,
 )
 
@@ -64,6 +64,17 @@ def test_weights_are_one_at_the_border_of_the_image_and_nothing_beside_a_cut(til
     for left, right in pairwise(weights):
         assert not left[len(left) - margin :].any()
         assert not right[:margin].any()
+
+
+def restore_tiles(x, grid, scale, restore, on_tile=lambda: None, size=1):
+    height, width = x.shape[2:]
+    mosaic = Mosaic(
+        torch.full((1, x.shape[1], height * scale, width * scale), torch.nan), grid, scale
+    )
+    for batch in mosaic.batches(x, size):
+        mosaic.add(restore(batch), on_tile)
+    assert mosaic.done == len(grid)
+    return mosaic.canvas
 
 
 def small_receptive_field(radius, scale):

@@ -1,0 +1,109 @@
+"""Runs batches of tiles on a network's device: precision, self-ensemble, graphs, copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from mambair_cli.restoration import accelerator
+from mambair_cli.restoration.cuda_graphs import graphs_of
+from mambair_cli.restoration.ensemble import self_ensemble
+from mambair_cli.restoration.half_weights import with_half_weights
+from mambair_cli.restoration.plan import Plan
+from mambair_cli.restoration.precision import HALF_TYPES, Precision, computing_in
+from mambair_cli.restoration.transfers import direct, overlapped
+
+Run = Callable[[Tensor], Tensor]
+
+
+class Engine:
+    """A network on its device, ready for batches of tiles.
+
+    One thread at a time may use a network.
+
+    Args:
+        network: Maps `(b c h w)` to `(b c h*s w*s)`.
+        precision: What it computes in.
+        ensemble: Average over the eight flips and turns.
+        notify: Told what a user should know.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        precision: Precision,
+        *,
+        ensemble: bool,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.device = next(network.parameters()).device
+        self.precision = precision
+        self._network = network
+        self._ensemble, self._notify = ensemble, notify
+        self._interface: ModuleType | None = accelerator.interface_of(self.device)
+        self._graphs = None if self._interface is None else graphs_of(network, self._interface)
+
+    @property
+    def batches(self) -> bool:
+        """Whether several tiles at once are faster than one after the other."""
+        return self._interface is not None
+
+    @property
+    def records(self) -> bool:
+        """Whether runs can be recorded as graphs."""
+        return self._graphs is not None
+
+    def holds_graphs(self) -> bool:
+        """Whether recorded graphs keep memory now."""
+        return self._graphs is not None and self._graphs.held
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The context in which `stream` must be consumed."""
+        # Kernels and graphs run on the current device, whatever their tensors' device is.
+        current = nullcontext() if self._interface is None else self._interface.device(self.device)
+        with torch.inference_mode(), current:
+            yield
+
+    def stream(self, batches: Iterator[Tensor], plan: Plan, home: torch.device) -> Iterator[Tensor]:
+        """Restores batches of tiles.
+
+        Args:
+            batches: `(g c h w)` float32 each.
+            plan: How many orientations run together, and whether runs are recorded.
+            home: The device of the batches.
+
+        Returns:
+            `(g c h*s w*s)` float32 each, on that device.
+        """
+        run = self._run(plan)
+        if self._interface is not None and home.type == "cpu":
+            return overlapped(batches, run, self.device, self._interface)
+        return direct(batches, run, self.device)
+
+    def release(self) -> None:
+        """Frees what is kept on the device for later runs."""
+        if self._graphs is not None:
+            self._graphs.release()
+        if self._interface is not None:
+            self._interface.empty_cache()
+
+    def _run(self, plan: Plan) -> Run:
+        compute: Run = self._network
+        if self.precision in HALF_TYPES:
+            compute = with_half_weights(self._network, HALF_TYPES[self.precision])
+
+        def run(x: Tensor) -> Tensor:
+            with computing_in(self.precision, self.device):
+                return compute(x)
+
+        restore: Run = run
+        if plan.graphs and self._graphs is not None:
+            restore = self._graphs.recording(self._network, self.precision, run, self._notify)
+        if self._ensemble:
+            return lambda x: self_ensemble(restore, x, plan.members)
+        return restore

@@ -1,0 +1,219 @@
+"""How an image is run: which tiles, how many together, and what to try when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from mambair_cli.networks.spec import MambaIRConfig
+from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.restoration import memory
+from mambair_cli.restoration.footprint import bytes_per_pixel
+from mambair_cli.restoration.precision import Precision, PrecisionRequest
+from mambair_cli.restoration.tiling import Grid, plan_grid, validate_tiling
+
+DEFAULT_OVERLAP = 32
+# Tiles together take no more pixels than this, however much memory there is: a GPU is full by then,
+# and progress, interruption and a retry after a failure all wait for a whole batch.
+LARGEST_BATCH = memory.LARGEST_AUTO_TILE**2
+# Planned for a module without a configuration: the most that a published network needs.
+_UNKNOWN_NETWORK = MambaIRConfig(
+    embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
+)
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """How images are restored.
+
+    Attributes:
+        tile: Largest side of a tile in input pixels, `auto` to plan it from memory, 0 for the whole
+            image.
+        overlap: Input pixels that neighbouring tiles share; None for 32, or a quarter of tiles
+            under 128.
+        ensemble: Average over the eight flips and turns (MambaIR+).
+        precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16`.
+
+    Raises:
+        UsageError: The tile or the overlap cannot work.
+    """
+
+    tile: int | Literal["auto"] = "auto"
+    overlap: int | None = None
+    ensemble: bool = False
+    precision: PrecisionRequest = "auto"
+
+    def __post_init__(self) -> None:
+        validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
+
+    def overlap_of(self, tile: int) -> int:
+        """Pixels that neighbours share in a grid of the given tile size."""
+        if self.overlap is not None and tile == self.tile:
+            return self.overlap
+        # The tile was not the user's choice, or the overlap was not: it may give way.
+        return min(DEFAULT_OVERLAP if self.overlap is None else self.overlap, tile // 4)
+
+    def grid(self, height: int, width: int, tile: int) -> Grid:
+        """Divides an image into tiles of at most the given side; 0 for the whole image."""
+        return plan_grid(height, width, tile, self.overlap_of(tile))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is run.
+
+    Attributes:
+        grid: Its tiles.
+        tiles: Tiles in one run of the network.
+        members: Orientations of each in one run; 1 without self-ensemble.
+        graphs: Whether shapes that come again and again are recorded.
+    """
+
+    grid: Grid
+    tiles: int = 1
+    members: int = 1
+    graphs: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Input pixels in one run of the network."""
+        return self.grid.tile_pixels * self.tiles * self.members
+
+    def __str__(self) -> str:
+        height, width = self.grid.rows.size, self.grid.columns.size
+        count = len(self.grid)
+        text = (
+            f"{width}x{height} pixels whole" if count == 1 else f"{count} tiles of {width}x{height}"
+        )
+        if self.tiles > 1:
+            text += f", {self.tiles} together"
+        if self.members > 1:
+            text += f", {self.members} orientations together"
+        return text + (", CUDA graphs" if self.graphs else "")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plan depends on beside the image and the options.
+
+    Attributes:
+        per_pixel: Bytes of working memory for each input pixel.
+        available: Bytes that the network may use.
+        batches: Whether several tiles at once are faster than one: on a GPU.
+        graphs: Whether runs can be recorded.
+        known: Bytes that turned out to work after memory had run out, or None.
+    """
+
+    per_pixel: int
+    available: int
+    batches: bool = False
+    graphs: bool = False
+    known: int | None = None
+
+    def plan(self, height: int, width: int, options: RestoreOptions) -> Plan:
+        """Plans an image.
+
+        Args:
+            height: Pixels of the input image.
+            width: Pixels of the input image.
+            options: Tiles and self-ensemble.
+
+        Returns:
+            The plan.
+
+        Raises:
+            MemoryLimitError: Not even the smallest tile fits.
+        """
+        available = self.available
+        if options.tile == "auto":
+            tile = memory.auto_tile(height, width, self.per_pixel, available)
+        else:
+            tile = options.tile
+        grid = options.grid(height, width, tile)
+        if self.known is not None:
+            limited = int(self.known / memory.PLANNED_SHARE) + 1
+            least = memory.smallest_need(height, width, self.per_pixel)
+            available = min(available, max(limited, least))
+            if grid.tile_pixels * self.per_pixel > self.known:
+                tile = memory.auto_tile(height, width, self.per_pixel, available)
+                grid = options.grid(height, width, tile)
+        fitting = memory.fitting(grid.tile_pixels, self.per_pixel, available)
+        members = next(n for n in (4, 2, 1) if n <= fitting) if options.ensemble else 1
+        tiles = 1
+        if self.batches:
+            tiles = min(fitting // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
+        return Plan(grid, max(1, tiles), members, self.graphs)
+
+
+def attempts(
+    first: Plan, options: RestoreOptions, graphs_held: Callable[[], bool]
+) -> Iterator[Plan]:
+    """The plan, then what to try when memory runs out; each needs less than the one before.
+
+    The tiles stay the same as long as possible, so that finished ones can be kept. There is no
+    attempt with the result moved to the CPU: it is never on the GPU unless the caller's image is.
+
+    Args:
+        first: The plan.
+        options: What the user wanted of the tiles.
+        graphs_held: Whether graphs kept memory when the plan failed.
+
+    Yields:
+        At most a few dozen plans.
+    """
+    yield first
+    plan = replace(first, graphs=False)
+    if graphs_held():
+        yield plan
+    while plan.tiles > 1:
+        plan = replace(plan, tiles=plan.tiles // 2)
+        yield plan
+    while plan.members > 1:
+        plan = replace(plan, members=plan.members // 2)
+        yield plan
+    rows, columns = plan.grid.rows, plan.grid.columns
+    side = max(rows.size, columns.size)
+    while side > memory.SMALLEST_AUTO_TILE:
+        side = max(side // 2, memory.SMALLEST_AUTO_TILE)
+        yield Plan(options.grid(rows.side, columns.side, side))
+
+
+# What a network turned out to fit into after it ran out of memory, in bytes, for the rest of the
+# run: a batch of a thousand images should not fail and retry a thousand times.
+_WORKED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def remember(network: nn.Module, plan: Plan, per_pixel: int) -> None:
+    """Plans the network's next images with no more memory than what just worked."""
+    _WORKED[network] = plan.pixels * per_pixel
+
+
+def limits_of(
+    network: nn.Module, precision: Precision, reserved: int, *, batches: bool, graphs: bool
+) -> Limits:
+    """Asks what the network and its device allow.
+
+    Args:
+        network: On its device.
+        precision: What it runs in.
+        reserved: Bytes on that device that the images will take.
+        batches: Whether several tiles at once are faster than one.
+        graphs: Whether runs can be recorded.
+
+    Returns:
+        What plans are made from.
+    """
+    device = next(network.parameters()).device
+    scan = next((m.scan.name for m in network.modules() if isinstance(m, SS2D)), "auto")
+    config = getattr(network, "config", _UNKNOWN_NETWORK)
+    return Limits(
+        bytes_per_pixel(config, precision, scan, device.type),
+        memory.available_memory(device) - reserved,
+        batches,
+        graphs,
+        _WORKED.get(network),
+    )
