@@ -6,7 +6,6 @@ import ctypes
 import os
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
@@ -32,15 +31,6 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu ({counted(torch.get_num_threads(), 'thread')})"
     return str(device)
-
-
-def working_on(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which kernels of the calling thread are launched on a device."""
-    import torch
-
-    if device.type in {"cuda", "xpu"}:
-        return torch.get_device_module(device).device(device)  # type: ignore[no-any-return]
-    return nullcontext()
 
 
 def io_threads(devices: Sequence[torch.device]) -> int:

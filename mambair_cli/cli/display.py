@@ -78,6 +78,8 @@ class BatchDisplay:
                 self._started(event)
             case batch.TileDone():
                 self._tile_done(event)
+            case batch.FileNoted():
+                self._messages.detail(f"{event.job.source}: {event.text}")
             case batch.DeviceLost():
                 self._device_lost(event)
             case batch.FileDone():

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan, working_on
+from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.options import RestoreSettings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mambair_cli.imaging.files import RestorableImage
     from mambair_cli.restoration.batch import Job, Restore, Summary
     from mambair_cli.restoration.precision import Precision
-    from mambair_cli.restoration.restorer import Progress, RestoreOptions
+    from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions
 
 SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
 HINTS_SHOWN = 3
@@ -73,10 +73,10 @@ class _Compute:
 
 def _compute(settings: RestoreSettings) -> _Compute:
     """Chooses for the first device, and makes sure that the others can do the same."""
-    from mambair_cli.restoration.precision import resolve_device, resolve_precision
+    from mambair_cli.restoration.precision import resolve_devices, resolve_precision
     from mambair_cli.selective_scan import dispatch
 
-    devices = [resolve_device(settings.device)]
+    devices = resolve_devices(settings.device)
     scan = dispatch.select(settings.scan, devices[0]).name
     precision = resolve_precision(settings.precision, devices[0])
     for device in devices[1:]:
@@ -143,7 +143,7 @@ def _run(
     with BatchDisplay(messages, len(jobs), [str(device) for device in shelves]) as display:
         summary = run_batch(
             jobs,
-            {str(device): _restorer(shelf, device, options) for device, shelf in shelves.items()},
+            {str(device): _restorer(shelf, options) for device, shelf in shelves.items()},
             display.show,
             quality=settings.quality_out,
             resume=settings.resume,
@@ -154,13 +154,14 @@ def _run(
     return summary
 
 
-def _restorer(shelf: ModelShelf, device: torch.device, options: RestoreOptions) -> Restore:
+def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
     from mambair_cli.restoration.restorer import restore_image
 
-    def restore(image: RestorableImage, on_progress: Progress) -> RestorableImage:
-        with working_on(device):
-            model = shelf.suited_to(image)
-            return restore_image(model.network, image, model.spec, options, on_progress)
+    def restore(
+        image: RestorableImage, on_progress: Progress, on_notice: Notice
+    ) -> RestorableImage:
+        model = shelf.suited_to(image)
+        return restore_image(model.network, image, model.spec, options, on_progress, on_notice)
 
     return restore
 

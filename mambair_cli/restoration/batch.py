@@ -10,6 +10,7 @@ from mambair_cli.restoration.events import (
     Event,
     FileDone,
     FileFailed,
+    FileNoted,
     FileSkipped,
     FileStarted,
     Outcome,
@@ -27,6 +28,7 @@ __all__ = [
     "Event",
     "FileDone",
     "FileFailed",
+    "FileNoted",
     "FileSkipped",
     "FileStarted",
     "Job",
@@ -61,8 +63,8 @@ def run_batch(
 
     Args:
         jobs: From `plan_jobs`; taken in this order.
-        restorers: For each device its name and what restores one image on it, reporting tiles. The
-            first runs in the calling thread, each of the others in one of its own.
+        restorers: For each device its name and what restores one image on it, reporting tiles and
+            notes. The first runs in the calling thread, each of the others in one of its own.
         on_event: Told of everything as it happens, from any thread but never from two at once;
             of outcomes in the order of the jobs.
         quality: Of JPEG and WebP outputs, 1 to 100.

@@ -34,6 +34,14 @@ class TileDone:
 
 
 @dataclass(frozen=True)
+class FileNoted:
+    """How a started file is run, or what did not go as planned; `text` is for people."""
+
+    job: Job
+    text: str
+
+
+@dataclass(frozen=True)
 class DeviceLost:
     """A device failed for good while it worked on a file; it gets no more work."""
 
@@ -78,7 +86,7 @@ class FileFailed:
 
 
 Outcome = FileDone | FileSkipped | FileFailed
-Event = FileStarted | TileDone | DeviceLost | Outcome
+Event = FileStarted | TileDone | FileNoted | DeviceLost | Outcome
 
 
 @dataclass

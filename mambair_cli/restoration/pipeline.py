@@ -20,6 +20,7 @@ from mambair_cli.imaging.files import RestorableImage
 from mambair_cli.restoration.events import (
     DeviceLost,
     FileFailed,
+    FileNoted,
     FileSkipped,
     FileStarted,
     Report,
@@ -34,10 +35,10 @@ from mambair_cli.restoration.failures import (
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry
 from mambair_cli.restoration.queues import ReadAhead, Ticket, WriteBehind
-from mambair_cli.restoration.restorer import Progress
+from mambair_cli.restoration.restorer import Notice, Progress
 from mambair_cli.restoration.stages import Settled, Stages
 
-Restore = Callable[[RestorableImage, Progress], RestorableImage]
+Restore = Callable[[RestorableImage, Progress, Notice], RestorableImage]
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: it unwinds a restoration that nobody wants
@@ -126,7 +127,11 @@ class Pipeline:
         self._tell_started(ticket, device)
         start = time.perf_counter()
         try:
-            restored = restore(reading.image, partial(self._on_tile, ticket.job))
+            restored = restore(
+                reading.image,
+                partial(self._on_tile, ticket.job),
+                partial(self._on_notice, ticket.job),
+            )
         except _Stopped:
             return False
         except (MambairError, MemoryError, RuntimeError) as error:
@@ -177,6 +182,9 @@ class Pipeline:
         if self._stopped.is_set():
             raise _Stopped
         self._report.tell(TileDone(job, done, total))
+
+    def _on_notice(self, job: Job, text: str) -> None:
+        self._report.tell(FileNoted(job, text))
 
     def _write(
         self, index: int, job: Job, image: RestorableImage, entry: Entry | None, seconds: float

@@ -38,7 +38,7 @@ def save(name, seed=0, size=(12, 9)):
     Image.fromarray(values).save(Path("in") / name)
 
 
-def enlarge(image, progress):
+def enlarge(image, progress, *_):
     progress(0, 1)
     progress(1, 1)
     return replace(image, pixels=image.pixels.repeat(2, 0).repeat(2, 1))
@@ -112,7 +112,7 @@ def test_a_file_that_vanished_fails_alone():
     save("a.png")
     save("b.png")
 
-    def vanish(image, progress):
+    def vanish(image, progress, *_):
         Path("in/b.png").unlink()
         return enlarge(image, progress)
 
@@ -129,7 +129,7 @@ def test_short_memory_fails_one_file(error):
     save("b.png", 1)
     calls = 0
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         nonlocal calls
         calls += 1
         if calls == 1:
@@ -183,7 +183,7 @@ def test_an_interrupted_run_is_resumed():
         if isinstance(event, FileDone):
             written.set()
 
-    def interrupt_the_second(image, progress):
+    def interrupt_the_second(image, progress, *_):
         nonlocal calls
         calls += 1
         if calls == 2:
@@ -308,7 +308,7 @@ def test_images_do_not_pile_up_over_a_batch():
         save(f"{index:02}.png", index)
     alive, most = weakref.WeakSet(), 0
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         nonlocal most
         restored = enlarge(image, progress)
         alive.update([image, restored])

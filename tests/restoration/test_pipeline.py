@@ -1,5 +1,6 @@
 """Several devices, threads that read and write, failures and interrupts among them."""
 
+import copy
 import signal
 import sys
 import threading
@@ -7,7 +8,6 @@ import traceback
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,12 +21,12 @@ from mambair_cli.restoration.batch import (
     DeviceLost,
     FileDone,
     FileFailed,
+    FileNoted,
     FileStarted,
     TileDone,
     plan_jobs,
     run_batch,
 )
-from mambair_cli.restoration.manifest import MANIFEST_NAME
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 PATIENCE = 30  # seconds that a test waits for another thread before it fails
@@ -54,7 +54,7 @@ def index_of(image):
     return int(image.pixels[0, 0, 0])
 
 
-def enlarge(image, progress):
+def enlarge(image, progress, *_):
     progress(0, 1)
     progress(1, 1)
     return replace(image, pixels=image.pixels.repeat(2, 0).repeat(2, 1))
@@ -64,7 +64,7 @@ def lose(*_):
     raise RuntimeError(LOST)
 
 
-def await_stop(_, progress):
+def await_stop(_, progress, *__):
     while True:
         progress(0, 1)
 
@@ -110,7 +110,7 @@ class Meeting:
         self._barrier = threading.Barrier(devices)
         self._met = threading.local()
 
-    def __call__(self, image, progress):
+    def __call__(self, image, progress, *_):
         if not hasattr(self._met, "once"):
             self._met.once = self._barrier.wait(PATIENCE)
         return enlarge(image, progress)
@@ -140,7 +140,7 @@ def test_outcomes_wait_for_those_before_them(monkeypatch):
         if path.name == saved[2]:
             written.set()
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         assert index_of(image) > 0 or written.wait(PATIENCE)
         return enlarge(image, progress)
 
@@ -166,7 +166,7 @@ def test_reading_and_writing_go_on_while_the_network_works(monkeypatch):
         if path.name == saved[0]:
             written.set()
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         if index_of(image) == 1:
             assert read.wait(PATIENCE)
             assert written.wait(PATIENCE)
@@ -190,7 +190,7 @@ def test_what_waits_is_bounded_by_number_and_by_pixels(monkeypatch, pixels, ahea
             most = max(most, waiting)
         return read_image(path)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         nonlocal waiting
         with lock:
             waiting -= 1
@@ -206,7 +206,7 @@ def test_a_large_result_is_written_before_the_next_is_made(monkeypatch):
     saved = save(5)
     monkeypatch.setattr(queues, "WAITING_PIXELS", 24 * 18 - 1)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         assert sorted(contents("out")) == saved[: index_of(image)]
         return enlarge(image, progress)
 
@@ -232,7 +232,7 @@ def test_what_a_lost_device_worked_on_is_done_by_another():
     saved = save(6)
     events = Recorder(lambda event: isinstance(event, DeviceLost))
 
-    def wait_and_enlarge(image, progress):
+    def wait_and_enlarge(image, progress, *_):
         assert events.flag.wait(PATIENCE)
         return enlarge(image, progress)
 
@@ -257,7 +257,7 @@ def test_a_device_without_work_takes_over_the_last_file():
     barrier = threading.Barrier(2)
 
     def both(then):
-        def restore(image, progress):
+        def restore(image, progress, *_):
             if not events.flag.is_set():
                 barrier.wait(PATIENCE)
             return then(image, progress)
@@ -272,7 +272,7 @@ def test_a_device_without_work_takes_over_the_last_file():
 def test_an_image_costs_two_devices_at_most():
     saved = save(5)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         return lose() if index_of(image) == 0 else enlarge(image, progress)
 
     events = []
@@ -303,10 +303,26 @@ def test_without_devices_the_rest_fails_and_says_so(devices):
     assert sorted(contents("out")) == saved[:2]
 
 
+def test_notes_of_the_engine_are_passed_on():
+    saved = save(2)
+    events = []
+
+    def restore(image, progress, notice):
+        notice(f"running image {index_of(image)}")
+        return enlarge(image, progress)
+
+    run(events.append, one=restore)
+    noted = [event for event in events if isinstance(event, FileNoted)]
+    assert [(e.job.source.name, e.text) for e in noted] == [
+        (saved[0], "running image 0"),
+        (saved[1], "running image 1"),
+    ]
+
+
 def test_short_memory_costs_no_device():
     saved = save(3)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         if index_of(image) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return enlarge(image, progress)
@@ -368,7 +384,7 @@ def test_an_interrupt_finishes_what_is_being_written_and_tells_it(monkeypatch):
         assert interrupted.wait(PATIENCE)
         write_image(*arguments, **options)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         if index_of(image) == 3:
             for _ in range(2):
                 assert writing.acquire(timeout=PATIENCE)
@@ -391,7 +407,7 @@ def test_finished_files_are_told_although_an_earlier_one_never_ends():
     save(2)
     events = Recorder(lambda event: isinstance(event, TileDone) and event.done == 1)
 
-    def restore(image, progress):
+    def restore(image, progress, *_):
         if index_of(image) == 1:
             return enlarge(image, progress)
         assert events.flag.wait(PATIENCE)
@@ -409,12 +425,12 @@ def test_ctrl_c_stops_all_devices_at_their_next_tile():
     holding = threading.Barrier(2)
     main = threading.get_ident()
 
-    def interrupt(image, progress):
+    def interrupt(image, progress, *_):
         holding.wait(PATIENCE)
         signal.pthread_kill(main, signal.SIGINT)
         await_stop(image, progress)
 
-    def wait_for_signal(image, progress):
+    def wait_for_signal(image, progress, *_):
         holding.wait(PATIENCE)
         await_stop(image, progress)
 
@@ -427,18 +443,21 @@ def test_two_networks_share_the_cpu_kernels():
     save(4)
     torch.manual_seed(0)
     config = MambaIRConfig(upscale=2, embed_dim=16, d_state=2, depths=(1,))
-    network = build_network(config).eval().requires_grad_(requires_grad=False)
-    set_scan_backend(network, "numba")
+    networks = [build_network(config).eval().requires_grad_(requires_grad=False)]
+    networks.append(copy.deepcopy(networks[0]))
+    for network in networks:
+        set_scan_backend(network, "numba")
     spec = ModelSpec("test-sr-x2", "sr", 2, 3)
     barrier = threading.Barrier(2)
 
-    def restore(image, progress):
-        return restore_image(network, image, spec, RestoreOptions(), progress)
+    def restorer(network, meet):
+        def restore(image, *callbacks):
+            meet(PATIENCE)
+            return restore_image(network, image, spec, RestoreOptions(), *callbacks)
 
-    def meet_and_restore(image, progress):
-        barrier.wait(PATIENCE)
-        return restore(image, progress)
+        return restore
 
-    run(one=meet_and_restore, other=meet_and_restore)
-    run(one=restore, output="alone")
+    one, other = (restorer(network, barrier.wait) for network in networks)
+    run(one=one, other=other)
+    run(one=restorer(networks[0], lambda _: None), output="alone")
     assert contents("out") == contents("alone")
