@@ -97,7 +97,7 @@ def _needed(
     needed = devices[: len(jobs)]
     if len(needed) < len(devices):
         used = ", ".join(str(device) for device in needed)
-        messages.detail(f"{counted(len(jobs), 'image')}: only {used} will work")
+        messages.detail(f"{counted(len(jobs), 'image')}: only {used} works")
     return needed
 
 
