@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hub_server import Hub, serving
 from torch import Tensor
 
 # Triton decides between compiler and interpreter where a kernel is defined: before any test.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# Read by huggingface_hub when it is imported: nobody's own downloads are looked at.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / f"mambair-tests-{os.getpid()}")
+
+LOOPBACK = {"127.0.0.1", "::1"}
 
 
 class NetworkBlockedError(RuntimeError):
@@ -20,19 +29,43 @@ class NetworkBlockedError(RuntimeError):
 
 
 @pytest.fixture(autouse=True)
-def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make every internet connection fail, except in tests marked `network`."""
+def _no_network(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Make connections beyond this machine fail, except in tests marked `network`."""
     if request.node.get_closest_marker("network"):
         return
     connect = socket.socket.connect
 
     def refuse(self: socket.socket, address: object) -> None:
-        if self.family in {socket.AF_INET, socket.AF_INET6}:
+        beyond = not (isinstance(address, tuple) and address[0] in LOOPBACK)
+        if self.family in {socket.AF_INET, socket.AF_INET6} and beyond:
             raise NetworkBlockedError(f"connection to {address!r} in a test without network marker")
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("MAMBAIR_HOME", str(tmp_path_factory.getbasetemp() / "nothing-fetched"))
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A Hub on loopback that huggingface_hub takes for the real one, and empty caches."""
+    from huggingface_hub import constants, file_download
+
+    with serving() as server:
+        address = f"{server.endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2)
+        monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
+        monkeypatch.setenv("MAMBAIR_HOME", str(tmp_path / "home"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ LEVELS = {
 FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
 LIGHT = {"__init__", "__main__", "cli", "errors"}
 HEAVY = {"mamba_ssm", "numba", "torch", "triton"}
-NETWORKING = {"http", "httpx", "huggingface_hub", "requests", "socket", "urllib"}
+NETWORKING = {"http", "httpx", "httpx2", "huggingface_hub", "requests", "socket", "urllib"}
 
 
 def layer_of(path: Path) -> str:

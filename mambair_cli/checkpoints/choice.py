@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry, did_you_mean
-from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.networks.spec import Task
@@ -19,10 +19,18 @@ BEST_VARIANT_ELSEWHERE = "classic"
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen model, and what the user should be told about the choice, a line each."""
+    """A chosen model.
+
+    Attributes:
+        entry: The model.
+        notices: What the user should be told about the choice, a line each.
+        stand_ins: Models that may take its place should it not be had, best first; none where the
+            user named it.
+    """
 
     entry: CatalogueEntry
     notices: tuple[str, ...] = ()
+    stand_ins: tuple[CatalogueEntry, ...] = ()
 
 
 def choose(
@@ -36,9 +44,6 @@ def choose(
 ) -> Choice:
     """Chooses the model for a request that names no weights.
 
-    Published weights cannot be downloaded in this version, so without an explicit variant the
-    bundled ones are taken where there are any.
-
     Args:
         task: What is to be restored.
         scale: Asked output side over input side; None where the task has only one.
@@ -48,51 +53,23 @@ def choose(
         device_type: Device that will run it, as in `torch.device.type`.
 
     Returns:
-        The model, with notices where it is not quite what was asked for or usual.
+        The model, with notices where it is not quite what was asked for.
 
     Raises:
         UsageError: No model has that scale or variant, or a needed level is missing.
-        CheckpointError: The model's file has to be got first; the hint says from where.
     """
-    rows = _at_scale([entry for entry in catalogue.entries() if entry.task == task], task, scale)
+    rows = [entry for entry in catalogue.entries() if entry.task == task]
+    rows = _at_scale(rows, task, scale)
     rows, sigma_notices = _at_level(rows, "sigma", sigma)
     rows, quality_notices = _at_level(rows, "quality", quality)
     notices = sigma_notices + quality_notices
     if variant is not None:
-        entry = _named(rows, task, variant)
-        if entry.bundled is None:
-            raise not_downloadable(entry)
-        return Choice(entry, notices)
-    best = _best(rows, device_type)
-    if best.bundled is not None:
-        return Choice(best, notices)
-    bundled = [entry for entry in rows if entry.bundled is not None]
-    if not bundled:
-        raise not_downloadable(best)
-    notice = (
-        f"using the bundled {bundled[0].id}: {best.id} is better but cannot be downloaded in this "
-        "version; --weights FILE takes it"
+        return Choice(_named(rows, task, variant), notices)
+    wanted = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
+    best, *others = sorted(
+        rows, key=lambda entry: (entry.bundled is not None, entry.variant != wanted)
     )
-    return Choice(bundled[0], (*notices, notice))
-
-
-def not_downloadable(entry: CatalogueEntry) -> CheckpointError:
-    """Says that a published model has to be got by hand.
-
-    Args:
-        entry: A model that is not bundled.
-
-    Returns:
-        The error to raise, with a hint that names the file, its page and what is bundled instead.
-    """
-    bundled = [
-        other.id for other in catalogue.entries() if other.bundled and other.task == entry.task
-    ]
-    alternative = f"; bundled for this task: {', '.join(bundled)}" if bundled else ""
-    return CheckpointError(
-        f"{entry.id} is not bundled, and downloading is not available in this version",
-        f"get {entry.files[0]} from {entry.page} and give it with --weights FILE{alternative}",
-    )
+    return Choice(best, notices, tuple(others))
 
 
 def _at_scale(rows: list[CatalogueEntry], task: Task, scale: int | None) -> list[CatalogueEntry]:
@@ -130,9 +107,3 @@ def _named(rows: list[CatalogueEntry], task: Task, variant: str) -> CatalogueEnt
             return entry
     hint = did_you_mean(variant, [entry.variant for entry in rows])
     raise UsageError(f"no variant {variant!r} for {task} at scale {rows[0].scale}", hint)
-
-
-def _best(rows: list[CatalogueEntry], device_type: str) -> CatalogueEntry:
-    variant = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
-    published = [entry for entry in rows if entry.repo is not None] or rows
-    return next((entry for entry in published if entry.variant == variant), published[0])

@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mambair_cli.checkpoints import metadata
-from mambair_cli.checkpoints.load import open_checkpoint, sha256_of
+from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.checkpoints.load import open_checkpoint
+from mambair_cli.checkpoints.state_dict import RawCheckpoint
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
@@ -56,14 +58,35 @@ def convert(
     raw, network, found = open_checkpoint(source)
     _check_target(source, target, overwrite=overwrite)
     purpose = spec or found
-    entries = {
-        **raw.metadata,
-        **metadata.describe(network.config, purpose),
-        metadata.SOURCE: source.name,
-        metadata.SOURCE_SHA256: sha256_of(source),
-    }
-    _write(target, raw.tensors, entries, dtype)
+    origin = {metadata.SOURCE: source.name, metadata.SOURCE_SHA256: sha256_of(source)}
+    store(target, raw, network, purpose, origin, dtype=dtype)
     return purpose
+
+
+def store(
+    path: Path,
+    raw: RawCheckpoint,
+    network: RestorationNetwork,
+    spec: ModelSpec,
+    origin: Mapping[str, str],
+    *,
+    dtype: StorageType | None = None,
+) -> None:
+    """Writes the content of another weights file as safetensors, whole or not at all.
+
+    Args:
+        path: The `.safetensors` file to write; one that is there is replaced.
+        raw: The content, as `open_checkpoint` read it.
+        network: Its network.
+        spec: What the weights are for.
+        origin: Text entries that say where they came from.
+        dtype: Number format to store; None keeps that of the source.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    entries = {**raw.metadata, **metadata.describe(network.config, spec), **origin}
+    _write(path, raw.tensors, entries, dtype)
 
 
 def write_checkpoint(

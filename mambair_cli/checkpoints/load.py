@@ -1,9 +1,7 @@
-"""From a reference to a network: find the file, read it, check every tensor, say what it is for."""
+"""From a file to a network: read it, check every tensor, say what it is for."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +13,9 @@ import torch
 from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, metadata
-from mambair_cli.checkpoints.choice import not_downloadable
 from mambair_cli.checkpoints.detect import detect_config
-from mambair_cli.checkpoints.state_dict import (
-    WEIGHTS_SUFFIXES,
-    RawCheckpoint,
-    read_checkpoint,
-    require_file,
-)
+from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfig, Task
@@ -30,7 +23,6 @@ from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfi
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork
 
-HUB = "hf://"
 # What shapes do not tell: the white level, and which of the ratios that give one width it was.
 UNTOLD = ("mlp_ratio", "img_range")
 
@@ -50,35 +42,6 @@ class LoadedModel:
     spec: ModelSpec
     path: Path
     sha256: str
-
-
-def resolve(reference: str) -> Path:
-    """Finds the weights file that a user means.
-
-    Args:
-        reference: Id of a bundled model, or path of a file.
-
-    Returns:
-        Path of the file.
-
-    Raises:
-        UsageError: It looks like a model id, and there is no such model.
-        CheckpointError: It is no file, or a model that would have to be downloaded.
-    """
-    if reference.startswith(HUB):
-        raise CheckpointError(
-            f"{reference} cannot be fetched: downloading is not available in this version",
-            "download the file by hand and give it with --weights FILE",
-        )
-    if any(entry.id == reference for entry in catalogue.entries()):
-        return _bundled_path(catalogue.find(reference))
-    # The functions of os.path answer where those of Path raise: no home, a name too long.
-    path = Path(os.path.expanduser(reference))  # noqa: PTH111
-    is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
-    if is_name and not os.path.exists(path):  # noqa: PTH110
-        catalogue.find(reference)
-    require_file(path)
-    return path
 
 
 def load_checkpoint(path: Path) -> LoadedModel:
@@ -134,30 +97,6 @@ def require_scale(spec: ModelSpec, scale: int) -> None:
             f"{spec.id} enlarges {spec.scale} times, but scale {scale} was asked for",
             f"use --scale {spec.scale}, or weights for scale {scale}",
         )
-
-
-def sha256_of(path: Path) -> str:
-    """Digests a file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its SHA-256 as 64 hexadecimal digits.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _bundled_path(entry: catalogue.CatalogueEntry) -> Path:
-    if entry.bundled is None:
-        raise not_downloadable(entry)
-    path = catalogue.bundled_directory() / entry.bundled
-    if not path.is_file():
-        raise CheckpointError(
-            f"the bundled weights {path} are missing", "install mambair again: it is incomplete"
-        )
-    return path
 
 
 @contextmanager

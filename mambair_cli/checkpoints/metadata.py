@@ -22,6 +22,8 @@ SPEC = "mambair.spec"
 VERSION = "mambair.version"
 SOURCE = "mambair.source"
 SOURCE_SHA256 = "mambair.source_sha256"
+SOURCE_REPOSITORY = "mambair.source_repository"
+SOURCE_REVISION = "mambair.source_revision"
 
 NETWORKS: dict[str, type[NetworkConfig]] = {
     "MambaIR": MambaIRConfig,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages
+from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class Request:
         sigma: Asked noise level on the 0-255 scale.
         quality: Asked JPEG quality; None to read it from each file.
         variant: Variant of the model, or None for the best on the device.
-        weights: Weights that the user named, a file or a model id.
+        weights: Weights that the user named: a file, a model id or an `hf://` reference.
     """
 
     task: Task
@@ -71,27 +73,16 @@ class ModelShelf:
         self._precision = precision
         self._scan = scan
         self._messages = messages
-        self._loaded: dict[str, Model] = {}
-        self.single = None if self._chosen_by_file() else self._select(request)
-
-    def _chosen_by_file(self) -> bool:
-        from mambair_cli.checkpoints import catalogue
-        from mambair_cli.checkpoints.choice import not_downloadable
-
-        request = self._request
-        if request.task != "dejpeg" or request.quality is not None or request.weights is not None:
-            return False
-        levels = [entry for entry in catalogue.entries() if entry.task == request.task]
-        if not any(entry.bundled for entry in levels):
-            raise not_downloadable(levels[0])
-        return True
+        self._loaded: dict[Path, Model] = {}
+        by_file = request.task == "dejpeg" and request.quality is None and request.weights is None
+        self.single = None if by_file else self._select(request)
 
     def suited_to(self, image: RestorableImage) -> Model:
         """The weights for one image: the only ones, or those for the image's JPEG quality.
 
         Raises:
             ImageError: The file does not say with which JPEG quality it was saved.
-            CheckpointError: The weights for its quality are not here.
+            CheckpointError: The weights for its quality cannot be had.
         """
         if self.single is not None:
             return self.single
@@ -106,9 +97,11 @@ class ModelShelf:
 
     def _select(self, request: Request) -> Model:
         from mambair_cli.checkpoints.choice import choose
+        from mambair_cli.checkpoints.obtain import obtain, resolve
 
+        download = DownloadDisplay(self._messages)
         if request.weights is not None:
-            return self._load(request.weights, request)
+            return self._load(resolve(request.weights, download), request)
         default = DEFAULT_SCALE if request.task == "sr" else None
         choice = choose(
             request.task,
@@ -120,20 +113,23 @@ class ModelShelf:
         )
         for notice in choice.notices:
             self._messages.notice(notice)
-        return self._load(choice.entry.id, request)
+        path, stands_in = obtain(choice, download)
+        if stands_in is not None:
+            self._messages.notice(stands_in, "yellow")
+        return self._load(path, request)
 
-    def _load(self, reference: str, request: Request) -> Model:
+    def _load(self, path: Path, request: Request) -> Model:
         from mambair_cli.api import load_model
 
-        if reference not in self._loaded:
-            model = load_model(reference, str(self._device), self._precision, self._scan)
+        if path not in self._loaded:
+            model = load_model(path, str(self._device), self._precision, self._scan)
             check_purpose(model.spec, request)
             for doubt in doubts(model.spec, request):
                 self._messages.notice(f"warning: {doubt}", "yellow")
             self._messages.notice(f"model: {model.spec.id}")
             self._messages.detail(f"weights: {model.path}, sha256 {model.sha256}")
-            self._loaded[reference] = model
-        return self._loaded[reference]
+            self._loaded[path] = model
+        return self._loaded[path]
 
 
 def check_purpose(spec: ModelSpec, request: Request) -> None:

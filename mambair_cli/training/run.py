@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from mambair_cli.checkpoints.convert import write_checkpoint
-from mambair_cli.checkpoints.load import resolve
+from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
 from mambair_cli.errors import CheckpointError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network

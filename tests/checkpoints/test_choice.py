@@ -7,55 +7,35 @@ import pytest
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import entries
 from mambair_cli.checkpoints.choice import choose
-from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("device_type", "better"), [("cpu", "mambair-light-sr-x4"), ("cuda", "mambair-classic-sr-x4")]
+    ("device_type", "best", "next_best"),
+    [
+        ("cpu", "mambair-light-sr-x4", "mambair-classic-sr-x4"),
+        ("mps", "mambair-light-sr-x4", "mambair-classic-sr-x4"),
+        ("cuda", "mambair-classic-sr-x4", "mambair-light-sr-x4"),
+    ],
 )
-def test_bundled_weights_stand_in_with_a_notice(device_type, better):
+def test_the_best_published_model_for_the_device_and_what_may_stand_in(
+    device_type, best, next_best
+):
     choice = choose("sr", scale=4, device_type=device_type)
-    assert choice.entry.id == "mambair-tiny-sr-x4"
-    assert choice.notices == (
-        (
-            f"using the bundled mambair-tiny-sr-x4: {better} is better but cannot be downloaded in "
-            "this version; --weights FILE takes it"
-        ),
-    )
+    assert (choice.entry.id, choice.notices) == (best, ())
+    assert [entry.id for entry in choice.stand_ins] == [next_best, "mambair-tiny-sr-x4"]
 
 
-@pytest.mark.parametrize("variant", ["tiny", "mambair-tiny-sr-x4"])
-def test_bundled_variant_by_name_needs_no_notice(variant):
+@pytest.mark.parametrize("variant", ["tiny", "classic", "mambair-classic-sr-x4"])
+def test_nothing_stands_in_for_what_was_named(variant):
     choice = choose("sr", scale=4, variant=variant)
-    assert (choice.entry.id, choice.notices) == ("mambair-tiny-sr-x4", ())
-
-
-def test_a_variant_that_needs_the_hub_is_an_error():
-    with pytest.raises(CheckpointError) as caught:
-        choose("sr", scale=4, variant="classic")
-    assert caught.value.message == (
-        "mambair-classic-sr-x4 is not bundled, and downloading is not available in this version"
-    )
-    assert caught.value.hint == (
-        "get MambaIRv1_ckpt/MambaIR_classicSRx4.pth from https://huggingface.co/cguoh/MambaIR "
-        "and give it with --weights FILE; bundled for this task: mambair-tiny-sr-x4"
-    )
-
-
-@pytest.mark.parametrize(
-    ("device_type", "model_id"), [("cpu", "mambair-light-sr-x2"), ("cuda", "mambair-classic-sr-x2")]
-)
-def test_nothing_bundled_at_a_scale_is_an_error(device_type, model_id):
-    with pytest.raises(CheckpointError, match=model_id):
-        choose("sr", scale=2, device_type=device_type)
+    assert variant in {choice.entry.id, choice.entry.variant}
+    assert (choice.notices, choice.stand_ins) == ((), ())
 
 
 def test_tasks_of_one_scale_need_none():
-    with pytest.raises(CheckpointError, match="mambair-real-sr-x4 is not bundled"):
-        choose("realsr")
-    with pytest.raises(CheckpointError, match="mambair-unet-denoise-real is not bundled") as caught:
-        choose("denoise-real")
-    assert "bundled for this task" not in caught.value.hint
+    assert choose("realsr").entry.id == "mambair-real-sr-x4"
+    assert choose("denoise-real").entry.id == "mambair-unet-denoise-real"
 
 
 @pytest.fixture

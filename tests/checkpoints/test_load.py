@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from mambair_cli.checkpoints import catalogue
-from mambair_cli.checkpoints.load import identify, load_checkpoint, require_scale, resolve
+from mambair_cli.checkpoints.load import identify, load_checkpoint, require_scale
+from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig
 from mambair_cli.networks.spec import ModelSpec
@@ -201,49 +202,6 @@ def test_unknown_files_get_the_usual_task(config, task):
 def test_a_published_name_on_another_network_is_no_published_model(config):
     spec = identify(Path("MambaIR_lightSRx2.pth"), config)
     assert spec.id == "MambaIR_lightSRx2"
-
-
-def test_resolve_takes_a_file(saved, state, monkeypatch):
-    path = saved(state)
-    assert resolve(str(path)) == path
-    monkeypatch.chdir(path.parent)
-    assert resolve("weights.pth") == Path("weights.pth")
-    monkeypatch.setenv("HOME", str(path.parent))
-    assert resolve("~/weights.pth") == path
-
-
-def test_resolve_takes_a_bundled_model(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "bundled_directory", lambda: tmp_path)
-    path = tmp_path / "mambair-tiny-sr-x4.safetensors"
-    with pytest.raises(CheckpointError) as caught:
-        resolve("mambair-tiny-sr-x4")
-    assert caught.value.message == f"the bundled weights {path} are missing"
-    path.touch()
-    assert resolve("mambair-tiny-sr-x4") == path
-
-
-def test_resolve_refuses_what_needs_the_hub():
-    with pytest.raises(CheckpointError, match="mambair-light-sr-x4 is not bundled"):
-        resolve("mambair-light-sr-x4")
-    with pytest.raises(CheckpointError) as caught:
-        resolve("hf://someone/weights/x4.pth")
-    assert caught.value.message == (
-        "hf://someone/weights/x4.pth cannot be fetched: "
-        "downloading is not available in this version"
-    )
-    assert caught.value.hint == "download the file by hand and give it with --weights FILE"
-
-
-def test_resolve_names_what_is_unknown(tmp_path):
-    with pytest.raises(UsageError, match="unknown model 'mambair-tiny-sr-x3'"):
-        resolve("mambair-tiny-sr-x3")
-    too_long = "a" * 300
-    with pytest.raises(UsageError, match=f"unknown model '{too_long}'"):
-        resolve(too_long)
-    paths = ("no.pth", "no", "no/no.pth", f"{too_long}.pth")
-    for missing in ("no such.safetensors", *(str(tmp_path / path) for path in paths)):
-        with pytest.raises(CheckpointError, match="no such weights file"):
-            resolve(missing)
 
 
 def test_scale_of_the_weights_and_of_the_request():

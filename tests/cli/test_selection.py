@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mambair_cli.checkpoints import catalogue, load
+from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.selection import ModelShelf, Request
 from mambair_cli.errors import CheckpointError, ImageError
@@ -35,7 +35,6 @@ def dejpeg_bundled(monkeypatch, weights):
     )
     monkeypatch.setattr(catalogue, "entries", lambda: rows)
     monkeypatch.setattr(catalogue, "bundled_directory", lambda: weights)
-    monkeypatch.setattr(load.catalogue, "entries", lambda: rows)
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
@@ -66,7 +65,20 @@ def test_a_given_quality_holds_for_all(shelf, photo):
     assert chosen.suited_to(read_image(photo)) is chosen.single
 
 
-def test_weights_that_cannot_be_downloaded_stop_the_run_at_once(shelf):
-    with pytest.raises(CheckpointError) as caught:
-        shelf(Request("dejpeg"))
-    assert "downloading is not available" in caught.value.message
+@pytest.mark.usefixtures("hub")
+def test_weights_that_cannot_be_had_stop_the_run_at_once(shelf):
+    with pytest.raises(CheckpointError, match="there is no public model repository cguoh/MambaIR"):
+        shelf(Request("dejpeg", quality=10))
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
+    chosen = shelf(Request("sr")).single
+    assert chosen is not None
+    assert chosen.spec.id == "mambair-tiny-sr-x4"
+    assert (
+        "using the bundled mambair-tiny-sr-x4: mambair-light-sr-x4 cannot be had: there is no "
+        "public model repository cguoh/MambaIR"
+    ) in capfd.readouterr().err
+    with pytest.raises(CheckpointError):
+        shelf(Request("sr", variant="light"))

@@ -1,0 +1,199 @@
+"""What was fetched from the Hub and is kept on this machine, each with a record that pins it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.checkpoints.reference import HUB
+from mambair_cli.errors import OutputError
+
+HOME = "MAMBAIR_HOME"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """The record of one fetched file: which one it is, where it came from, where it lies.
+
+    Attributes:
+        name: What it is asked for by: a model id, or an `hf://` reference.
+        repo: Model repository that it came from.
+        revision: Commit of the repository.
+        file: Path in the repository.
+        source_sha256: Digest of the file in the repository.
+        source_size: Bytes of the file in the repository.
+        weights: The file to load: beside the record if it was converted, else the Hub's own copy.
+        sha256: Digest of the file to load.
+        size: Bytes of the file to load.
+    """
+
+    name: str
+    repo: str
+    revision: str
+    file: str
+    source_sha256: str
+    source_size: int
+    weights: str
+    sha256: str
+    size: int
+
+    @property
+    def path(self) -> Path:
+        """The file to load."""
+        return record_of(self.name).parent / self.weights
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file is there, with the size that it had."""
+        try:
+            return self.path.stat().st_size == self.size
+        except OSError:
+            return False
+
+
+def home() -> Path:
+    """Finds the folder of everything that is fetched.
+
+    Returns:
+        What `MAMBAIR_HOME` names, or the folder that the system has for a user's caches.
+    """
+    chosen = os.environ.get(HOME)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_cache_path("mambair", appauthor=False)
+
+
+def converted_of(name: str) -> Path:
+    """Finds where a converted file is kept.
+
+    Args:
+        name: A model id, or an `hf://` reference.
+
+    Returns:
+        The `.safetensors` file, which need not exist.
+    """
+    return _place(name, ".safetensors")
+
+
+def record_of(name: str) -> Path:
+    """Finds where the record of a fetched file is kept.
+
+    Args:
+        name: A model id, or an `hf://` reference.
+
+    Returns:
+        The `.json` file, which need not exist.
+    """
+    return _place(name, ".json")
+
+
+def find(name: str) -> Pin | None:
+    """Looks up what was fetched.
+
+    Args:
+        name: A model id, or an `hf://` reference.
+
+    Returns:
+        Its record; None where nothing was fetched, or where the file has gone or changed its size.
+    """
+    pin = _read(record_of(name))
+    return pin if pin is not None and pin.is_there else None
+
+
+def pins() -> list[Pin]:
+    """Lists everything that was fetched.
+
+    Returns:
+        The records, by name, also of files that have gone since.
+    """
+    found = (_read(path) for path in home().rglob("*.json"))
+    return sorted((pin for pin in found if pin is not None), key=lambda pin: pin.name)
+
+
+def keep(pin: Pin) -> None:
+    """Writes a record, whole or not at all.
+
+    Args:
+        pin: The record; its file is there already.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = record_of(pin.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        temporary.write_text(json.dumps(asdict(pin), indent=2) + "\n", "utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise cannot_keep(error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def damage(pin: Pin) -> str | None:
+    """Checks a fetched file against its record.
+
+    Args:
+        pin: Its record.
+
+    Returns:
+        What is wrong with the file, or None.
+    """
+    path = pin.path
+    if not path.is_file():
+        return f"{path} is missing"
+    if not pin.is_there:
+        return f"{path} has {path.stat().st_size:,} bytes instead of {pin.size:,}"
+    found = sha256_of(path)
+    return None if found == pin.sha256 else f"{path} has changed: its sha256 is {found}"
+
+
+def remove(pin: Pin) -> None:
+    """Forgets a fetched file, and deletes it if it was converted.
+
+    Args:
+        pin: Its record.
+
+    Raises:
+        OutputError: It cannot be deleted.
+    """
+    try:
+        # The record first: without it, nobody takes what is left.
+        record_of(pin.name).unlink(missing_ok=True)
+        converted_of(pin.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{error.filename} cannot be deleted: {error.strerror}") from error
+
+
+def cannot_keep(error: OSError) -> OutputError:
+    """Says that the folder of fetched files cannot be written.
+
+    Args:
+        error: What the system said.
+
+    Returns:
+        The error to raise.
+    """
+    return OutputError(
+        f"{home()} cannot be written: {error.strerror or error}",
+        f"make room there, or set {HOME} to another folder",
+    )
+
+
+def _place(name: str, suffix: str) -> Path:
+    below = name.removeprefix(HUB)
+    folder = home() / ("models" if below == name else "hub")
+    return folder / f"{below}{suffix}"
+
+
+def _read(path: Path) -> Pin | None:
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return Pin(**json.loads(path.read_text("utf-8")))
+    return None

@@ -1,0 +1,349 @@
+"""The Hugging Face Hub: what a repository holds, fetching one of its files, offering one.
+
+The only module that opens connections. Addresses, credentials and folders are those of
+huggingface_hub: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` keep their meaning.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx2
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tqdm import tqdm
+
+from mambair_cli.checkpoints.digest import git_blob_of, sha256_of
+from mambair_cli.checkpoints.reference import HubReference, page
+from mambair_cli.errors import CheckpointError, MambairError
+
+# Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.
+ANSWER_SECONDS = 5
+STEP_BYTES = 2**16
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+LOG_IN = "give a token that may read it: set HF_TOKEN, or run: hf auth login"
+CONNECT = (
+    "check the connection and proxy, set HF_ENDPOINT to a mirror, or give a file of your own with "
+    "--weights FILE"
+)
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a model repository at one commit.
+
+    Attributes:
+        reference: What was asked for.
+        revision: The commit.
+        digest: SHA-256 of the file, or Git's object id for a small one, as the Hub states it.
+        size: Its bytes; None where the Hub does not say.
+        local: Where it lies on this machine already, known when the Hub was not asked.
+    """
+
+    reference: HubReference
+    revision: str
+    digest: str
+    size: int | None
+    local: Path | None = None
+
+    @property
+    def repo(self) -> str:
+        """Owner and name of the repository."""
+        return self.reference.repo
+
+    @property
+    def path(self) -> str:
+        """Path of the file in the repository."""
+        return self.reference.path
+
+
+class Listener(Protocol):
+    """Is told what happens while something is fetched."""
+
+    def waiting(self, name: str) -> None:
+        """Another process fetches the same."""
+
+    def started(self, file: HubFile) -> None:
+        """A download begins."""
+
+    def progressed(self, done: int, total: int | None) -> None:
+        """So many bytes of so many are here."""
+
+    def troubled(self, reason: str) -> None:
+        """The connection failed, and is tried again."""
+
+    def finished(self) -> None:
+        """The download has ended, well or not."""
+
+
+def look_up(reference: HubReference, listener: Listener | None = None) -> HubFile | None:
+    """Asks the Hub for a file; without a connection, looks among what huggingface_hub keeps.
+
+    Args:
+        reference: Which file.
+        listener: Takes the place of huggingface_hub's own messages.
+
+    Returns:
+        What is known of it; None if the repository has no such file.
+
+    Raises:
+        CheckpointError: The Hub cannot be reached, or does not hand the file out.
+    """
+    address = hf_hub_url(reference.repo, reference.path, revision=reference.revision)
+    with _explained(reference), _told_to(listener):
+        try:
+            answer = get_hf_file_metadata(address, timeout=_patience())
+        except RevisionNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return None
+        except (httpx2.TransportError, OfflineModeIsEnabled):
+            kept = _kept(reference)
+            if kept is None:
+                raise
+            return kept
+    if answer.commit_hash is None or answer.etag is None:
+        raise CheckpointError(
+            f"{constants.ENDPOINT} does not answer like a Hugging Face Hub",
+            "a log-in page of the network may answer in its place; " + CONNECT,
+        )
+    return HubFile(reference, answer.commit_hash, answer.etag, answer.size)
+
+
+def list_files(reference: HubReference, listener: Listener | None = None) -> list[str]:
+    """Lists the files of a repository.
+
+    Args:
+        reference: Any file of it; its path is not looked at.
+        listener: Takes the place of huggingface_hub's own messages.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        CheckpointError: The Hub cannot be reached, or there is no such repository.
+    """
+    with _explained(reference), _told_to(listener):
+        found = HfApi().model_info(reference.repo, revision=reference.revision, timeout=_patience())
+    return sorted(sibling.rfilename for sibling in found.siblings or ())
+
+
+def download(file: HubFile, listener: Listener | None = None) -> Path:
+    """Fetches a file into huggingface_hub's folder, unless it is there, and checks its digest.
+
+    An interrupted connection is taken up again where it ended.
+
+    Args:
+        file: The file, as `look_up` found it.
+        listener: Is told of the progress; without it, huggingface_hub draws its own bar.
+
+    Returns:
+        The file on this machine.
+
+    Raises:
+        CheckpointError: It cannot be fetched, or is not what the Hub says that it is.
+    """
+    if file.local is not None:
+        return _verified(file, file.local)
+    _require_room(file)
+    if listener is not None:
+        listener.started(file)
+    try:
+        with _explained(file.reference), _told_to(listener), _small_steps():
+            path = hf_hub_download(
+                file.repo,
+                file.path,
+                revision=file.reference.revision,
+                etag_timeout=_patience(),
+                library_name="mambair",
+                tqdm_class=None if listener is None else _reporting_to(listener),
+            )
+    finally:
+        if listener is not None:
+            listener.finished()
+    return _verified(file, Path(path))
+
+
+def _patience() -> float:
+    default = constants.DEFAULT_ETAG_TIMEOUT
+    chosen = constants.HF_HUB_ETAG_TIMEOUT
+    return ANSWER_SECONDS if chosen == default else chosen
+
+
+def _kept(reference: HubReference) -> HubFile | None:
+    try:
+        found = hf_hub_download(
+            reference.repo, reference.path, revision=reference.revision, local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return None
+    path = Path(found)
+    # snapshots/<commit>/<path> is a link to blobs/<digest>, where the system has links.
+    commit = path.parents[reference.path.count("/")].name
+    blob = path.resolve().name
+    digest = blob if len(blob) == 64 else sha256_of(path)
+    return HubFile(reference, commit, digest, path.stat().st_size, path)
+
+
+def _verified(file: HubFile, path: Path) -> Path:
+    digest_of = sha256_of if len(file.digest) == 64 else git_blob_of
+    found = digest_of(path)
+    if found == file.digest:
+        return path
+    # huggingface_hub would take it for the file that was asked for.
+    for copy in (path.resolve(), path):
+        copy.unlink(missing_ok=True)
+    raise CheckpointError(
+        f"{file.path} from {file.repo} is not what the Hub says: its digest is {found} instead of "
+        f"{file.digest}",
+        "it was damaged or changed on the way, and has been deleted; try again",
+    )
+
+
+def _require_room(file: HubFile) -> None:
+    folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if file.size is not None and free < file.size:
+        raise CheckpointError(*_no_room(f"{file.path}, which takes {file.size / 1e6:.1f} MB"))
+
+
+def _reporting_to(listener: Listener) -> type[tqdm]:
+    class Reporting(tqdm):  # type: ignore[misc]
+        """Passes on what huggingface_hub draws."""
+
+        monitor_interval = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "file": io.StringIO(), "leave": False})
+
+        def display(self, *_: Any, **__: Any) -> bool:
+            listener.progressed(int(self.n), None if self.total is None else int(self.total))
+            return True
+
+        def update_transfer(self, _: float) -> None:
+            """Bytes on the wire, fewer than those of the file where the Hub knows parts of it."""
+
+        def set_transfer_postfix_str(self, *_: Any, **__: Any) -> None:
+            """The rate of those."""
+
+    return Reporting
+
+
+@contextmanager
+def _small_steps() -> Iterator[None]:
+    """Has huggingface_hub write what it receives in small steps; what is not written is lost."""
+    before, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, STEP_BYTES
+    try:
+        yield
+    finally:
+        constants.DOWNLOAD_CHUNK_SIZE = before
+
+
+@contextmanager
+def _told_to(listener: Listener | None) -> Iterator[None]:
+    if listener is None:
+        yield
+        return
+    log = logging.getLogger("huggingface_hub")
+    handlers, log.handlers = log.handlers, [_Telling(listener)]
+    try:
+        yield
+    finally:
+        log.handlers = handlers
+
+
+class _Telling(logging.Handler):
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(logging.WARNING)
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Passes on that the connection failed; the rest is for those who use the library."""
+        if str(record.msg).startswith("Error while downloading"):
+            self._listener.troubled(_first_line(record.getMessage()).rpartition(": ")[2])
+
+
+@contextmanager
+def _explained(reference: HubReference) -> Iterator[None]:
+    try:
+        yield
+    except MambairError:
+        raise
+    except (httpx2.HTTPError, OSError, HFValidationError) as error:
+        raise _explanation(reference, error) from error
+
+
+def _explanation(reference: HubReference, error: Exception) -> CheckpointError:
+    # Behind "not found on this machine" is the reason why the Hub did not answer.
+    origin = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
+    if isinstance(origin, HfHubHTTPError):
+        return CheckpointError(*_refusal(reference, origin))
+    return CheckpointError(*_failure(reference, origin or error))
+
+
+def _refusal(reference: HubReference, error: HfHubHTTPError) -> tuple[str, str]:
+    repo, status = reference.repo, error.response.status_code
+    match error:
+        case GatedRepoError():
+            what = f"{repo} is handed out only to those who were granted access"
+            return what, f"ask for it at {page(repo)}, then {LOG_IN}"
+        case RepositoryNotFoundError():
+            return f"there is no public model repository {repo}", LOG_IN
+        case RevisionNotFoundError():
+            what = f"{repo} has no revision {reference.revision}"
+            return what, f"see those it has at {page(repo)}"
+    what = f"the Hub answers {status} for {reference.path} from {repo}"
+    if status in {401, 403}:
+        return what, LOG_IN
+    return what, "try again later" if status >= 429 else CONNECT
+
+
+def _failure(reference: HubReference, error: BaseException) -> tuple[str, str]:
+    path, repo = reference.path, reference.repo
+    match error:
+        case OfflineModeIsEnabled():
+            what = f"{path} from {repo} is not on this machine, and HF_HUB_OFFLINE is set"
+            return what, "unset HF_HUB_OFFLINE, or give a file with --weights FILE"
+        case httpx2.TimeoutException():
+            return f"cannot reach {constants.ENDPOINT}: no answer in time", CONNECT
+        case httpx2.TransportError():
+            return f"cannot reach {constants.ENDPOINT}: {error}", CONNECT
+        case OSError() if error.errno in NO_ROOM:
+            return _no_room(path)
+    return f"{path} cannot be fetched from {repo}: {_first_line(error)}", CONNECT
+
+
+def _no_room(what: str) -> tuple[str, str]:
+    return (
+        f"there is no room in {constants.HF_HUB_CACHE} for {what}",
+        "make room there, or set HF_HOME to another folder",
+    )
+
+
+def _first_line(text: object) -> str:
+    return str(text).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,263 @@
+"""From a reference to a file: bundled, fetched before, or fetched from the Hub now."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from mambair_cli.checkpoints import cache, catalogue
+from mambair_cli.checkpoints.cache import Pin
+from mambair_cli.checkpoints.catalogue import CatalogueEntry
+from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.checkpoints.reference import HUB, HubReference, page
+from mambair_cli.checkpoints.state_dict import WEIGHTS_SUFFIXES, require_file
+from mambair_cli.errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from mambair_cli.checkpoints.choice import Choice
+    from mambair_cli.checkpoints.hub import HubFile, Listener
+
+LISTED = 20
+UNNOTICED_SECONDS = 0.5
+
+
+def resolve(reference: str, listener: Listener | None = None) -> Path:
+    """Finds the weights file that a user means, fetching it where need be.
+
+    Args:
+        reference: A model id, `hf://owner/repo[@revision]/path`, or the path of a file.
+        listener: Is told of a download.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        UsageError: It looks like a model id, and there is no such model; or a wrong reference.
+        CheckpointError: It is no file, or cannot be fetched.
+        OutputError: What was fetched cannot be kept.
+    """
+    if reference.startswith(HUB):
+        return fetch(HubReference.parse(reference), listener).path
+    if any(entry.id == reference for entry in catalogue.entries()):
+        return path_of(catalogue.find(reference), listener)
+    # The functions of os.path answer where those of Path raise: no home, a name too long.
+    path = Path(os.path.expanduser(reference))  # noqa: PTH111
+    is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
+    if is_name and not os.path.exists(path):  # noqa: PTH110
+        catalogue.find(reference)
+    require_file(path)
+    return path
+
+
+def path_of(entry: CatalogueEntry, listener: Listener | None = None) -> Path:
+    """Finds the weights file of a known model, fetching it where need be.
+
+    Args:
+        entry: The model.
+        listener: Is told of a download.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        CheckpointError: It cannot be fetched.
+        OutputError: What was fetched cannot be kept.
+    """
+    if entry.bundled is None:
+        return fetch(entry, listener).path
+    path = catalogue.bundled_directory() / entry.bundled
+    if not path.is_file():
+        raise CheckpointError(
+            f"the bundled weights {path} are missing", "install mambair again: it is incomplete"
+        )
+    return path
+
+
+def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str | None]:
+    """Finds the weights file of a chosen model, or that of one that may stand in for it.
+
+    Args:
+        choice: The model, and what may stand in.
+        listener: Is told of a download.
+
+    Returns:
+        Path of the file; and, where another stands in, a line that says so and why.
+
+    Raises:
+        CheckpointError: The model cannot be fetched, and nothing at hand may stand in.
+        OutputError: What was fetched cannot be kept, and nothing at hand may stand in.
+    """
+    try:
+        return path_of(choice.entry, listener), None
+    except (CheckpointError, OutputError) as error:
+        for entry in filter(at_hand, choice.stand_ins):
+            reason = error.message.splitlines()[0].rstrip(":")
+            kind = "the bundled " if entry.bundled else ""
+            notice = f"using {kind}{entry.id}: {choice.entry.id} cannot be had: {reason}"
+            return path_of(entry, listener), notice
+        raise
+
+
+def at_hand(entry: CatalogueEntry) -> bool:
+    """Tells whether a known model can be used without the Hub.
+
+    Args:
+        entry: The model.
+
+    Returns:
+        Whether it is bundled or was fetched before.
+    """
+    return entry.bundled is not None or cache.find(entry.id) is not None
+
+
+def fetch(
+    wanted: CatalogueEntry | HubReference, listener: Listener | None = None, *, again: bool = False
+) -> Pin:
+    """Gives what was fetched before, or fetches it: download, check, convert, keep, record.
+
+    Args:
+        wanted: A published model, or a file of a repository.
+        listener: Is told of a download.
+        again: Fetch it even if it was fetched before; its repository may have changed.
+
+    Returns:
+        The record of the file.
+
+    Raises:
+        CheckpointError: It cannot be fetched, is no weights file, or holds another network than
+            the catalogue says.
+        OutputError: It cannot be kept.
+    """
+    name = wanted.id if isinstance(wanted, CatalogueEntry) else str(wanted)
+    if not again and (pin := cache.find(name)):
+        return pin
+    with _alone(name, listener):
+        if not again and (pin := cache.find(name)):
+            return pin
+        from mambair_cli.checkpoints import hub
+
+        entry = wanted if isinstance(wanted, CatalogueEntry) else None
+        file = _located(wanted, listener)
+        pin = _taken_in(name, entry, file, hub.download(file, listener))
+        cache.keep(pin)
+        return pin
+
+
+@contextmanager
+def _alone(name: str, listener: Listener | None) -> Iterator[None]:
+    """Has other processes wait that want the same; they find it fetched then."""
+    record = cache.record_of(name)
+    lock = FileLock(record.with_suffix(".lock"))
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=UNNOTICED_SECONDS)
+    except Timeout:
+        if listener is not None:
+            listener.waiting(name)
+        lock.acquire()
+    except OSError as error:
+        raise cache.cannot_keep(error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -> HubFile:
+    from mambair_cli.checkpoints import hub
+
+    if isinstance(wanted, HubReference):
+        candidates = [wanted]
+    else:
+        assert wanted.repo is not None
+        candidates = [HubReference(wanted.repo, file) for file in wanted.files]
+    for candidate in candidates:
+        if file := hub.look_up(candidate, listener):
+            return file
+    names = hub.list_files(candidates[0], listener)
+    if isinstance(wanted, CatalogueEntry):
+        for name in _matching(wanted, names):
+            if file := hub.look_up(HubReference(candidates[0].repo, name), listener):
+                return file
+    raise _not_there(candidates, names)
+
+
+def _matching(entry: CatalogueEntry, names: Sequence[str]) -> list[str]:
+    """Files that may be those of a model, the likeliest first: same folder, then safetensors."""
+    folder = PurePosixPath(entry.files[0]).parent
+    found = [
+        path
+        for path in map(PurePosixPath, names)
+        if path.suffix.lower() in WEIGHTS_SUFFIXES
+        and re.search(entry.pattern, path.name, re.IGNORECASE)
+    ]
+    return [
+        str(path)
+        for path in sorted(
+            found, key=lambda path: (path.parent != folder, path.suffix.lower() != ".safetensors")
+        )
+    ]
+
+
+def _not_there(candidates: Sequence[HubReference], names: Sequence[str]) -> CheckpointError:
+    repo = candidates[0].repo
+    weights = [name for name in names if PurePosixPath(name).suffix.lower() in WEIGHTS_SUFFIXES]
+    listed = "".join(f"\n  {name}" for name in weights[:LISTED])
+    if len(weights) > LISTED:
+        listed += f"\n  and {len(weights) - LISTED} more"
+    wanted = " or ".join(candidate.path for candidate in candidates)
+    return CheckpointError(
+        f"{repo} has no {wanted}; its weights files are:{listed or ' none'}",
+        f"name one of them: --weights {HUB}{repo}/PATH ({page(repo)})",
+    )
+
+
+def _taken_in(name: str, entry: CatalogueEntry | None, file: HubFile, source: Path) -> Pin:
+    from mambair_cli.checkpoints import metadata
+    from mambair_cli.checkpoints.convert import store
+    from mambair_cli.checkpoints.load import open_checkpoint
+
+    raw, network, found = open_checkpoint(source)
+    spec = found
+    if entry is not None:
+        if network.config != entry.config:
+            raise CheckpointError(
+                f"{file.path} from {file.repo} holds another network than {entry.id}: "
+                f"{network.config} instead of {entry.config}",
+                f"its authors may have changed it; see {page(file.repo)}",
+            )
+        spec = entry.spec
+    digest = sha256_of(source)
+    if raw.format == "safetensors" and spec == found:
+        weights = source
+    else:
+        weights = cache.converted_of(name)
+        store(
+            weights,
+            raw,
+            network,
+            spec,
+            {
+                metadata.SOURCE: file.path,
+                metadata.SOURCE_SHA256: digest,
+                metadata.SOURCE_REPOSITORY: file.repo,
+                metadata.SOURCE_REVISION: file.revision,
+            },
+        )
+    return Pin(
+        name=name,
+        repo=file.repo,
+        revision=file.revision,
+        file=file.path,
+        source_sha256=digest,
+        source_size=source.stat().st_size,
+        weights=str(weights) if weights == source else weights.name,
+        sha256=digest if weights == source else sha256_of(weights),
+        size=weights.stat().st_size,
+    )
