@@ -1,9 +1,9 @@
 """Triton kernels of the four-direction scan: each chunk's own state, then the outputs.
 
-A program walks one chunk of one direction of one image for one block of channels: a channel is a
-lane, its states are registers, so the sum over states crosses no lanes. Parameters come with
-channels last, or the compiler would spread the states over lanes. The next token is loaded while
-the current one is computed.
+A program walks one chunk of one direction of one image for one block of channels: a lane has one or
+two channels, and their states are registers, so the sum over states crosses no lanes. Parameters
+come with channels last, or the compiler would spread the states over lanes. The next token is
+loaded while the current one is computed.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def state_before(
 ):
     """State `(NP block)` that enters a chunk, from the chunks before it."""
     state = tl.zeros([NP, channel.shape[0]], tl.float32)
-    for before in range(chunk):
+    for before in tl.range(chunk, loop_unroll_factor=4):
         own_at, step_at, mask = chunk_at(
             states_ptr, steps_ptr, row, chunks, before, d, channel, N, NP
         )

@@ -20,15 +20,18 @@ from mambair_cli.selective_scan.parameters import made_once
 
 DIRECTIONS = 4
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Warps of a program. Those of one program read the same B and C.
-PROGRAM_WARPS = (4, 2, 1)
+# Channels of a lane and warps of a program, the best first where as many lanes are idle: two
+# channels share what is loaded for a token, warps of a program find it in the first-level cache.
+PROGRAMS = ((2, 4), (2, 2), (2, 1), (1, 1))
 # Warps on one multiprocessor from which on the exponentials keep it busy. By count of instructions;
 # no GPU has measured it.
-BUSY_WARPS = 12
-# What the first pass costs, in units of the second, by count of instructions.
+BUSY_WARPS = 10
+# What the first pass costs, in units of the second, and what it costs a chunk to take in one before
+# it, in tokens. By count of instructions.
 FIRST_PASS = 0.85
+EARLIER_CHUNK = 0.7
 SHORTEST_CHUNK = 64
-MOST_CHUNKS = 64
+MOST_CHUNKS = 128
 INTERPRETER = "TRITON_INTERPRET"
 
 
@@ -103,18 +106,21 @@ def divide(sequences: int, tokens: int, channels: int, processor: Processor) -> 
     Returns:
         The division with the least predicted time.
     """
-    blocks = {warps: -(-channels // (warps * processor.lanes)) for warps in PROGRAM_WARPS}
-    warps = min(PROGRAM_WARPS, key=lambda warps: (blocks[warps] * warps, -warps))
-    needed = BUSY_WARPS * processor.multiprocessors / (sequences * blocks[warps] * warps)
+    sizes = [(each * warps * processor.lanes, warps) for each, warps in PROGRAMS]
+    block, warps = min(sizes, key=lambda size: -(-channels // size[0]) * size[0])
+    blocks = -(-channels // block)
+    needed = BUSY_WARPS * processor.multiprocessors / (sequences * blocks * warps)
 
     def cost(chunks: int) -> float:
-        return (1 + FIRST_PASS * (chunks - 1) / chunks) * max(1.0, needed / chunks)
+        passes = 1 + FIRST_PASS * (chunks - 1) / chunks
+        earlier = EARLIER_CHUNK * (chunks - 1) / 2
+        return (passes + earlier * chunks / tokens) * max(1.0, needed / chunks)
 
     most = min(MOST_CHUNKS, max(1, tokens // SHORTEST_CHUNK))
     chunks = min(range(1, most + 1), key=cost)
     length = -(-tokens // chunks)
     length += length % 2
-    return Division(warps * processor.lanes, warps, blocks[warps], length, -(-tokens // length))
+    return Division(block, warps, blocks, length, -(-tokens // length))
 
 
 def running_on(device: torch.device) -> AbstractContextManager[object]:
