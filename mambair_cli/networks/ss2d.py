@@ -112,8 +112,12 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
 
 
 def _ops_of(backend: dispatch.Backend) -> Ops:
-    if backend is not dispatch.NUMBA:
-        return PLAIN
-    from mambair_cli.networks.ops_cpu import FUSED
+    if backend.name == "numba":
+        from mambair_cli.networks import ops_cpu
 
-    return FUSED
+        return ops_cpu.FUSED
+    if backend.name == "triton":
+        from mambair_cli.networks import ops_gpu
+
+        return ops_gpu.FUSED
+    return PLAIN
