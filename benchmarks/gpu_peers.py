@@ -1,0 +1,299 @@
+"""The networks to beat: the authors' MambaIR with mamba-ssm's CUDA kernel, and SwinIR.
+
+    python benchmarks/gpu_peers.py          # builds the kernel; gpu.py does so too
+
+`gpu_peers.sh` fills `.peers/` with their sources first. Of mamba-ssm's kernel only what the network
+calls is built, float32 with real weights, for the GPU that is here. The authors' files run as they
+are; what they import and inference does not need (basicsr's registry, timm's layers) is stood in
+for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+import types
+from collections.abc import Callable
+from functools import partial
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from gpu_measure import (
+    DEFAULT,
+    FORMATS,
+    Report,
+    Run,
+    computing,
+    prepared,
+    relative_error,
+    release,
+)
+from gpu_speed import time_whole
+from torch import Tensor, nn
+
+from mambair_cli.networks.spec import MambaIRConfig, NetworkConfig
+from mambair_cli.selective_scan import reference
+
+if TYPE_CHECKING:
+    from gpu_cases import Case
+
+PEERS = Path(__file__).resolve().parents[1] / ".peers"
+BUILD = PEERS / "build"
+KERNEL = "selective_scan_cuda"
+CXX_FLAGS = ["-O3", "-std=c++17"]
+# Those of mamba-ssm's setup.py, for one architecture instead of nine.
+NVCC_FLAGS = [
+    *CXX_FLAGS,
+    "-U__CUDA_NO_HALF_OPERATORS__",
+    "-U__CUDA_NO_HALF_CONVERSIONS__",
+    "-U__CUDA_NO_BFLOAT16_OPERATORS__",
+    "-U__CUDA_NO_BFLOAT16_CONVERSIONS__",
+    "-U__CUDA_NO_BFLOAT162_OPERATORS__",
+    "-U__CUDA_NO_BFLOAT162_CONVERSIONS__",
+    "--expt-relaxed-constexpr",
+    "--expt-extended-lambda",
+    "--use_fast_math",
+    "-lineinfo",
+]
+TYPES = ("float", "at::Half", "at::BFloat16")
+WEIGHTS = ("float", "c10::complex<float>")
+PASSES = {"fwd": "SSMParamsBase", "bwd": "SSMParamsBwd"}
+AGREEMENT = 1e-4
+SWINIR = {"classic_x4": (180, "pixelshuffle", 6), "light_x4": (60, "pixelshuffledirect", 4)}
+
+
+def write_sources(folder: Path) -> list[Path]:
+    """Writes the translation units that instantiate the kernel for float32 and refuse the rest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    refusals = ['#include "selective_scan.h"', "#include <torch/python.h>", ""]
+    sources = []
+    for name, parameters in PASSES.items():
+        signature = f"void selective_scan_{name}_cuda"
+        unit = folder / f"{name}_float.cu"
+        unit.write_text(
+            f'#include "selective_scan_{name}_kernel.cuh"\n'
+            f"template {signature}<float, float>({parameters} &, cudaStream_t);\n"
+        )
+        sources.append(unit)
+        refusals.append(
+            f"template <typename input_t, typename weight_t>\n{signature}"
+            f'({parameters} &, cudaStream_t) {{ TORCH_CHECK(false, "float32 only"); }}'
+        )
+        refusals += [
+            f"template {signature}<{kind}, {weight}>({parameters} &, cudaStream_t);"
+            for kind in TYPES
+            for weight in WEIGHTS
+            if (kind, weight) != ("float", "float")
+        ]
+    others = folder / "refused.cpp"
+    others.write_text("\n".join(refusals) + "\n")
+    return [*sources, others]
+
+
+def build() -> None:
+    """Builds mamba-ssm's kernel, or loads what was built before, as the module it is known by."""
+    from torch.utils.cpp_extension import load
+
+    csrc = PEERS / "mamba" / "csrc" / "selective_scan"
+    os.environ.setdefault("MAX_JOBS", "8")
+    major, minor = torch.cuda.get_device_capability()
+    os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
+    sys.modules[KERNEL] = load(
+        KERNEL,
+        sources=[str(path) for path in (csrc / "selective_scan.cpp", *write_sources(BUILD))],
+        extra_cflags=CXX_FLAGS,
+        extra_cuda_cflags=NVCC_FLAGS,
+        extra_include_paths=[str(csrc)],
+        build_directory=str(BUILD),
+    )
+
+
+def install(device: torch.device) -> str | None:
+    """Makes mamba-ssm importable from `.peers/`; on a CPU the reference computes for its kernel.
+
+    Returns:
+        Why it cannot be, or None.
+    """
+    if not (PEERS / "mamba" / "mamba_ssm").is_dir():
+        return f"{PEERS.name}/ is empty; benchmarks/gpu_peers.sh fills it"
+    if device.type == "cuda":
+        build()
+    else:
+        stand_in = types.ModuleType(KERNEL)
+        stand_in.fwd = _forward_by_definition  # type: ignore[attr-defined]
+        sys.modules[KERNEL] = stand_in
+    # Its own __init__ imports language models and all they need.
+    package = types.ModuleType("mamba_ssm")
+    version = re.search(r'"(.+)"', (PEERS / "mamba" / "mamba_ssm" / "__init__.py").read_text())
+    package.__version__ = version.group(1) if version else ""  # type: ignore[attr-defined]
+    package.__path__ = [str(PEERS / "mamba" / "mamba_ssm")]
+    package.__spec__ = ModuleSpec("mamba_ssm", None, is_package=True)
+    sys.modules["mamba_ssm"] = package
+    return None
+
+
+def _forward_by_definition(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    z: Tensor | None,
+    bias: Tensor,
+    softplus: bool,
+) -> tuple[Tensor, Tensor]:
+    if z is not None or not softplus:
+        raise NotImplementedError("the network calls it with softplus and without z")
+    y = reference.selective_scan(u, delta, A, B, C, D, bias)
+    return y, y.new_zeros(*u.shape[:2], 1, 2 * A.shape[1])
+
+
+def _stand_in_for_unused_imports() -> None:
+    """Modules of basicsr and timm with the few names that the authors' files ask for."""
+    layers = {
+        "DropPath": _Kept,
+        "to_2tuple": lambda x: x if isinstance(x, tuple) else (x, x),
+        "trunc_normal_": nn.init.trunc_normal_,
+    }
+    registry = {"ARCH_REGISTRY": types.SimpleNamespace(register=lambda: lambda cls: cls)}
+    named = {"timm.models.layers": layers, "basicsr.utils.registry": registry}
+    for name, contents in named.items():
+        parts = name.split(".")
+        for length in range(1, len(parts) + 1):
+            parent = ".".join(parts[:length])
+            sys.modules.setdefault(parent, types.ModuleType(parent))
+        sys.modules[name].__dict__.update(contents)
+
+
+class _Kept(nn.Identity):
+    """Stochastic depth in evaluation: nothing."""
+
+    def __init__(self, *_: object) -> None:
+        super().__init__()
+
+
+def _import(path: Path) -> types.ModuleType:
+    """Imports one of the authors' files on its own."""
+    _stand_in_for_unused_imports()
+    sys.path.insert(0, str(path.parent))
+    return importlib.import_module(path.stem)
+
+
+def authors_network(config: NetworkConfig) -> nn.Module:
+    """The authors' network of a configuration, on the CPU."""
+    values = {name: getattr(config, name) for name in type(config).__dataclass_fields__}
+    if isinstance(config, MambaIRConfig):
+        module = _import(PEERS / "mambair/basicsr/archs/mambair_arch.py")
+        network = module.MambaIR(img_size=64, **values)
+    else:
+        folder = PEERS / "mambair/realDenoising/basicsr/models/archs"
+        if values.pop("d_state") != 16:
+            raise ValueError("the authors' U-Net has 16 states")
+        network = _import(folder / "mambairunet_arch.py").MambaIRUNet(**values)
+    return network.eval().requires_grad_(False)
+
+
+def swinir(case: Case, device: torch.device) -> tuple[nn.Module, list[Tensor]]:
+    """SwinIR of the same class, fresh weights, and inputs padded to its windows.
+
+    Its attention masks are made for the input's size beforehand, not in every pass.
+    """
+    channels, upsampler, groups = SWINIR[case.name]
+    groups, channels = (1, 12) if case.quick else (groups, channels)
+    inputs = [
+        nn.functional.pad(x, (0, -case.width % 8, 0, -case.height % 8), mode="reflect")
+        for x in case.inputs(device)
+    ]
+    network = _import(PEERS / "swinir/models/network_swinir.py").SwinIR(
+        upscale=4,
+        img_size=tuple(inputs[0].shape[2:]),
+        window_size=8,
+        img_range=1.0,
+        depths=[6] * groups,
+        embed_dim=channels,
+        num_heads=[6] * groups,
+        mlp_ratio=2,
+        upsampler=upsampler,
+        resi_connection="1conv",
+    )
+    return network.eval().requires_grad_(False).to(device), inputs
+
+
+def step(report: Report, device: torch.device, case: Case) -> None:
+    """One case: agreement in float32, then the times of theirs and ours, in this process."""
+    if reason := install(device):
+        report.put({"skipped": reason}, "peers")
+        return
+    ours, inputs = case.network(device), case.inputs(device)
+
+    def timed(network: Run, number_format: str, *, graph: bool = False) -> dict[str, float]:
+        release()
+        with computing(number_format, device):
+            return time_whole(network, inputs, graph=graph)
+
+    _authors(report, case, ours, inputs[0], timed)
+    for number_format in FORMATS:
+        run = prepared(ours, number_format)
+        for how, graph in (("launched", False), ("graph", True)):
+            report.attempt(
+                partial(timed, run, number_format, graph=graph), "ours", number_format, how
+            )
+    release()
+    if case.name in SWINIR:
+        report.attempt(partial(_time_swinir, case, device), "swinir")
+    report.attempt(partial(ratios, report.figures), "ratios")
+
+
+def _authors(
+    report: Report, case: Case, ours: nn.Module, x: Tensor, timed: Callable[..., dict[str, float]]
+) -> None:
+    """Agreement and times of the authors' network with our weights; it is gone afterwards."""
+    theirs = authors_network(case.config)
+    theirs.load_state_dict(ours.state_dict())
+    theirs.to(x.device)
+    report.attempt(partial(_agreement, ours, theirs, x), "agreement")
+    for number_format in ("fp16", DEFAULT, "tf32", "fp32"):
+        report.attempt(partial(timed, theirs, number_format), "authors", number_format)
+
+
+def _agreement(ours: nn.Module, theirs: nn.Module, x: Tensor) -> dict[str, object]:
+    x = x[:, :, :96, :128]
+    with computing("fp32", x.device):
+        error = relative_error(ours(x), theirs(x))
+    return {"agrees": error < AGREEMENT, "relative_error": error}
+
+
+def _time_swinir(case: Case, device: torch.device) -> dict[str, object]:
+    network, inputs = swinir(case, device)
+    rows: dict[str, object] = {}
+    with computing(DEFAULT, device):
+        rows[DEFAULT] = time_whole(network, inputs)
+        if device.type == "cuda":
+            rows["fp16"] = time_whole(network.half(), [x.half() for x in inputs])
+    return rows
+
+
+def ratios(figures: dict[str, Any]) -> dict[str, float]:
+    """How many times as fast ours is, and how many times less memory it takes at its peak."""
+    ours = {f: rows["launched"] | rows["graph"] for f, rows in figures["ours"].items()}
+    found = {}
+    for their_format, ours_format in (("fp16", "bf16"), (DEFAULT, "bf16"), ("fp32", "fp32")):
+        theirs = figures["authors"][their_format]
+        if "error" in theirs or "error" in ours[ours_format]:
+            continue
+        pair = f"authors_{their_format}_over_ours_{ours_format}"
+        found[f"{pair}_time"] = round(theirs["median_ms"] / ours[ours_format]["median_ms"], 2)
+        if "peak_allocated_MiB" in theirs:
+            launched = figures["ours"][ours_format]["launched"]
+            memory = theirs["peak_allocated_MiB"] / launched["peak_allocated_MiB"]
+            found[f"{pair}_memory"] = round(memory, 2)
+    return found
+
+
+if __name__ == "__main__":
+    print(install(torch.device("cuda" if torch.cuda.is_available() else "cpu")) or "ready")

@@ -1,0 +1,185 @@
+"""How fast networks run on this GPU, whole and in tiles, and where the time goes."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from gpu_floors import census, floors
+from gpu_measure import (
+    FORMATS,
+    MEBIBYTE,
+    Report,
+    computing,
+    failures,
+    milliseconds,
+    peak_memory,
+    prepared,
+    release,
+    replayed,
+    wall_milliseconds,
+)
+from torch.profiler import ProfilerActivity, profile
+
+from mambair_cli.networks.ss2d import SS2D, set_scan_backend
+from mambair_cli.restoration.footprint import bytes_per_pixel, measured_footprint
+from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
+from mambair_cli.selective_scan import dispatch
+
+if TYPE_CHECKING:
+    from gpu_cases import Case
+    from torch import Tensor
+
+    from mambair_cli.restoration.precision import PrecisionRequest
+
+SECONDS = 1.0
+TILES = ("auto", 256, 64)
+PARTS = (1, 2, 4)  # of the height, for the memory of one pixel
+ON_CPU = [ProfilerActivity.CPU]
+ON_GPU = [*ON_CPU, ProfilerActivity.CUDA]
+# Kernels by name, the first pattern that matches; names of libraries' kernels and of PyTorch's.
+STAGES = (
+    ("scan", r"scan|adjoint|selective"),
+    ("depthwise", r"depthwise"),
+    ("norms", r"norm|gate|residual|channel_sums"),
+    ("convolutions", r"conv|fprop|implicit|cudnn"),
+    ("products", r"gemm|gemv|nvjet|cutlass|splitk|cublas|::addmm|::mm|::bmm"),
+    ("copies", r"copy|memcpy|memset|cat|permute|transpose|nchw|nhwc|pixel|gather|index"),
+    ("other element-wise", r"elementwise|reduce|vectorized|aten::"),
+)
+
+
+def time_whole(
+    run: Callable[[Tensor], Tensor], inputs: list[Tensor], *, graph: bool = False
+) -> dict[str, float]:
+    """Milliseconds and peak memory of whole images, launched one by one or replayed as a graph."""
+    device = inputs[0].device
+    if not graph:
+        return milliseconds(run, inputs, SECONDS) | peak_memory(partial(run, inputs[0]), device)
+    if device.type != "cuda":
+        return {}
+    replay = replayed(run, inputs[0])
+    return milliseconds(replay, inputs, SECONDS) | {
+        "peak_reserved_MiB": round(torch.cuda.memory_reserved() / 2**20, 1)
+    }
+
+
+def whole(report: Report, device: torch.device, case: Case) -> None:
+    """Whole images in every number format, and in bf16 with every scan backend that runs here."""
+    network, inputs = case.network(device), case.inputs(device)
+
+    def timed(number_format: str, *, graph: bool) -> dict[str, float]:
+        release()
+        with computing(number_format, device):
+            return time_whole(prepared(network, number_format), inputs, graph=graph)
+
+    for number_format in FORMATS:
+        for how, graph in (("launched", False), ("graph", True)):
+            report.attempt(partial(timed, number_format, graph=graph), "whole", number_format, how)
+    for backend in dispatch.BACKENDS:
+        if backend.name == "reference":
+            continue  # a loop over the pixels: minutes
+        if reason := backend.refuses(device):
+            report.put({"refuses": reason}, "backends_bf16", backend.name)
+            continue
+        set_scan_backend(network, backend.name)
+        report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", backend.name)
+
+
+def tiles(report: Report, device: torch.device, case: Case) -> None:
+    """Images that start and end in the host's memory, through the engine, in tiles."""
+    network = case.network(device)
+    image = case.inputs(torch.device("cpu"), count=1)[0]
+
+    def timed(tile: int | str, precision: PrecisionRequest) -> dict[str, float]:
+        release()
+        options = RestoreOptions(tile=tile, precision=precision)  # type: ignore[arg-type]
+        run = partial(restore_tensor, network, image, case.spec, options)
+        return wall_milliseconds(run) | peak_memory(run, device)
+
+    for precision in ("bf16", "fp32") if device.type == "cuda" else ("fp32",):
+        for tile in (16,) if case.quick else TILES:
+            report.attempt(partial(timed, tile, precision), "tiles", precision, str(tile))
+
+
+def footprint(report: Report, device: torch.device, case: Case) -> None:
+    """Peak memory at several sizes beside the model that tiles are planned from."""
+    network = case.network(device)
+    scan = next(m.scan.name for m in network.modules() if isinstance(m, SS2D))
+    for precision in ("bf16", "fp32"):
+        peaks = {}
+        for part in PARTS:
+            x = case.inputs(device, count=1)[0][:, :, : case.height // part]
+            with computing(precision, device):
+                run = partial(prepared(network, precision), x)
+                run()
+                peak = peak_memory(run, device)
+            if peak:
+                over = peak["peak_allocated_MiB"] - peak["held_before_MiB"]
+                peaks[x.shape[2] * x.shape[3]] = round(over * MEBIBYTE)
+        predicted = bytes_per_pixel(case.config, precision, scan, device.type)
+        row: dict[str, object] = {"predicted_bytes_per_pixel": predicted, "peak_bytes": peaks}
+        if peaks:
+            fitted = measured_footprint(peaks, predicted)
+            row |= {
+                "measured_bytes_per_pixel": round(fitted.per_pixel, 1),
+                "fixed_MiB": round(fitted.fixed / MEBIBYTE, 1),
+                "safe": fitted.safe,
+            }
+        report.put(row, "footprint", precision)
+
+
+def stage_of(kernel: str) -> str:
+    """The stage that a kernel belongs to, by its name."""
+    lower = kernel.lower()
+    found = (stage for stage, pattern in STAGES if re.search(pattern, lower))
+    return next(found, "everything else")
+
+
+def kernel_times(run: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, tuple[float, int]]:
+    """Milliseconds and calls of each kernel (each operator on a CPU) in one pass."""
+    on_gpu = x.device.type == "cuda"
+    with profile(activities=ON_GPU if on_gpu else ON_CPU) as profiled:
+        run(x)
+        if on_gpu:
+            torch.cuda.synchronize()
+    times = {}
+    for event in profiled.key_averages():
+        if on_gpu and event.device_type.name != "CUDA":
+            continue
+        spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        times[event.key] = (spent / 1e3, event.count)
+    return times
+
+
+def stages(report: Report, device: torch.device, case: Case, ceilings: dict[str, Any]) -> None:
+    """Time of each stage in a profiled pass beside its floors, and the kernels that take most."""
+    network, (x, *_) = case.network(device), case.inputs(device, count=1)
+    works = census(case.config, case.height, case.width)
+    for number_format in ("bf16", "fp32"):
+        with computing(number_format, device):
+            run = prepared(network, number_format)
+            run(x)
+            times = kernel_times(run, x)
+        spent: dict[str, float] = defaultdict(float)
+        for kernel, (taken, _) in times.items():
+            spent[stage_of(kernel)] += taken
+        try:
+            least = floors(works, ceilings, number_format)
+        except (KeyError, *failures()):
+            least = {}  # the ceilings were not measured
+        table = {
+            stage: {"measured_ms": round(spent.get(stage, 0.0), 4), **least.get(stage, {})}
+            for stage in sorted({*spent, *least}, key=lambda s: -spent.get(s, 0.0))
+        }
+        ranked = sorted(times.items(), key=lambda item: -item[1][0])[:25]
+        report.put(table, "stages", number_format)
+        report.put(
+            {name[:120]: {"ms": round(ms, 4), "calls": calls} for name, (ms, calls) in ranked},
+            "kernels",
+            number_format,
+        )
