@@ -87,7 +87,7 @@ def prepare_scan(
         notice.start()
     try:
         with messages.waiting(text):
-            seconds = prepare_kernels(name, training=training)
+            seconds = prepare_kernels(name, device=device, training=training)
     finally:
         notice.cancel()
     if seconds > COMPILE_SECONDS:
