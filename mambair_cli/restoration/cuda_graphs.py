@@ -138,7 +138,7 @@ class Graphs:
             b, _, height, width = x.shape
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             notify(
-                f"no CUDA graph for {b} tiles of {width}x{height} ({reason}); running without one"
+                f"no CUDA graph for {b} x {width}x{height} pixels ({reason}); running without one"
             )
             return None
 

@@ -57,10 +57,6 @@ class Engine:
         """Whether runs can be recorded as graphs."""
         return self._graphs is not None
 
-    def holds_graphs(self) -> bool:
-        """Whether recorded graphs keep memory now."""
-        return self._graphs is not None and self._graphs.held
-
     @contextmanager
     def running(self) -> Iterator[None]:
         """The context in which `stream` must be consumed."""
@@ -85,12 +81,14 @@ class Engine:
             return overlapped(batches, run, self.device, self._interface)
         return direct(batches, run, self.device)
 
-    def release(self) -> None:
-        """Frees what is kept on the device for later runs."""
+    def release(self) -> bool:
+        """Frees what is kept on the device for later runs; returns whether there were graphs."""
+        held = self._graphs is not None and self._graphs.held
         if self._graphs is not None:
             self._graphs.release()
         if self._interface is not None:
             self._interface.empty_cache()
+        return held
 
     def _run(self, plan: Plan) -> Run:
         compute: Run = self._network

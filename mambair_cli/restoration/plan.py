@@ -149,9 +149,7 @@ class Limits:
         return Plan(grid, max(1, tiles), members, self.graphs)
 
 
-def attempts(
-    first: Plan, options: RestoreOptions, graphs_held: Callable[[], bool]
-) -> Iterator[Plan]:
+def attempts(first: Plan, options: RestoreOptions, release: Callable[[], bool]) -> Iterator[Plan]:
     """The plan, then what to try when memory runs out; each needs less than the one before.
 
     The tiles stay the same as long as possible, so that finished ones can be kept. There is no
@@ -160,15 +158,23 @@ def attempts(
     Args:
         first: The plan.
         options: What the user wanted of the tiles.
-        graphs_held: Whether graphs kept memory when the plan failed.
+        release: Frees what is kept for later runs and returns whether graphs were, in which case
+            the plan itself is tried again; called after each failure.
 
     Yields:
-        At most a few dozen plans.
+        A plan for each time that the one before failed; a few dozen at most.
     """
     yield first
     plan = replace(first, graphs=False)
-    if graphs_held():
+    if release():
         yield plan
+        release()
+    for smaller in _smaller(plan, options):
+        yield smaller
+        release()
+
+
+def _smaller(plan: Plan, options: RestoreOptions) -> Iterator[Plan]:
     while plan.tiles > 1:
         plan = replace(plan, tiles=plan.tiles // 2)
         yield plan

@@ -70,7 +70,7 @@ def restore_tensor(
             f"the image has {x.shape[1]} channels, {spec.id} takes {spec.channels}",
             "choose a model for this kind of image: mambair models list",
         )
-    notify = on_notice or (lambda _: None)
+    notify, report = on_notice or _ignore, on_progress or _ignore
     device = next(network.parameters()).device
     precision = resolve_precision(options.precision, device)
     engine = Engine(network, precision, ensemble=options.ensemble, notify=notify)
@@ -87,15 +87,16 @@ def restore_tensor(
     )
     planned = limits.plan(height, width, options)
     mosaic = Mosaic(_canvas(padded, spec.scale), planned.grid, spec.scale)
-    for plan in attempts(planned, options, engine.holds_graphs):
+    report(0, len(planned.grid))
+    for plan in attempts(planned, options, engine.release):
         if plan.grid != mosaic.grid:
             mosaic.restart(plan.grid)
+            report(0, len(plan.grid))
         notify(f"{'running' if plan is planned else 'memory ran out; trying'} {plan}")
-        if _complete(mosaic, padded, engine, plan, on_progress):
+        if _complete(mosaic, padded, engine, plan, report):
             if plan != planned:
                 remember(network, plan, limits.per_pixel)
             return crop_to(mosaic.canvas, *(side * spec.scale for side in x.shape[2:]))
-        engine.release()
     raise MemoryLimitError(
         f"memory ran out on {device} even with {plan}",
         "close other programs, use a smaller model, or another --device",
@@ -174,20 +175,15 @@ def _canvas(x: Tensor, scale: int) -> Tensor:
     )
 
 
-def _complete(
-    mosaic: Mosaic, x: Tensor, engine: Engine, plan: Plan, on_progress: Progress | None
-) -> bool:
+def _ignore(*_: object) -> None:
+    """Stands in for a callback that nobody gave."""
+
+
+def _complete(mosaic: Mosaic, x: Tensor, engine: Engine, plan: Plan, report: Progress) -> bool:
     """Restores the tiles that are missing; False when memory ran out.
 
     Nothing of a failed attempt is alive afterwards but the finished tiles.
     """
-
-    def report() -> None:
-        if on_progress is not None:
-            on_progress(mosaic.done, len(mosaic.grid))
-
-    if mosaic.done == 0:
-        report()
     try:
         with engine.running():
             batches = mosaic.batches(x, plan.tiles)
@@ -200,7 +196,7 @@ def _complete(
                         "numbers",
                         "use --precision fp32; if that fails too, the weights are damaged",
                     )
-                mosaic.add(restored, report)
+                mosaic.add(restored, lambda: report(mosaic.done, len(mosaic.grid)))
             mosaic.canvas.clamp_(0, 1)
     except MemoryError:
         return False

@@ -1,0 +1,186 @@
+"""A stand-in for torch.cuda on tensors of the CPU, and memory that runs out where a test wants."""
+
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from mambair_cli.restoration import accelerator, transfers
+
+
+def tensors(values):
+    return [value for value in tree_leaves(values) if isinstance(value, torch.Tensor)]
+
+
+class Recorder(TorchDispatchMode):
+    """Notes every operation, to do it again on the same memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        results = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, results))
+        return results
+
+    def again(self):
+        for func, args, kwargs, results in self.calls:
+            for old, new in zip(tensors(results), tensors(func(*args, **kwargs)), strict=True):
+                if old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class Later(TorchDispatchMode):
+    """Puts off copies into existing memory, as a stream does: they are done when waited for."""
+
+    def __init__(self, stream):
+        super().__init__()
+        self.stream = stream
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.copy_.default:
+            self.stream.waiting.append(lambda: args[0].copy_(args[1]))
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+class Stream:
+    def __init__(self, gpu, name):
+        self.gpu, self.name, self.waiting = gpu, name, []
+
+    def wait_event(self, event):
+        self.gpu.log.append((self.name, "waits for", event.name))
+
+    def wait_stream(self, stream):
+        self.gpu.log.append((self.name, "waits for", stream.name))
+
+    def record_event(self):
+        return Event(self)
+
+
+class Event:
+    def __init__(self, stream):
+        self.stream, self.due = stream, len(stream.waiting)
+        stream.gpu.events += 1
+        self.name = f"event {stream.gpu.events}"
+        stream.gpu.log.append((stream.name, "records", self.name))
+
+    def synchronize(self):
+        self.stream.gpu.log.append(("cpu", "waits for", self.name))
+        for position in range(self.due):
+            self.stream.waiting[position]()
+            self.stream.waiting[position] = lambda: None
+
+
+class Graph:
+    """Records with `Recorder`; replaying touches nothing but the recorded tensors."""
+
+    def __init__(self, gpu):
+        self.gpu, self.recorder = gpu, Recorder()
+
+    def pool(self):
+        return self.shared_pool
+
+    def replay(self):
+        self.gpu.replays += 1
+        self.recorder.again()
+
+
+class StandIn:
+    """What the engine uses of torch.cuda.
+
+    Attributes:
+        log: What streams, events and the CPU waited for, in order.
+        transfers: Shapes of all pinned buffers, uploads and downloads.
+        replays: How often a graph was replayed.
+        pools: Pool that each graph was recorded into.
+        fault: Raised when a graph is recorded, if not None.
+        on_empty_cache: Called when cached memory is given back.
+    """
+
+    def __init__(self):
+        self.log, self.transfers, self.pools = [], [], []
+        self.events = self.replays = 0
+        self.fault = None
+        self.on_empty_cache = lambda: None
+        self.compute = Stream(self, "compute")
+
+    def device(self, _):
+        return nullcontext()
+
+    def Stream(self, _):  # noqa: N802
+        return Stream(self, "copies")
+
+    def current_stream(self, _):
+        return self.compute
+
+    def stream(self, stream):
+        return Later(stream)
+
+    def empty_cache(self):
+        self.on_empty_cache()
+
+    def CUDAGraph(self):  # noqa: N802
+        return Graph(self)
+
+    @contextmanager
+    def graph(self, graph, *, pool, capture_error_mode):
+        assert capture_error_mode == "thread_local"
+        graph.shared_pool = pool or object()
+        self.pools.append(graph.shared_pool)
+        with graph.recorder:
+            yield
+        if self.fault is not None:
+            raise self.fault
+
+    def pinned(self, shape, dtype):
+        self.transfers.append(tuple(shape))
+        return torch.full(shape, torch.nan, dtype=dtype)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Makes the engine take the CPU for a GPU."""
+    stand_in = StandIn()
+    monkeypatch.setattr(accelerator, "interface_of", lambda _: stand_in)
+    monkeypatch.setattr(transfers, "pinned", stand_in.pinned)
+    return stand_in
+
+
+class ShortMemory(TorchDispatchMode):
+    """Raises once, instead of doing an operation.
+
+    Args:
+        at: Which operation that may need memory; counted from 0.
+        error: What is raised.
+    """
+
+    def __init__(self, at, error):
+        super().__init__()
+        self.at, self.error, self.count = at, error, 0
+        self.made = []
+        self.failed_in = None
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view:
+            self.count += 1
+            if self.count - 1 == self.at:
+                self.failed_in = func
+                # An error that is kept would keep everything that its traceback names.
+                raise type(self.error)(*self.error.args)
+        results = func(*args, **(kwargs or {}))
+        if self.failed_in is None and not func.is_view and not func._schema.is_mutable:
+            self.made += [StorageWeakRef(t.untyped_storage()) for t in tensors(results)]
+        return results
+
+    def alive(self):
+        return {made for made in self.made if not made.expired()}
+
+
+@pytest.fixture
+def short_memory():
+    return ShortMemory
