@@ -151,13 +151,24 @@ class Sampler:
         channels: 3 or 1.
         scale: Reference side over input side.
         seed: Any non-negative number.
+        pinned: Put the samples where a GPU can fetch them while it computes.
 
     Raises:
         RecipeError: A folder is missing or empty, or no image is as large as a patch.
     """
 
-    def __init__(self, table: DataTable, root: Path, channels: int, scale: int, seed: int) -> None:
+    def __init__(
+        self,
+        table: DataTable,
+        root: Path,
+        channels: int,
+        scale: int,
+        seed: int,
+        *,
+        pinned: bool = False,
+    ) -> None:
         self._table = table
+        self._pinned = pinned
         self._scale = scale
         self._seed = seed
         files = [path for folder in table.folders for path in list_images(root / folder)]
@@ -180,6 +191,8 @@ class Sampler:
         generator = np.random.default_rng([self._seed, iteration])
         samples = [self._sample(generator) for _ in range(self._table.batch)]
         low, high = (_to_tensor(side) for side in zip(*samples, strict=True))
+        if self._pinned:
+            return Batch(low.pin_memory(), high.pin_memory())
         return Batch(low, high)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:

@@ -13,8 +13,9 @@ import torch
 from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
-from mambair_cli.errors import CheckpointError, MambairError
+from mambair_cli.errors import BackendError, CheckpointError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
+from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.loop import Step, Trainer, learning_rate
@@ -116,18 +117,25 @@ def train(
         RecipeError: The data of the recipe is missing or unusable.
         CheckpointError: The initial weights or the checkpoint cannot be used.
         UsageError: Nothing to resume, a changed recipe, or a run that is already there.
-        BackendError: The scan backend cannot run here.
+        BackendError: The scan backend, or the recipe's precision, cannot run here.
         OutputError: The run directory cannot be written.
         MambairError: The loss is no longer finite.
     """
+    place = torch.device(device)
+    _check_precision(recipe, place)
     root = data_root or Path()
     torch.manual_seed(recipe.run.seed)
     network = build_network(recipe.network)
     initial = _initialise(network, recipe.model.init)
-    trainer = Trainer(network.to(device), recipe.optim)
+    trainer = Trainer(network.to(place), recipe.optim)
     backend = trainer.set_scan_backend(scan)
     sampler = Sampler(
-        recipe.data, root, recipe.network.channels, recipe.network.scale, recipe.run.seed
+        recipe.data,
+        root,
+        recipe.network.channels,
+        recipe.network.scale,
+        recipe.run.seed,
+        pinned=place.type == "cuda",
     )
     run = _Run(recipe, RunDirectory(run_dir), trainer, Validator(recipe, root), on_event)
     if resume:
@@ -148,6 +156,16 @@ def train(
         )
     )
     return run.finish(sampler)
+
+
+def _check_precision(recipe: Recipe, device: torch.device) -> None:
+    """Refuses what a GPU would fail on, or emulate slowly; a CPU may be slow."""
+    if device.type == "cpu":
+        return
+    try:
+        resolve_precision(recipe.optim.precision, device)
+    except BackendError as error:
+        raise BackendError(error.message, 'set precision = "fp32" under [optim]') from error
 
 
 def _initialise(network: RestorationNetwork, init: str | None) -> int:

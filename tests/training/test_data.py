@@ -66,6 +66,16 @@ def _pixels(tensor: torch.Tensor) -> np.ndarray:
     return (tensor[0].permute(1, 2, 0) * 255).round().byte().numpy()
 
 
+def test_samples_for_a_gpu_are_pinned(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    batch = Sampler(TABLE, data_root, 3, 2, seed=0, pinned=True).batch(0)
+    assert pinned[0] is batch.low
+    assert pinned[1] is batch.high
+    Sampler(TABLE, data_root, 3, 2, seed=0).batch(0)
+    assert len(pinned) == 2
+
+
 def test_images_smaller_than_a_patch_are_left_out(data_root: Path) -> None:
     sampler = Sampler(TABLE, data_root, 3, 2, seed=0)
     assert [path.name for path in sampler.files] == ["a.png", "b.png"]

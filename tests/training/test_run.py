@@ -14,7 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mambair_cli.checkpoints.load import load_checkpoint
-from mambair_cli.errors import CheckpointError, MambairError, OutputError, RecipeError, UsageError
+from mambair_cli.errors import (
+    BackendError,
+    CheckpointError,
+    MambairError,
+    OutputError,
+    RecipeError,
+    UsageError,
+)
+from mambair_cli.restoration import precision
 from mambair_cli.training.config import format_recipe, parse_recipe
 from mambair_cli.training.run import (
     Progress,
@@ -301,3 +309,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None
         write_atomically(target, fail)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
     assert target.read_text() == "old"
+
+
+def test_a_precision_that_the_gpu_lacks_is_refused_before_the_training(
+    tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables["optim"]["precision"] = "bf16"
+    monkeypatch.setattr(precision, "_cuda_has_bf16", lambda _: False)
+    with pytest.raises(BackendError) as caught:
+        train(
+            parse_recipe(tables),
+            tmp_path / "run",
+            resume=False,
+            on_event=lambda _: None,
+            data_root=tmp_path,
+            device="cuda:1",
+        )
+    assert (
+        caught.value.message == "precision bf16 cannot be used on cuda: this GPU only emulates it"
+    )
+    assert caught.value.hint == 'set precision = "fp32" under [optim]'
+    assert not (tmp_path / "run").exists()
