@@ -79,7 +79,7 @@ def scans(report: Report, device: torch.device, *, quick: bool) -> None:
         if reason := backend.refuses(device):
             report.put({"refuses": reason}, backend.name)
             continue
-        for shape in SCAN_SHAPES[: 3 if quick else None]:
+        for shape in SCAN_SHAPES[: 2 if quick else None]:
             for number_format in OPERANDS if backend is not dispatch.REFERENCE else ("fp32",):
                 report.attempt(
                     lambda b=backend, s=shape, f=number_format: scan_errors(b, s, f, device),
