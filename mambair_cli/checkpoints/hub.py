@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 
 import httpx2
 from huggingface_hub import (
+    CommitOperationAdd,
     HfApi,
     constants,
     get_hf_file_metadata,
@@ -28,11 +30,15 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import (
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
 )
 from tqdm import tqdm
 
@@ -43,6 +49,7 @@ from mambair_cli.errors import CheckpointError, MambairError
 # Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.
 ANSWER_SECONDS = 5
 STEP_BYTES = 2**16
+MODEL_CARD = "README.md"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LOG_IN = "give a token that may read it: set HF_TOKEN, or run: hf auth login"
 CONNECT = (
@@ -126,10 +133,7 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
                 raise
             return kept
     if answer.commit_hash is None or answer.etag is None:
-        raise CheckpointError(
-            f"{constants.ENDPOINT} does not answer like a Hugging Face Hub",
-            "a log-in page of the network may answer in its place; " + CONNECT,
-        )
+        raise CheckpointError(*_no_hub())
     return HubFile(reference, answer.commit_hash, answer.etag, answer.size)
 
 
@@ -185,6 +189,34 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
         if listener is not None:
             listener.finished()
     return _verified(file, Path(path))
+
+
+def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str) -> str:
+    """Puts files into a model repository, which is made if there is none.
+
+    Args:
+        files: Path in the repository to the file on this machine; a model card that the repository
+            has already is left as it is.
+        repo: Owner and name of the repository.
+        private: Whether a repository that is made is private.
+        message: What the commit says.
+
+    Returns:
+        The commit.
+
+    Raises:
+        CheckpointError: The Hub cannot be reached, or does not take them.
+    """
+    api = HfApi(library_name="mambair")
+    with _explained(HubReference(repo, next(iter(files)))), _no_bars():
+        api.create_repo(repo, private=private, exist_ok=True)
+        has_card = api.file_exists(repo, MODEL_CARD)
+        operations = [
+            CommitOperationAdd(path, local)
+            for path, local in files.items()
+            if not (has_card and path == MODEL_CARD)
+        ]
+        return str(api.create_commit(repo, operations, commit_message=message).oid)
 
 
 def _patience() -> float:
@@ -265,6 +297,18 @@ def _small_steps() -> Iterator[None]:
 
 
 @contextmanager
+def _no_bars() -> Iterator[None]:
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        # A bar that the environment forbids cannot be allowed again.
+        if not before:
+            enable_progress_bars()
+
+
+@contextmanager
 def _told_to(listener: Listener | None) -> Iterator[None]:
     if listener is None:
         yield
@@ -294,7 +338,8 @@ def _explained(reference: HubReference) -> Iterator[None]:
         yield
     except MambairError:
         raise
-    except (httpx2.HTTPError, OSError, HFValidationError) as error:
+    # A ValueError is a name that cannot be, or an answer that is not what the Hub answers.
+    except (httpx2.HTTPError, OSError, ValueError) as error:
         raise _explanation(reference, error) from error
 
 
@@ -333,9 +378,18 @@ def _failure(reference: HubReference, error: BaseException) -> tuple[str, str]:
             return f"cannot reach {constants.ENDPOINT}: no answer in time", CONNECT
         case httpx2.TransportError():
             return f"cannot reach {constants.ENDPOINT}: {error}", CONNECT
+        case json.JSONDecodeError():
+            return _no_hub()
         case OSError() if error.errno in NO_ROOM:
             return _no_room(path)
     return f"{path} cannot be fetched from {repo}: {_first_line(error)}", CONNECT
+
+
+def _no_hub() -> tuple[str, str]:
+    return (
+        f"{constants.ENDPOINT} does not answer like a Hugging Face Hub",
+        "a log-in page of the network may answer in its place; " + CONNECT,
+    )
 
 
 def _no_room(what: str) -> tuple[str, str]:

@@ -27,12 +27,13 @@ LISTED = 20
 UNNOTICED_SECONDS = 0.5
 
 
-def resolve(reference: str, listener: Listener | None = None) -> Path:
+def resolve(reference: str, listener: Listener | None = None, *, again: bool = False) -> Path:
     """Finds the weights file that a user means, fetching it where need be.
 
     Args:
         reference: A model id, `hf://owner/repo[@revision]/path`, or the path of a file.
         listener: Is told of a download.
+        again: Fetch even what was fetched before; its repository may have changed.
 
     Returns:
         Path of the file.
@@ -43,9 +44,9 @@ def resolve(reference: str, listener: Listener | None = None) -> Path:
         OutputError: What was fetched cannot be kept.
     """
     if reference.startswith(HUB):
-        return fetch(HubReference.parse(reference), listener).path
+        return fetch(HubReference.parse(reference), listener, again=again).path
     if any(entry.id == reference for entry in catalogue.entries()):
-        return path_of(catalogue.find(reference), listener)
+        return path_of(catalogue.find(reference), listener, again=again)
     # The functions of os.path answer where those of Path raise: no home, a name too long.
     path = Path(os.path.expanduser(reference))  # noqa: PTH111
     is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
@@ -55,12 +56,15 @@ def resolve(reference: str, listener: Listener | None = None) -> Path:
     return path
 
 
-def path_of(entry: CatalogueEntry, listener: Listener | None = None) -> Path:
+def path_of(
+    entry: CatalogueEntry, listener: Listener | None = None, *, again: bool = False
+) -> Path:
     """Finds the weights file of a known model, fetching it where need be.
 
     Args:
         entry: The model.
         listener: Is told of a download.
+        again: Fetch it even if it was fetched before.
 
     Returns:
         Path of the file.
@@ -70,13 +74,47 @@ def path_of(entry: CatalogueEntry, listener: Listener | None = None) -> Path:
         OutputError: What was fetched cannot be kept.
     """
     if entry.bundled is None:
-        return fetch(entry, listener).path
+        return fetch(entry, listener, again=again).path
     path = catalogue.bundled_directory() / entry.bundled
     if not path.is_file():
         raise CheckpointError(
             f"the bundled weights {path} are missing", "install mambair again: it is incomplete"
         )
     return path
+
+
+def canonical(name: str) -> str:
+    """Checks a name of weights that are bundled or can be fetched.
+
+    Args:
+        name: A model id, or an `hf://` reference.
+
+    Returns:
+        The one spelling that they are kept under.
+
+    Raises:
+        UsageError: It is no such name.
+    """
+    return str(HubReference.parse(name)) if name.startswith(HUB) else catalogue.find(name).id
+
+
+def find(name: str) -> Path | None:
+    """Finds weights that can be used without the Hub.
+
+    Args:
+        name: A model id, or an `hf://` reference.
+
+    Returns:
+        Path of the file; None where it is neither bundled nor was fetched before.
+
+    Raises:
+        UsageError: It is no such name.
+    """
+    name = canonical(name)
+    if not name.startswith(HUB) and catalogue.find(name).bundled:
+        return path_of(catalogue.find(name))
+    pin = cache.find(name)
+    return None if pin is None else pin.path
 
 
 def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str | None]:
@@ -96,24 +134,15 @@ def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str 
     try:
         return path_of(choice.entry, listener), None
     except (CheckpointError, OutputError) as error:
-        for entry in filter(at_hand, choice.stand_ins):
+        for entry in choice.stand_ins:
+            path = find(entry.id)
+            if path is None:
+                continue
             reason = error.message.splitlines()[0].rstrip(":")
             kind = "the bundled " if entry.bundled else ""
             notice = f"using {kind}{entry.id}: {choice.entry.id} cannot be had: {reason}"
-            return path_of(entry, listener), notice
+            return path, notice
         raise
-
-
-def at_hand(entry: CatalogueEntry) -> bool:
-    """Tells whether a known model can be used without the Hub.
-
-    Args:
-        entry: The model.
-
-    Returns:
-        Whether it is bundled or was fetched before.
-    """
-    return entry.bundled is not None or cache.find(entry.id) is not None
 
 
 def fetch(

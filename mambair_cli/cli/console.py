@@ -42,12 +42,28 @@ def print_json(value: Mapping[str, object]) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table that was asked for as data, at full width where that is no terminal."""
+    for column in table.columns:
+        column.overflow = "fold"
+    _stdout_console().print(table)
+
+
+def print_text(text: Text) -> None:
+    """Print one line that was asked for as data, coloured on a terminal."""
+    _stdout_console().print(text, soft_wrap=True)
+
+
+def fits(table: Table) -> bool:
+    """Whether a table can be printed without folding any cell."""
+    console = _stdout_console()
+    unlimited = console.options.update(width=FULL_WIDTH)
+    return console.measure(table, options=unlimited).maximum <= console.width
+
+
+def _stdout_console() -> Console:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = FULL_WIDTH
-    for column in table.columns:
-        column.overflow = "fold"
-    console.print(table)
+    return console
 
 
 class Messages:

@@ -36,6 +36,21 @@ def _parse_tile(value: str) -> Tile:
     raise typer.BadParameter(f"{value!r} is neither auto nor a number of pixels (0 = whole image)")
 
 
+def complete_model(incomplete: str) -> list[str]:
+    """Ids of the models that begin like what was typed, for the shell."""
+    from mambair_cli.checkpoints import catalogue
+
+    return [entry.id for entry in catalogue.entries() if entry.id.startswith(incomplete)]
+
+
+def complete_variant(incomplete: str) -> list[str]:
+    """Variants of the models that begin like what was typed, for the shell."""
+    from mambair_cli.checkpoints import catalogue
+
+    variants = dict.fromkeys(entry.variant for entry in catalogue.entries())
+    return [variant for variant in variants if variant.startswith(incomplete)]
+
+
 Debug = Annotated[
     bool,
     typer.Option(
@@ -165,6 +180,7 @@ class RestoreSettings:
             "--model",
             metavar="VARIANT",
             help="Variant of the model, such as tiny or light. By default the best for the device.",
+            autocompletion=complete_variant,
             show_default=False,
             rich_help_panel="Model",
         ),
@@ -173,8 +189,10 @@ class RestoreSettings:
         str | None,
         typer.Option(
             "--weights",
-            metavar="FILE|ID",
-            help="Weights to use: a .safetensors or .pth file, or a model id.",
+            metavar="FILE|ID|hf://...",
+            help="Weights to use: a .safetensors or .pth file, a model id, or a file on the "
+            "Hugging Face Hub, hf://owner/repo/path.",
+            autocompletion=complete_model,
             show_default=False,
             rich_help_panel="Model",
         ),

@@ -279,6 +279,13 @@ def test_a_web_page_in_place_of_the_hub(hub: Hub):
     assert message == f"{hub.endpoint} does not answer like a Hugging Face Hub"
 
 
+def test_a_web_page_in_place_of_the_list(hub: Hub):
+    hub.add(REPO, {})
+    hub.replies[f"/api/models/{REPO}"] = (200, {}, b"<!DOCTYPE html><title>404 not found</title>")
+    message, _ = refused(find(LIGHT))
+    assert message == f"{hub.endpoint} does not answer like a Hugging Face Hub"
+
+
 def test_a_web_page_in_place_of_the_content(hub: Hub, published):
     hub.add("me/weights", {"x4.pth": published})
     digest = hashlib.sha256(published).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,15 +11,65 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mambair_cli.checkpoints.catalogue import entries
+from mambair_cli.cli.options import complete_model, complete_variant
 
 
 def test_list_names_every_model(mambair):
     outcome = mambair("models", "list")
     assert (outcome.status, outcome.err) == (0, "")
     header, *rows = outcome.lines
-    assert header.split() == ["model", "task", "--model", "parameters", "weights"]
+    assert header.split() == ["model", "task", "trained", "on", "size", "licence", "weights"]
     assert [row.split()[0] for row in rows] == [entry.id for entry in entries()]
-    assert rows[0].split()[-1] == "bundled"
+    assert rows[0].endswith("bicubic downscaling    0.6 MB  Apache-2.0  bundled ")
+    assert rows[-1].endswith("JPEG compression                      63.4 MB  Apache-2.0  not here")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 2), (120, 1)])
+def test_list_fits_the_terminal(mambair, monkeypatch, columns, lines):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in mambair("models", "list").lines]
+    assert max(map(len, plain)) <= columns
+    ids = [index for index, line in enumerate(plain) if line.startswith("mambair-")]
+    assert len(ids) == len(entries())
+    assert ids[1] - ids[0] == lines
+
+
+def test_show_says_what_is_known_and_what_is_not(mambair):
+    outcome = mambair("models", "show", "mambair-real-sr-x4")
+    assert (outcome.status, outcome.err) == (0, "")
+    facts = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in outcome.lines)
+    assert facts["use"] == "mambair realsr --model real IMAGE"
+    assert facts["trained on"] == "unknown"
+    assert facts["size"] == "82.6 MB expected"
+    assert facts["weights"] == "not here; fetch them: mambair models pull mambair-real-sr-x4"
+    assert facts["sha256"] == "unknown until they are fetched"
+    assert facts["published scores"] == "none known"
+
+
+def test_show_gives_the_published_scores(mambair):
+    lines = mambair("models", "show", "mambair-classic-sr-x4").lines
+    assert lines[-10].split() == ["Set5", "33.03", "0.9046", *["Table", "3,", "p.", "11"]]
+    assert lines[-5].split() == [
+        "Set5",
+        "33.13",
+        "0.9054",
+        *["Table", "3,", "p.", "11,", "self-ensemble"],
+    ]
+    (line,) = mambair("models", "show", "mambair-classic-sr-x4", "--json").lines
+    assert json.loads(line)["published"][0]["ssim"]["Set5"] == 0.9046
+
+
+def test_ids_and_variants_complete(mambair):
+    assert complete_model("mambair-light") == [
+        "mambair-light-sr-x2",
+        "mambair-light-sr-x3",
+        "mambair-light-sr-x4",
+    ]
+    assert complete_variant("c") == ["classic"]
+    assert complete_model("x") == []
+    assert mambair("models", "show", "mambair-light-sr-x9").status == 2
 
 
 def test_list_as_json_is_one_object_a_line(mambair):

@@ -84,17 +84,18 @@ def test_unknown_weights(refused, photo, tmp_path):
     assert message == f"no such weights file: {missing}"
 
 
-def test_model_that_is_not_bundled(refused, photo):
+def test_model_that_cannot_be_had(refused, photo):
     message, hint = refused(1, "sr", photo, "--model", "classic")
     assert message == (
-        "mambair-classic-sr-x4 is not bundled, and downloading is not available in this version"
+        "MambaIRv1_ckpt/MambaIR_classicSRx4.pth from cguoh/MambaIR is not on this machine, "
+        "and HF_HUB_OFFLINE is set"
     )
     assert "--weights FILE" in hint
 
 
 def test_hub_reference(refused, photo):
     message, hint = refused(1, "sr", photo, "--weights", "hf://owner/repo/file.pth")
-    assert "downloading is not available" in message
+    assert message == "file.pth from owner/repo is not on this machine, and HF_HUB_OFFLINE is set"
     assert "--weights FILE" in hint
 
 

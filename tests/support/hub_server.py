@@ -136,8 +136,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def reply_json(self, value: object) -> None:
-        self.reply(200, {"Content-Type": "application/json"}, json.dumps(value).encode())
+    def reply_json(self, value: object, status: int = 200) -> None:
+        self.reply(status, {"Content-Type": "application/json"}, json.dumps(value).encode())
 
     def refuse(self, status: int, code: str, message: str = "", **headers: str) -> None:
         self.reply(
@@ -154,6 +154,7 @@ class RepositoryHandler(Handler):
             rf"/api/models/{REPO}(?:/revision/(?P<revision>.+))?": self.model_info,
             rf"/api/models/{REPO}/tree/(?P<revision>.+)": self.tree,
             r"/api/repos/create": self.create,
+            r"/api/validate-yaml": self.validate,
             rf"/api/models/{REPO}/preupload/(?P<revision>.+)": self.preupload,
             rf"/{REPO}\.git/info/lfs/objects/batch": self.batch,
             rf"/api/models/{REPO}/commit/(?P<revision>.+)": self.commit,
@@ -230,11 +231,13 @@ class RepositoryHandler(Handler):
     def create(self) -> None:
         asked = json.loads(self.body)
         name = f"{asked.get('organization') or 'me'}/{asked['name']}"
-        if name in self.hub.repositories:
-            self.reply(409, {"X-Error-Message": "You already created this model repo"})
-            return
-        self.hub.add(name, {})
-        self.reply_json({"url": f"{self.hub.endpoint}/{name}", "name": name})
+        status = 409 if name in self.hub.repositories else 200
+        if status == 200:
+            self.hub.add(name, {})
+        self.reply_json({"url": f"{self.hub.endpoint}/{name}", "name": name}, status)
+
+    def validate(self) -> None:
+        self.reply_json({"errors": [], "warnings": []})
 
     def preupload(self, repo: str, revision: str) -> None:
         files = json.loads(self.body)["files"]
