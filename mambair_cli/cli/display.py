@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
@@ -171,4 +172,11 @@ class BatchDisplay:
             self._progress.stop()
         print_data(path)
         if shared:
+            # The old one would begin by clearing as many lines as it had, now above the path.
+            self._progress.live = Live(
+                console=self._messages.console,
+                transient=True,
+                redirect_stdout=False,
+                get_renderable=self._progress.get_renderable,
+            )
             self._progress.start()

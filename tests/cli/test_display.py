@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mambair_cli.cli.console import Messages, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.errors import ImageError
 from mambair_cli.restoration.batch import (
+    DeviceLost,
     FileDone,
     FileFailed,
     FileSkipped,
@@ -52,6 +54,53 @@ def test_a_single_image_has_one_bar(terminal):
         display.show(FileStarted(JOB, 1, 1, "cpu"))
         display._progress.refresh()
     assert "all images" not in terminal.console.file.getvalue()
+
+
+class Terminal(io.StringIO):
+    """What both streams are connected to."""
+
+    def isatty(self):
+        return True
+
+
+def test_bars_do_not_wipe_printed_paths(monkeypatch):
+    shared, messages = Terminal(), Messages()
+    messages.console = Console(file=shared, force_terminal=True, width=80, legacy_windows=False)
+    monkeypatch.setattr(sys, "stdout", shared)
+    other = Job(Path("in/other.png"), Path("out/other.png"))
+    with BatchDisplay(messages, 3, ["cuda:0", "cuda:1"]) as display:
+        display.show(FileStarted(JOB, 1, 3, "cuda:0"))
+        display.show(FileStarted(other, 2, 3, "cuda:1"))
+        display._progress.refresh()
+        display.show(FileDone(JOB, 2.34, 40, 30, 999))
+        display._progress.refresh()
+        shown = shared.getvalue()
+    before_bars, *_ = shown.split(f"{JOB.target}\n")[1].split("all images")
+    assert "\x1b[1A" not in before_bars
+
+
+def test_each_device_has_a_bar(terminal):
+    other = Job(Path("in/other.png"), Path("out/other.png"))
+    with BatchDisplay(terminal, 4, ["cuda:0", "cuda:1"]) as display:
+        display.show(FileStarted(other, 1, 4, "cuda:1"))
+        display.show(FileStarted(JOB, 2, 4, "cuda:0"))
+        display.show(TileDone(other, 1, 6))
+        display.show(TileDone(JOB, 5, 8))
+        display._progress.refresh()
+        both = terminal.console.file.getvalue().split("\x1b[2K")[-1]
+        third = Job(Path("in/third.png"), Path("out/third.png"))
+        display.show(FileStarted(third, 3, 4, "cuda:1"))
+        display.show(FileDone(other, 2.34, 40, 30, 999))
+        display.show(DeviceLost("cuda:0", JOB, "CUDA error: launch failure"))
+        display._progress.refresh()
+        later = terminal.console.file.getvalue()
+    assert "cuda:0: a rather" in both
+    assert "5/8" in both
+    assert "cuda:1: other.png" in both
+    assert "1/6" in both
+    assert "cuda:0 failed and is not used any more: CUDA error: launch failure" in later
+    assert "cuda:1: third.png" in later.split("\x1b[2K")[-1]
+    assert "cuda:0" not in later.split("\x1b[2K")[-1]
 
 
 def test_lines_without_terminal(capfd):
