@@ -21,11 +21,37 @@ class Backend:
         name: What `--scan` calls it.
         refuses: Returns the reason why it cannot run on a device, or None when it can.
         run: The operator; arguments as `selective_scan_2d`.
+        by_name_only: Types of devices where `auto` passes over it, though it runs.
     """
 
     name: str
     refuses: Callable[[torch.device], str | None]
     run: Run
+    by_name_only: tuple[str, ...] = ()
+
+
+def _triton_refuses(device: torch.device) -> str | None:
+    from mambair_cli.selective_scan import triton_gpu
+
+    return triton_gpu.refuses(device)
+
+
+def _triton_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.selective_scan import triton_gpu
+
+    return triton_gpu.selective_scan_2d(*arguments)
+
+
+def _mamba_ssm_refuses(device: torch.device) -> str | None:
+    from mambair_cli.selective_scan import mamba_ssm_cuda
+
+    return mamba_ssm_cuda.refuses(device)
+
+
+def _mamba_ssm_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.selective_scan import mamba_ssm_cuda
+
+    return mamba_ssm_cuda.selective_scan_2d(*arguments)
 
 
 def _numba_refuses(device: torch.device) -> str | None:
@@ -44,15 +70,25 @@ def _numba_run(*arguments: Tensor) -> Tensor:
     return numba_cpu.selective_scan_2d(*arguments)
 
 
+def _torch_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.selective_scan import torch_chunked
+
+    return torch_chunked.selective_scan_2d(*arguments)
+
+
 def _reference_run(*arguments: Tensor) -> Tensor:
     from mambair_cli.selective_scan import reference
 
     return reference.selective_scan_2d(*arguments)
 
 
+# On a CPU it is Triton's interpreter that runs: a proof, not a way to compute.
+TRITON = Backend("triton", _triton_refuses, _triton_run, by_name_only=("cpu",))
+MAMBA_SSM = Backend("mamba-ssm", _mamba_ssm_refuses, _mamba_ssm_run)
 NUMBA = Backend("numba", _numba_refuses, _numba_run)
+TORCH = Backend("torch", lambda _: None, _torch_run)
 REFERENCE = Backend("reference", lambda _: None, _reference_run)
-BACKENDS = (NUMBA, REFERENCE)
+BACKENDS = (TRITON, MAMBA_SSM, NUMBA, TORCH, REFERENCE)
 
 
 def select(name: str, device: torch.device) -> Backend:
@@ -68,19 +104,25 @@ def select(name: str, device: torch.device) -> Backend:
     Raises:
         BackendError: The name is unknown, or the named backend refuses; the message says why.
     """
-    refusals = {backend.name: backend.refuses(device) for backend in BACKENDS}
-    for backend in BACKENDS:
-        if name == backend.name or (name == "auto" and refusals[backend.name] is None):
-            if reason := refusals[backend.name]:
-                raise BackendError(
-                    f"scan backend {name!r} cannot run here: {reason}",
-                    "use --scan auto, or see what runs here with: mambair doctor",
-                )
-            return backend
-    raise BackendError(
-        f"unknown scan backend {name!r}",
-        "choose one of: " + ", ".join(["auto", *refusals]),
-    )
+    if name == "auto":
+        # One after the other: the last question of some is a slow import.
+        return next(
+            backend
+            for backend in BACKENDS
+            if device.type not in backend.by_name_only and backend.refuses(device) is None
+        )
+    backend = next((backend for backend in BACKENDS if backend.name == name), None)
+    if backend is None:
+        raise BackendError(
+            f"unknown scan backend {name!r}",
+            "choose one of: " + ", ".join(["auto", *(backend.name for backend in BACKENDS)]),
+        )
+    if reason := backend.refuses(device):
+        raise BackendError(
+            f"scan backend {name!r} cannot run here: {reason}",
+            "use --scan auto, or see what runs here with: mambair doctor",
+        )
+    return backend
 
 
 def selective_scan_2d(
@@ -108,6 +150,7 @@ def selective_scan_2d(
         backend: Which implementation runs.
 
     Returns:
-        `y`, `(b h w d)`, float32 (or float64 where the backend computes in it).
+        `y`, `(b h w d)`, float32 (or float64 where the backend computes in it); or parts of it,
+        `(p b h w d)`, for whoever reads them to add up.
     """
     return backend.run(u, projected, step_weight, step_bias, A, D)

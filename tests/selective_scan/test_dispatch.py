@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -16,7 +17,35 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 def test_the_first_backend_that_does_not_refuse_is_chosen():
     assert dispatch.select("auto", CPU).name == "numba"
     assert dispatch.select("auto", torch.device("meta")).name == "numba"
-    assert dispatch.select("auto", CUDA).name == "reference"
+    assert dispatch.select("auto", torch.device("mps")).name == "torch"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "xpu"])
+def test_triton_comes_first_on_a_gpu(device, monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", ModuleType("triton"))
+    assert dispatch.select("auto", torch.device(device)).name == "triton"
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert dispatch.select("auto", torch.device(device)).name == "torch"
+
+
+def test_the_interpreter_runs_on_a_cpu_only_when_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "triton", ModuleType("triton"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert dispatch.select("triton", CPU).name == "triton"
+    assert dispatch.select("auto", CPU).name == "numba"
+    monkeypatch.delenv("TRITON_INTERPRET")
+    with pytest.raises(BackendError, match=r"'triton' cannot run here: .*, not on cpu$"):
+        dispatch.select("triton", CPU)
+
+
+def test_nobody_is_asked_after_the_first_that_runs(monkeypatch):
+    def ask(_device):
+        raise AssertionError("asked in vain")
+
+    unasked = dispatch.Backend("slow", ask, lambda *_: torch.zeros(()))
+    monkeypatch.setattr(dispatch, "BACKENDS", (dispatch.NUMBA, unasked))
+    assert dispatch.select("auto", CPU).name == "numba"
+    assert dispatch.select("numba", CPU).name == "numba"
 
 
 @pytest.mark.parametrize("backend", dispatch.BACKENDS, ids=lambda backend: backend.name)
@@ -25,11 +54,15 @@ def test_a_backend_is_chosen_by_name_where_it_runs(backend):
         assert dispatch.select(backend.name, CPU) is backend
 
 
-def test_names_are_distinct_and_the_definition_comes_last():
+def test_the_order_is_from_the_fastest_to_the_definition():
     names = [backend.name for backend in dispatch.BACKENDS]
-    assert len({*names, "auto"}) == len(names) + 1
-    assert names[-1] == "reference"
-    assert dispatch.REFERENCE.refuses(CUDA) is None
+    assert names == ["triton", "mamba-ssm", "numba", "torch", "reference"]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu", "meta"])
+@pytest.mark.parametrize("backend", [dispatch.TORCH, dispatch.REFERENCE], ids=lambda b: b.name)
+def test_pytorch_itself_never_refuses(backend, device):
+    assert backend.refuses(torch.device(device)) is None
 
 
 def test_a_named_backend_that_refuses_says_why():
@@ -41,9 +74,9 @@ def test_a_named_backend_that_refuses_says_why():
     assert caught.value.hint == ("use --scan auto, or see what runs here with: mambair doctor")
 
 
-def test_without_numba_the_definition_runs(monkeypatch):
+def test_without_numba_pytorch_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
-    assert dispatch.select("auto", CPU).name == "reference"
+    assert dispatch.select("auto", CPU).name == "torch"
     with pytest.raises(BackendError, match=r"here: numba cannot be imported \(.*numba.*\)$"):
         dispatch.select("numba", CPU)
 
@@ -52,8 +85,7 @@ def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(BackendError) as caught:
         dispatch.select("cuda-magic", CPU)
     assert caught.value.message == "unknown scan backend 'cuda-magic'"
-    names = ", ".join(backend.name for backend in dispatch.BACKENDS)
-    assert caught.value.hint == f"choose one of: auto, {names}"
+    assert caught.value.hint == ("choose one of: auto, triton, mamba-ssm, numba, torch, reference")
 
 
 def test_the_operator_runs_the_backend_it_is_given():

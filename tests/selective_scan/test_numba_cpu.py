@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numba
 import pytest
 import torch
-from safetensors.torch import load_file
+from scan_cases import (
+    NAMES,
+    published_errors,
+    published_scans,
+    scan_inputs,
+    strided,
+    values_and_gradients,
+)
 
 from mambair_cli.selective_scan import numba_cpu, numba_launch, reference
 from mambair_cli.selective_scan.vector import LANES
-
-GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-NAMES = ("u", "projected", "step_weight", "step_bias", "A", "D")
 
 # b, h, w, d, n, r
 SHAPES = [
@@ -29,29 +32,6 @@ SHAPES = [
 ]
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
-
-
-def scan_inputs(b, h, w, d, n, r):
-    generator = torch.Generator().manual_seed(b + h + w + d + n + r)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator)
-
-    return [
-        normal(b, h, w, d),
-        normal(b, h, w, 4 * (r + 2 * n)),
-        normal(4, d, r) * 0.3,
-        normal(4, d) - 2,
-        -0.2 - 8 * torch.rand(4, d, n, generator=generator),
-        normal(4, d),
-    ]
-
-
-def values_and_gradients(scan, inputs, upstream):
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    y = scan(*leaves)
-    y.backward(upstream.to(y.dtype))
-    return [y.detach(), *(leaf.grad for leaf in leaves)]
 
 
 def compare(inputs, measure, tolerance=1e-5):
@@ -88,20 +68,12 @@ def test_extreme_steps_stay_finite_and_right(scale, relative_rms):
 
 def test_inputs_need_not_be_contiguous(relative_rms):
     inputs = scan_inputs(2, 5, 7, 20, 6, 3)
-    strided = [
-        inputs[0].permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
-        torch.cat([inputs[1], inputs[1]], dim=-1)[..., : inputs[1].shape[-1]],
-        inputs[2].transpose(1, 2).contiguous().transpose(1, 2),
-        inputs[3].t().contiguous().t(),
-        inputs[4].flip(0).flip(0).transpose(0, 2).contiguous().transpose(0, 2),
-        inputs[5].expand(3, 4, 20)[1],
-    ]
     upstream = torch.randn(5, 7, 20, 2).permute(3, 0, 1, 2)
-    actual = values_and_gradients(numba_cpu.selective_scan_2d, strided, upstream)
+    actual = values_and_gradients(numba_cpu.selective_scan_2d, strided(inputs), upstream)
     expected = values_and_gradients(numba_cpu.selective_scan_2d, inputs, upstream.contiguous())
     for own, other in zip(actual, expected, strict=True):
         assert torch.equal(own, other)
-    compare(strided, relative_rms)
+    compare(strided(inputs), relative_rms)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -127,48 +99,12 @@ def test_one_input_alone_may_want_its_gradient(position):
     assert all(tensor.grad is None for i, tensor in enumerate(inputs) if i != position)
 
 
-def groups_of(golden):
-    """Splits a published scan into its groups: sequences `(b c l)`, parameters `(d ...)`."""
-    groups = golden["B"].shape[1]
-    pieces = {
-        name: tensor.flatten(1, -2).chunk(groups, 1) if tensor.dim() > 2 else tensor.chunk(groups)
-        for name, tensor in golden.items()
-    }
-    return [{name: piece[group] for name, piece in pieces.items()} for group in range(groups)]
-
-
 @pytest.mark.parametrize("direction", range(4))
 @pytest.mark.parametrize("number", range(4))
 def test_published_scans_through_one_direction(number, direction, relative_rms):
-    """An image of height one, the step projection the identity, the other directions silent."""
-    own = torch.tensor(direction)
-
-    def image(sequence):
-        return sequence.transpose(1, 2).flip(1 if direction >= 2 else ())[:, None]
-
-    def only(parameter):
-        return torch.zeros(4, *parameter.shape).index_put((own,), parameter)
-
-    for golden in groups_of(load_file(GOLDEN / f"selective_scan_{number}.safetensors")):
-        d, n = golden["A"].shape
-        row = torch.cat([image(golden[name]) for name in ("delta", "B", "C")], dim=-1)
-        projected = only(row).permute(1, 2, 3, 0, 4)
-        inputs = [
-            image(golden["u"]),
-            projected.flatten(3),
-            only(torch.eye(d)),
-            *(only(golden[name]) for name in ("delta_bias", "A", "D")),
-        ]
-        y, du, dprojected, _, *dparameters = values_and_gradients(
-            numba_cpu.selective_scan_2d, inputs, image(golden["grad_y"])
-        )
-        drow = dprojected.view(projected.shape)[..., own, :].split([d, n, n], dim=-1)
-        found = dict(zip(("delta", "B", "C"), drow, strict=True)) | {"u": du}
-        for name, gradient in found.items():
-            assert relative_rms(gradient, image(golden[f"grad_{name}"])) < 1e-4, name
-        for name, gradient in zip(("delta_bias", "A", "D"), dparameters, strict=True):
-            assert relative_rms(gradient[own], golden[f"grad_{name}"]) < 1e-4, name
-        assert relative_rms(y, image(golden["y"])) < 1e-4
+    for golden in published_scans(number):
+        errors = published_errors(numba_cpu.selective_scan_2d, golden, direction, relative_rms)
+        assert max(errors.values()) < 1e-4, errors
 
 
 @pytest.mark.parametrize("blocks", [2, 3, 5])
