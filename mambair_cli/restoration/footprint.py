@@ -98,13 +98,14 @@ class _Alive:
     half: int
 
 
-# Derived from the code, not measured on any GPU yet. The images are there three times: arriving,
-# computed, leaving.
+# Derived from what the code holds, not measured on any GPU yet. The images are there three times:
+# arriving, computed, leaving. The states that the scan keeps between chunks are not counted: there
+# are as many as fill the GPU, whatever the image, a few dozen MiB of `memory.WORKSPACE_RESERVE`.
 _EVERYWHERE = (
     _Alive("images on their way", lambda s: 3 * s.images, 4, 4),
     _Alive("shallow features, kept for the skip around all groups", lambda s: s.c, 4, 2),
 )
-_IN_A_SCAN = (
+_IN_A_BLOCK = (
     *_EVERYWHERE,
     _Alive("the group's input, kept for its skip", lambda s: s.c, 4, 4),
     _Alive("residual stream", lambda s: s.c, 4, 4),
@@ -113,17 +114,18 @@ _IN_A_SCAN = (
     _Alive("gate z", lambda s: s.d, 4, 2),
     _Alive("the scan's input u", lambda s: s.d, 4, 2),
     _Alive("step inputs, B and C", lambda s: s.projected, 4, 2),
-    _Alive("result of each direction", lambda s: 4 * s.d, 4, 2),
-    _Alive("their sum y", lambda s: s.d, 4, 4),
+    _Alive("the scan's result in each direction", lambda s: 4 * s.d, 4, 2),
+    _Alive("their normed and gated sum", lambda s: s.d, 4, 2),
+    _Alive("that projected", lambda s: s.c, 4, 2),
 )
 _IN_THE_UPSAMPLER = (
     *_EVERYWHERE,
     _Alive("convolution's input, its result, and that shuffled", lambda s: 3 * s.upsampled, 4, 2),
 )
-# What scans store that have no kernel of this package: the four directions stacked, as the scan's
-# input, steps and result, each also in the order of the pixels.
+# What the other scans store: the four directions stacked, as the scan's input, its steps and its
+# result, each in its own order and in that of the pixels.
 _STACKED = _Alive("directions stacked", lambda s: 6 * 4 * s.d, 4, 4)
-_FUSED_ON_A_GPU = ("auto", "triton")
+_FUSED = {"cpu": ("auto", "numba"), "cuda": ("auto", "triton"), "xpu": ("auto", "triton")}
 
 
 def bytes_per_pixel(
@@ -141,27 +143,21 @@ def bytes_per_pixel(
         Bytes, rounded up to the safe side.
     """
     sizes = _Sizes.of(config)
-    if device_type == "cpu":
-        return _on_a_cpu(sizes, precision, scan)
-    moments = [_IN_A_SCAN, _IN_THE_UPSAMPLER]
-    if scan not in _FUSED_ON_A_GPU:
-        moments[0] = (*_IN_A_SCAN, _STACKED)
+    half, fused = precision in HALF_TYPES, scan in _FUSED.get(device_type, ())
     states = _REFERENCE_STATES * sizes.states if scan == "reference" else 0
-    return states + max(
-        sum(row.values(sizes) * _bytes_of(row, precision) for row in moment) for moment in moments
+    if device_type == "cpu":
+        cost = _HALF_COST if half else _FULL_COST
+        block = sizes.block * (cost.block if fused else cost.unfused_block) + states
+        return math.ceil(max(block, cost.upsampler * sizes.upsampled))
+    in_a_block = _IN_A_BLOCK if fused else (*_IN_A_BLOCK, _STACKED)
+    return max(
+        _bytes_of(in_a_block, sizes, half=half) + states,
+        _bytes_of(_IN_THE_UPSAMPLER, sizes, half=half),
     )
 
 
-def _bytes_of(row: _Alive, precision: Precision) -> int:
-    return row.half if precision in HALF_TYPES else row.full
-
-
-def _on_a_cpu(sizes: _Sizes, precision: Precision, scan: str) -> int:
-    cost = _HALF_COST if precision in HALF_TYPES else _FULL_COST
-    block = cost.block * sizes.block
-    if scan == "reference":
-        block = cost.unfused_block * sizes.block + _REFERENCE_STATES * sizes.states
-    return math.ceil(max(block, cost.upsampler * sizes.upsampled))
+def _bytes_of(moment: tuple[_Alive, ...], sizes: _Sizes, *, half: bool) -> int:
+    return sum(row.values(sizes) * (row.half if half else row.full) for row in moment)
 
 
 @dataclass(frozen=True)

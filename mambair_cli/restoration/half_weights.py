@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from mambair_cli.networks.layers import ChannelAttention
 from mambair_cli.networks.ss2d import SS2D
 
 Copies = dict[str, Tensor]
@@ -43,8 +44,9 @@ def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
 def with_half_weights(network: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """Returns a network whose matrix products need no casts under autocast.
 
-    Norms, depth-wise kernels and what makes the scan's state (`A_logs`, `Ds`, `dt_projs_*`) stay
-    float32. Weights that could change unnoticed are not copied.
+    Norms, depth-wise kernels, the channel attention's gate and what makes the scan's state
+    (`A_logs`, `Ds`, `dt_projs_*`) stay float32, as the kernels read them. Weights that could change
+    unnoticed are not copied.
 
     Args:
         network: A float32 network.
@@ -74,10 +76,16 @@ def with_half_weights(network: nn.Module, dtype: torch.dtype) -> Callable[[Tenso
 
 
 def _matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    gates = (m for m in network.modules() if isinstance(m, ChannelAttention))
+    excluded = {layer for gate in gates for layer in gate.modules()}
     for prefix, module in network.named_modules():
-        if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
-            names = ["weight"] if module.bias is None else ["weight", "bias"]
-        else:
-            names = ["x_proj_weight"] if isinstance(module, SS2D) else []
-        for name in names:
+        for name in () if module in excluded else _matrix_names(module):
             yield f"{prefix}.{name}".lstrip("."), getattr(module, name)
+
+
+def _matrix_names(module: nn.Module) -> tuple[str, ...]:
+    if isinstance(module, SS2D):
+        return ("x_proj_weight",)
+    if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
+        return ("weight",) if module.bias is None else ("weight", "bias")
+    return ()

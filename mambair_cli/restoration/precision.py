@@ -51,7 +51,7 @@ def resolve_device(requested: str) -> torch.device:
             f"device {requested!r} is not available: {reason}",
             "use --device auto or --device cpu, or see what was found with: mambair doctor",
         )
-    return torch.device(requested)
+    return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def resolve_devices(requested: str) -> list[torch.device]:

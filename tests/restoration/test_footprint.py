@@ -22,6 +22,12 @@ def test_larger_networks_need_more():
     assert bytes_per_pixel(MambaIRUNetConfig(), "fp32") > bytes_per_pixel(light, "fp32")
 
 
+def test_other_scans_need_more_on_a_cpu():
+    fused = bytes_per_pixel(LIGHT, "fp32", "numba")
+    assert bytes_per_pixel(LIGHT, "fp32") == fused
+    assert bytes_per_pixel(LIGHT, "fp32", "torch") > 2 * fused
+
+
 def test_the_reference_scan_needs_more():
     light = MambaIRConfig()
     assert bytes_per_pixel(light, "fp32", "reference") > 2 * bytes_per_pixel(light, "fp32", "numba")
@@ -64,13 +70,11 @@ def test_half_precision_needs_less(device):
     assert bytes_per_pixel(CLASSIC, "fp16", device_type=device) < full
 
 
-def test_what_is_alive_on_a_gpu_in_a_scan():
+def test_what_is_alive_on_a_gpu_in_a_block():
     c, d, n, r = 180, 360, 16, 12
-    kept = 2 * c + 4 * c + 4 * c + 2 * c
-    around = 3 * 2 * d + 2 * 4 * (r + 2 * n)
-    scan = 2 * 4 * d + 4 * d
-    images = 3 * 4 * 3 * (1 + 4**2)
-    assert bytes_per_pixel(CLASSIC, "bf16", device_type="cuda") == kept + around + scan + images
+    in_float32 = 4 * 2 * c + 3 * 4 * 3 * (1 + 4**2)
+    in_half = 2 * 3 * c + 2 * 8 * d + 2 * 4 * (r + 2 * n)
+    assert bytes_per_pixel(CLASSIC, "bf16", device_type="cuda") == in_float32 + in_half
 
 
 def test_what_is_alive_on_a_gpu_in_a_large_upsampler():
@@ -80,7 +84,7 @@ def test_what_is_alive_on_a_gpu_in_a_large_upsampler():
     assert bytes_per_pixel(config, "tf32", device_type="cuda") == expected
 
 
-@pytest.mark.parametrize("scan", ["mamba-ssm", "reference"])
+@pytest.mark.parametrize("scan", ["mamba-ssm", "torch", "reference"])
 def test_scans_that_stack_the_directions_need_more_on_a_gpu(scan):
     fused = bytes_per_pixel(CLASSIC, "bf16", "triton", "cuda")
     assert bytes_per_pixel(CLASSIC, "bf16", "auto", "cuda") == fused

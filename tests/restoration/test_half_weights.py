@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig
+from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration import half_weights
 from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 
@@ -47,7 +48,9 @@ def expected(network):
         return network(X)
 
 
-def test_results_are_those_of_autocast_bit_for_bit(network):
+@pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
+def test_results_are_those_of_autocast_bit_for_bit(network, scan):
+    set_scan_backend(network, scan)
     assert torch.equal(run(network), expected(network))
 
 
@@ -71,6 +74,7 @@ def test_matrices_are_copied_and_nothing_that_makes_the_state(network):
     assert {copy.dtype for copy in copies.values()} == {torch.bfloat16}
     names = {name.rsplit(".", 1)[-1] for name in copies}
     assert names == {"weight", "bias", "x_proj_weight"}
+    assert not any(".attention." in name for name in copies)
     attention = "layers.0.residual_group.blocks.0.self_attention."
     assert {name.removeprefix(attention) for name in copies if name.startswith(attention)} == {
         "in_proj.weight",

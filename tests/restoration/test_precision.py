@@ -4,7 +4,12 @@ from torch import nn
 
 from mambair_cli.errors import BackendError, UsageError
 from mambair_cli.restoration import precision
-from mambair_cli.restoration.precision import computing_in, resolve_device, resolve_precision
+from mambair_cli.restoration.precision import (
+    computing_in,
+    resolve_device,
+    resolve_devices,
+    resolve_precision,
+)
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -13,6 +18,7 @@ CUDA = torch.device("cuda")
 @pytest.fixture
 def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
 
@@ -20,6 +26,12 @@ def no_gpu(monkeypatch):
 def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.fixture
+def an_xpu(no_gpu, monkeypatch):  # noqa: ARG001
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: True)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 1)
 
 
 def set_cpu(monkeypatch, **capabilities):
@@ -44,6 +56,7 @@ def test_auto_device_prefers_a_gpu():
         ("cuda", "torch finds no CUDA device"),
         ("cuda:1", "torch finds no CUDA device"),
         ("mps", "torch finds no Apple GPU"),
+        ("xpu", "torch finds no XPU device"),
     ],
 )
 def test_a_missing_device_is_an_error(name, reason):
@@ -60,10 +73,52 @@ def test_a_missing_gpu_number_is_an_error():
         resolve_device("cuda:2")
 
 
+@pytest.mark.usefixtures("an_xpu")
+def test_an_xpu_is_found():
+    assert resolve_device("auto") == torch.device("xpu")
+    assert resolve_device("xpu:0") == torch.device("xpu:0")
+    with pytest.raises(BackendError, match="there are 1 XPU devices, counted from 0"):
+        resolve_device("xpu:1")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "", "xla"])
 def test_an_unknown_device_is_a_usage_error(name):
-    with pytest.raises(UsageError, match=f"^unknown device {name!r}$"):
+    with pytest.raises(UsageError, match=f"^unknown device {name!r}$") as caught:
         resolve_device(name)
+    assert caught.value.hint == "choose one of: auto, cpu, cuda, cuda:N, mps, xpu, xpu:N"
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_several_devices_are_found_in_their_order():
+    assert resolve_devices("cuda:1, cuda:0") == [torch.device("cuda:1"), torch.device("cuda:0")]
+    assert resolve_devices("cuda") == [CUDA]
+    assert resolve_devices("cpu") == [CPU]
+
+
+@pytest.mark.usefixtures("an_xpu", "two_gpus")
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("cuda:0,cuda:0", "device 'cuda:0' is given twice in 'cuda:0,cuda:0'"),
+        ("cuda:1,cuda:01", "device 'cuda:1' is given twice in 'cuda:1,cuda:01'"),
+        ("cuda:0,xpu:0", "devices 'cuda:0,xpu:0' are of several kinds"),
+        ("cuda:0,cpu", "'cpu' in devices 'cuda:0,cpu' has no number"),
+        ("cuda,cuda:1", "'cuda' in devices 'cuda,cuda:1' has no number"),
+        ("auto,cuda:1", "'auto' in devices 'auto,cuda:1' has no number"),
+        ("cuda:0,", "unknown device ''"),
+        ("cuda:0;cuda:1", "unknown device 'cuda:0;cuda:1'"),
+    ],
+)
+def test_lists_of_devices_that_make_no_sense_are_refused(names, message):
+    with pytest.raises(UsageError, match=f"^{message}$") as caught:
+        resolve_devices(names)
+    assert caught.value.hint
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_each_of_several_devices_must_be_there():
+    with pytest.raises(BackendError, match=r"^device 'cuda:2' is not available: there are 2 CUDA"):
+        resolve_devices("cuda:0,cuda:2")
 
 
 @pytest.mark.parametrize("requested", ["auto", "fp32"])
@@ -101,6 +156,31 @@ def test_a_gpu_that_only_emulates_bf16_refuses_it(monkeypatch):
     monkeypatch.setattr(precision, "_cuda_has_bf16", lambda _: False)
     with pytest.raises(BackendError, match="this GPU only emulates it"):
         resolve_precision("bf16", CUDA)
+
+
+def test_tf32_runs_on_nvidia_gpus_since_ampere(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    assert resolve_precision("tf32", CUDA) == "tf32"
+
+
+def test_an_older_gpu_refuses_tf32(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    reason = "it needs compute capability 8.0, this GPU has 7.5"
+    with pytest.raises(BackendError, match=f"^precision tf32 cannot be used on cuda: {reason}$"):
+        resolve_precision("tf32", CUDA)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "xpu"])
+def test_other_devices_refuse_tf32(device):
+    with pytest.raises(BackendError, match=r"only NVIDIA GPUs multiply in it$") as caught:
+        resolve_precision("tf32", torch.device(device))
+    assert caught.value.hint == "use --precision auto or --precision fp32"
+
+
+def test_an_amd_gpu_refuses_tf32(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "6.3")
+    with pytest.raises(BackendError, match=r"only NVIDIA GPUs multiply in it$"):
+        resolve_precision("tf32", CUDA)
 
 
 def test_an_apple_gpu_runs_in_fp32_or_fp16():

@@ -1,0 +1,122 @@
+import pytest
+
+from mambair_cli.errors import MemoryLimitError
+from mambair_cli.restoration import memory
+from mambair_cli.restoration.plan import Limits, RestoreOptions, attempts
+
+PER_PIXEL = 1000
+AUTO, ENSEMBLE = RestoreOptions(), RestoreOptions(ensemble=True)
+
+
+def limits(pixels, *, gpu=True, known=None):
+    """Room for so many pixels at a time."""
+    available = round((pixels * PER_PIXEL + 9) / memory.PLANNED_SHARE)
+    return Limits(PER_PIXEL, available, gpu, gpu, known)
+
+
+def shape(plan):
+    return len(plan.grid), plan.grid.rows.size, plan.grid.columns.size, plan.tiles, plan.members
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_an_image_that_fits_runs_whole(gpu):
+    assert shape(limits(10**6, gpu=gpu).plan(300, 400, AUTO)) == (1, 300, 400, 1, 1)
+
+
+def test_a_gpu_runs_as_many_tiles_together_as_fit():
+    plan = limits(10 * 64 * 64).plan(300, 400, RestoreOptions(tile=64))
+    assert shape(plan) == (48, 64, 64, 10, 1)
+
+
+def test_a_cpu_runs_one_tile_at_a_time():
+    plan = limits(10 * 64 * 64, gpu=False).plan(300, 400, RestoreOptions(tile=64))
+    assert shape(plan) == (48, 64, 64, 1, 1)
+    assert not plan.graphs
+
+
+def test_a_batch_is_no_larger_than_the_image():
+    assert shape(limits(10**7).plan(300, 400, RestoreOptions(tile=200))) == (6, 168, 160, 6, 1)
+
+
+def test_a_batch_has_no_more_pixels_than_the_largest_tile():
+    plan = limits(10**9).plan(9000, 9000, RestoreOptions(tile=512))
+    assert plan.tiles == 1024**2 // plan.grid.tile_pixels
+    assert plan.pixels <= 1024**2
+
+
+@pytest.mark.parametrize(
+    ("fitting", "tiles", "members"), [(1, 1, 1), (3, 1, 2), (7, 1, 4), (8, 2, 4), (21, 5, 4)]
+)
+def test_orientations_come_before_tiles(fitting, tiles, members):
+    options = RestoreOptions(tile=64, ensemble=True)
+    plan = limits(fitting * 64 * 64).plan(300, 400, options)
+    assert (plan.tiles, plan.members) == (tiles, members)
+    plan = limits(fitting * 64 * 64, gpu=False).plan(300, 400, options)
+    assert (plan.tiles, plan.members) == (1, members)
+
+
+@pytest.mark.parametrize("options", [AUTO, RestoreOptions(tile=128)])
+def test_what_is_known_to_work_limits_the_plan(options):
+    plan = limits(10**6, known=64 * 80 * PER_PIXEL).plan(300, 400, options)
+    assert plan.pixels <= 64 * 80
+    assert limits(10**6, known=64 * 80 * PER_PIXEL).plan(60, 80, options).pixels == 60 * 80
+
+
+def test_the_smallest_tile_is_always_tried_if_memory_is_there():
+    plan = limits(10**6, known=PER_PIXEL).plan(300, 400, AUTO)
+    assert shape(plan)[1:] == (64, 64, 1, 1)
+
+
+def test_too_little_memory_for_any_tile_is_an_error():
+    with pytest.raises(MemoryLimitError, match="the smallest tile needs"):
+        limits(1000).plan(300, 400, AUTO)
+
+
+def test_a_plan_says_what_it_is():
+    plan = limits(10**9).plan(300, 400, RestoreOptions(tile=64, ensemble=True))
+    assert str(plan) == "48 tiles of 64x64, 48 together, 4 orientations together, CUDA graphs"
+    assert str(limits(10**9, gpu=False).plan(300, 400, AUTO)) == "400x300 pixels whole"
+
+
+def ladder(plan, options, *, graphs):
+    held = [graphs]
+    released = []
+
+    def release():
+        released.append(True)
+        return held.pop() if held else False
+
+    plans = list(attempts(plan, options, release))
+    # Also after the last one, so that nothing is kept for a network that cannot run.
+    assert len(released) == len(plans)
+    return plans
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_each_attempt_needs_less_than_the_one_before(graphs):
+    options = RestoreOptions(tile=256, ensemble=True)
+    plans = ladder(limits(10**6).plan(900, 700, options), options, graphs=graphs)
+    if graphs:
+        first = plans.pop(0)
+        assert first.graphs
+        assert (first.grid, first.pixels) == (plans[0].grid, plans[0].pixels)
+        assert not plans[0].graphs
+    assert not any(plan.graphs for plan in plans[1:])
+    pixels = [plan.pixels for plan in plans]
+    assert pixels == sorted(set(pixels), reverse=True)
+    assert shape(plans[-1])[1:] == (64, 64, 1, 1)
+    assert len(plans) <= 10
+
+
+def test_the_tiles_stay_as_long_as_possible():
+    options = RestoreOptions(tile=256, ensemble=True)
+    plans = ladder(limits(10**6).plan(900, 700, options), options, graphs=False)
+    assert [(plan.tiles, plan.members) for plan in plans] == [
+        (3, 4), (1, 4), (1, 2), (1, 1), (1, 1), (1, 1),
+    ]  # fmt: skip
+    assert len({plan.grid for plan in plans[:4]}) == 1
+
+
+def test_a_huge_image_is_given_up_after_few_attempts():
+    plan = limits(10**12).plan(30_000, 40_000, RestoreOptions(tile=64))
+    assert len(ladder(plan, RestoreOptions(tile=64), graphs=True)) <= 12
