@@ -121,9 +121,9 @@ def read_image(path: Path) -> RestorableImage:
 def count_pixels(path: Path) -> int:
     """Pixels that a file's header announces; 0 where `read_image` would refuse the header."""
     try:
-        with path.open("rb") as file, Image.open(file, formats=_READABLE) as image:
+        with _open(path) as file, Image.open(file, formats=_READABLE) as image:
             return image.width * image.height
-    except (*_DAMAGE, Image.DecompressionBombError):
+    except (*_DAMAGE, ImageError, Image.DecompressionBombError):
         return 0
 
 

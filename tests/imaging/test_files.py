@@ -13,7 +13,13 @@ from skimage import data
 
 from mambair_cli.errors import ImageError, OutputError, UsageError
 from mambair_cli.imaging import files
-from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, RestorableImage, read_image, write_image
+from mambair_cli.imaging.files import (
+    SUPPORTED_SUFFIXES,
+    RestorableImage,
+    count_pixels,
+    read_image,
+    write_image,
+)
 from mambair_cli.imaging.metadata import Metadata
 
 LOSSLESS = ("png", "tif", "bmp", "webp")
@@ -495,3 +501,20 @@ def test_a_gray_profile_does_not_go_with_the_rgb_of_webp(tmp_path, photo):
     assert read_image(tmp_path / "out.webp").metadata.icc_profile is None
     write_image(tmp_path / "out.png", gray)
     assert read_image(tmp_path / "out.png").metadata.icc_profile == profile
+
+
+def test_pixels_are_counted_from_the_header_alone(tmp_path):
+    whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
+    Image.new("RGB", (70, 31)).save(whole)
+    cut.write_bytes(whole.read_bytes()[:60])
+    assert count_pixels(whole) == count_pixels(cut) == 70 * 31
+    (tmp_path / "text.png").write_text("no image")
+    assert count_pixels(tmp_path / "text.png") == 0
+    assert count_pixels(tmp_path / "missing.png") == 0
+    assert count_pixels(tmp_path) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pixels_of_a_pipe_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert count_pixels(tmp_path / "pipe.png") == 0
