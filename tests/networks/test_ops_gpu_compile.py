@@ -1,0 +1,133 @@
+"""What the steps launch compiles for GPUs that are not here, without spills, with wide loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mambair_cli.networks import ops_gpu
+from mambair_cli.networks.ops_gpu import FUSED
+
+ROOT = Path(__file__).parents[2]
+COMPILER = ROOT / "tests" / "support" / "compile_kernels.py"
+TARGETS = {
+    "sm_75": ("cuda", 75, 32),
+    "sm_90": ("cuda", 90, 32),
+    "gfx942": ("hip", "gfx942", 64),
+}
+TYPES = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+CLASSIC, LIGHT = (180, 360), (60, 72)  # channels of the published networks, and inner ones
+
+
+def type_of(value) -> str:
+    if isinstance(value, torch.Tensor):
+        return TYPES[value.dtype]
+    return {int: "i32", float: "fp32", type(None): "constexpr"}[type(value)]
+
+
+def run_block(channels, inner, dtype):
+    """Runs every step at the sizes of a network, on tensors without memory."""
+    hidden, parts = channels // 30, 4
+    with torch.device("meta"):
+        stream = torch.empty(1, 180, 320, channels)
+        branch, wide = stream.to(dtype), torch.empty(1, 180, 320, inner, dtype=dtype)
+        planes = torch.empty(parts, 1, 180, 320, inner, dtype=dtype)
+        norm, wide_norm, scale = nn.LayerNorm(channels), nn.LayerNorm(inner), torch.empty(channels)
+        conv = nn.Conv2d(inner, inner, 3, padding=1, groups=inner)
+        context = nn.Conv2d(channels, channels, 3, padding=2, dilation=2, groups=channels)
+        squeeze = nn.Conv2d(channels, hidden, 1, dtype=dtype)
+        expand = nn.Conv2d(hidden, channels, 1, dtype=dtype)
+    FUSED.norm(stream, norm)
+    FUSED.depthwise(torch.cat([wide, wide], -1).chunk(2, -1)[0], conv, "silu")
+    FUSED.norm_gate(planes, wide, wide_norm)
+    FUSED.residual_norm(stream, branch, scale, norm)
+    FUSED.depthwise(branch, context, "gelu")
+    FUSED.depthwise(branch, context, "none")
+    FUSED.gated_residual(stream, branch, scale, FUSED.channel_gate(branch, squeeze, expand))
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Says what a block launches, as the compiler wants to hear it."""
+
+    def record(channels, inner, dtype):
+        cases = []
+
+        def launch(kernel, _grid, _device, *arguments, num_warps, **constants):
+            names = list(kernel.fn.__code__.co_varnames)
+            values = dict(zip(names, arguments, strict=False))
+            nothing = {name: None for name, value in values.items() if value is None}
+            types = {name: type_of(value) for name, value in values.items()}
+            cases.append(
+                {
+                    "module": kernel.fn.__module__,
+                    "kernel": kernel.fn.__name__,
+                    "types": types | dict.fromkeys(constants, "constexpr"),
+                    "constants": nothing | constants,
+                    "warps": num_warps,
+                }
+            )
+
+        monkeypatch.setattr(ops_gpu, "_launch", launch)
+        monkeypatch.setattr(ops_gpu, "_matrix_dtype", lambda _: dtype)
+        run_block(channels, inner, dtype)
+        return cases
+
+    return record
+
+
+def compile_for(target, cases, cache):
+    environment = os.environ | {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
+    environment.pop("TRITON_INTERPRET", None)
+    done = subprocess.run(
+        [sys.executable, COMPILER],
+        input=json.dumps([case | {"target": TARGETS[target]} for case in cases]),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def assert_lean(case, result):
+    """Nothing spills; what a step streams is loaded 8 bytes of half precision at a time, or 16."""
+    assert result["spilled"] == 0, case
+    if case["kernel"] != "channel_gate":
+        assert {"LDG 64", "LDG 128"} >= {
+            access for access in result["accesses"] if access.startswith("LDG")
+        }, case
+
+
+def test_every_step_compiles(launched, tmp_path):
+    cases = launched(*CLASSIC, torch.bfloat16)
+    one_of_each = list({case["kernel"]: case for case in cases}.values())
+    assert len(one_of_each) == 6
+    for case, result in zip(one_of_each, compile_for("sm_90", one_of_each, tmp_path), strict=True):
+        assert_lean(case, result)
+        assert result["registers"] <= 128, case
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+@pytest.mark.parametrize("channels", [CLASSIC, LIGHT], ids=str)
+@pytest.mark.parametrize("target", ["sm_75", "sm_90"])
+def test_every_launch_compiles_for_cuda(target, channels, dtype, launched, tmp_path):
+    cases = launched(*channels, dtype)
+    for case, result in zip(cases, compile_for(target, cases, tmp_path), strict=True):
+        assert_lean(case, result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", TYPES, ids=str)
+def test_every_launch_compiles_for_rocm(dtype, launched, tmp_path):
+    cases = launched(*CLASSIC, dtype)
+    assert len(compile_for("gfx942", cases, tmp_path)) == len(cases)
