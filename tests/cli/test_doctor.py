@@ -39,6 +39,21 @@ def test_fails_when_no_backend_runs(mambair, monkeypatch):
     assert mambair("doctor").status == 1
 
 
+def test_without_numba_pytorch_alone_runs(mambair, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    report = json.loads(mambair("doctor", "--json").out)
+    assert report["can_restore"] is True
+    assert report["scan"]["numba"]["cpu"].startswith("numba cannot be imported (")
+    assert report["scan"]["torch"]["cpu"] is None
+    assert report["caches"] == {}
+
+
+def test_versions_name_what_torch_was_built_for_and_the_kernels(mambair):
+    report = json.loads(mambair("doctor", "--json").out)
+    assert {"torch", "triton", "mamba-ssm", "causal-conv1d"} <= report["versions"].keys()
+    assert f"built for {report['torch_platform']}" in mambair("doctor").out
+
+
 def test_fails_without_torch(mambair, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     outcome = mambair("doctor")

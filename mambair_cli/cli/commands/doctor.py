@@ -15,15 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mambair_cli.cli.console import print_json, print_table
+from mambair_cli.cli.hardware import GIB, Device, found_devices, torch_platform
 from mambair_cli.cli.options import Debug, Json
 
 if TYPE_CHECKING:
     import torch
 
 PACKAGES = ("mambair", "torch", "numba", "numpy", "pillow", "safetensors")
-GIB = 2**30
+KERNEL_PACKAGES = ("triton", "mamba-ssm", "causal-conv1d")
 OK = "ok"
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass
@@ -34,7 +34,8 @@ class Report:
         versions: Package name to version, or to why it is missing.
         cpu: Processor, its vector instructions, its threads.
         memory_available: Bytes that can be allocated now, container limits included.
-        devices: Device name to description.
+        torch_platform: What torch was built for.
+        devices: Device to what it is and can do.
         scan: Scan backend to device to the reason why it refuses, or None.
         weights: Bundled file to `ok`, or to what is wrong with it.
         caches: What is kept between runs, and where.
@@ -44,7 +45,8 @@ class Report:
     versions: dict[str, str]
     cpu: dict[str, str | int] = field(default_factory=dict)
     memory_available: int = 0
-    devices: dict[str, str] = field(default_factory=dict)
+    torch_platform: str = ""
+    devices: dict[str, Device] = field(default_factory=dict)
     scan: dict[str, dict[str, str | None]] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     caches: dict[str, str] = field(default_factory=dict)
@@ -81,8 +83,9 @@ def examine() -> Report:
 
     report.cpu = _cpu()
     report.memory_available = available_system_memory()
-    devices = _devices()
-    report.devices = {str(device): text for device, text in devices.items()}
+    report.torch_platform = torch_platform()
+    devices = found_devices()
+    report.devices = {str(device): found for device, found in devices.items()}
     report.scan = _scan(list(devices))
     report.weights = dict(_weights())
     report.caches = _caches()
@@ -91,7 +94,7 @@ def examine() -> Report:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in PACKAGES + KERNEL_PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -109,28 +112,6 @@ def _cpu() -> dict[str, str | int]:
         "usable_cores": usable or 1,
         "torch_threads": torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    if CPU_INFO.is_file():
-        for line in CPU_INFO.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _devices() -> dict[torch.device, str]:
-    import torch
-
-    found = {torch.device("cpu"): _processor()}
-    for index in range(torch.cuda.device_count()):
-        properties = torch.cuda.get_device_properties(index)
-        text = f"{properties.name}, {properties.total_memory / GIB:.1f} GiB"
-        found[torch.device("cuda", index)] = text
-    if torch.backends.mps.is_available():
-        found[torch.device("mps")] = "Apple GPU"
-    return found
 
 
 def _scan(devices: list[torch.device]) -> dict[str, dict[str, str | None]]:
@@ -159,10 +140,12 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 
 def _caches() -> dict[str, str]:
-    import numba
-
     from mambair_cli import selective_scan
 
+    try:
+        import numba
+    except ImportError:
+        return {}
     # The places where Numba looks, in its order.
     beside = Path(selective_scan.__path__[0]) / "__pycache__"
     writable = os.access(beside if beside.is_dir() else beside.parent, os.W_OK)
@@ -182,12 +165,19 @@ def _table(report: Report) -> Table:
 
 
 def _sections(report: Report) -> Iterator[tuple[str, list[tuple[str, Text]]]]:
-    yield "versions", [(name, Text(text)) for name, text in report.versions.items()]
+    versions = dict(report.versions)
+    if report.torch_platform:
+        versions["torch"] += f", built for {report.torch_platform}"
+    yield "versions", [(name, Text(text)) for name, text in versions.items()]
     if report.cpu:
         cpu = [(name.replace("_", " "), Text(str(value))) for name, value in report.cpu.items()]
         cpu.append(("memory available", Text(f"{report.memory_available / GIB:.1f} GiB")))
         yield "processor", cpu
-    yield "devices", [(name, Text(text)) for name, text in report.devices.items()]
+    devices = report.devices.items()
+    yield (
+        "devices",
+        [(name, Text(str(found), "red" if found.problem else "")) for name, found in devices],
+    )
     yield (
         "scan backends",
         [(name, _availability(refusals)) for name, refusals in report.scan.items()],
