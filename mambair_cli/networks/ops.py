@@ -19,6 +19,7 @@ class Ops:
 
     Attributes:
         depthwise: Depth-wise 3x3 convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
+        project: Product of `(b h w c)` with weights `(o c)`, for the scan to read: `(b h w o)`.
         norm: Layer norm of `(b h w c)` over its channels.
         residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
         norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`; y may come as parts that are still
@@ -28,6 +29,7 @@ class Ops:
     """
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
+    project: Callable[[Tensor, Tensor], Tensor]
     norm: Callable[[Tensor, nn.LayerNorm], Tensor]
     residual_norm: Callable[[Tensor, Tensor, Tensor, nn.LayerNorm], tuple[Tensor, Tensor]]
     norm_gate: Callable[[Tensor, Tensor, nn.LayerNorm], Tensor]
@@ -45,6 +47,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `Ops`."""
     return ACTIVATIONS[activation](conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)).contiguous()
+
+
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """See `Ops`."""
+    return functional.linear(x, weight)
 
 
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
@@ -89,4 +96,4 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return x * skip + branch * gate[:, None, None, :]
 
 
-PLAIN = Ops(depthwise, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+PLAIN = Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)

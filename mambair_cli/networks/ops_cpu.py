@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.networks import depthwise_cpu, pointwise_cpu
-from mambair_cli.networks.ops import Ops, channel_gate, summed
+from mambair_cli.networks.ops import Ops, channel_gate, project, summed
 from mambair_cli.selective_scan.numba_launch import flat, launch, padded, tasks_for
 from mambair_cli.selective_scan.vector import LANES
 
@@ -224,4 +224,4 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return result
 
 
-FUSED = Ops(depthwise, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+FUSED = Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)

@@ -14,11 +14,15 @@ The bytes that a step must move for each pixel of c channels, with `i` bytes an 
 reads (j for the second tensor) and `o` of what it stores; none reads a tensor twice:
 
     depthwise       c (i + o)
+    project         c i + 4 o              o channels of output
     norm            c (i + o)
     residual_norm   c (i + j + 4 + o)      x, branch; kept, normed
     norm_gate       c (p i + j + o)        p planes of y, z; out
     channel_gate    c i
     gated_residual  c (i + j + 4)          x, branch; out
+
+`project` is a matrix product of PyTorch's whose result keeps the float32 of its accumulator: the
+scan would convert it again for every block of channels.
 """
 
 from __future__ import annotations
@@ -188,6 +192,23 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     return out
 
 
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """See `ops.Ops`."""
+    dtype = _matrix_dtype(x.device)
+    if dtype == torch.float32 or torch.is_grad_enabled() or not _keeps_accumulator(x.device):
+        return ops.project(x, weight)
+    rows, columns = x.flatten(0, -2).to(dtype), weight.to(dtype).t()
+    with torch.autocast(x.device.type, enabled=False):
+        product = torch.mm(rows, columns, out_dtype=torch.float32)
+    return product.view(*x.shape[:-1], -1)
+
+
+def _keeps_accumulator(device: torch.device) -> bool:
+    """Whether torch has products of half-precision matrices with a float32 result: on CUDA."""
+    newer = hasattr(torch.ops.aten.mm, "dtype")
+    return newer and device.type == "cuda" and torch.version.hip is None
+
+
 @_differentiable_as(ops.norm)
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
@@ -278,4 +299,4 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return out
 
 
-FUSED = ops.Ops(depthwise, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+FUSED = ops.Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)

@@ -40,7 +40,9 @@ class SS2D(nn.Module):
         self.scan = dispatch.REFERENCE
         self._kept_A: tuple[object, Tensor] | None = None
         self.ops: Ops = PLAIN
-        self.reset_parameters()
+        # On the meta device there is nothing to fill, and trying loads PyTorch's compiler: seconds.
+        if not self.A_logs.is_meta:
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialises as Mamba does: steps log-uniform in [0.001, 0.1], `A = -(1..n)`, `D = 1`."""
@@ -63,7 +65,7 @@ class SS2D(nn.Module):
         into_scan, into_gate = self.in_proj.weight.chunk(2)
         hidden, z = functional.linear(x, into_scan), functional.linear(x, into_gate)
         u = self.ops.depthwise(hidden, self.conv2d, "silu")
-        projected = functional.linear(u, self.x_proj_weight.flatten(0, 1))
+        projected = self.ops.project(u, self.x_proj_weight.flatten(0, 1))
         k, d = self.dt_projs_bias.shape
         y = dispatch.selective_scan_2d(
             u,
