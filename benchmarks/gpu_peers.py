@@ -59,7 +59,15 @@ NVCC_FLAGS = [
     "--use_fast_math",
     "-lineinfo",
 ]
-TYPES = ("float", "at::Half", "at::BFloat16")
+HEADERS = (
+    "<cuda_runtime_api.h>",
+    "<c10/util/BFloat16.h>",
+    "<c10/util/Exception.h>",
+    "<c10/util/Half.h>",
+    "<c10/util/complex.h>",
+    '"selective_scan.h"',
+)
+TYPES = ("float", "c10::Half", "c10::BFloat16")
 WEIGHTS = ("float", "c10::complex<float>")
 PASSES = {"fwd": "SSMParamsBase", "bwd": "SSMParamsBwd"}
 AGREEMENT = 1e-4
@@ -69,7 +77,7 @@ SWINIR = {"classic_x4": (180, "pixelshuffle", 6), "light_x4": (60, "pixelshuffle
 def write_sources(folder: Path) -> list[Path]:
     """Writes the translation units that instantiate the kernel for float32 and refuse the rest."""
     folder.mkdir(parents=True, exist_ok=True)
-    refusals = ['#include "selective_scan.h"', "#include <torch/python.h>", ""]
+    refusals = [f"#include {header}" for header in HEADERS]
     sources = []
     for name, parameters in PASSES.items():
         signature = f"void selective_scan_{name}_cuda"

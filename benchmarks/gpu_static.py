@@ -23,13 +23,13 @@ import triton
 from gpu_cases import NETWORKS, Case
 from gpu_machine_code import EXPONENTIAL, Loop, loops_of, resources_amd, resources_nvidia
 from hardware import describe_commit
-from torch import Tensor, nn
+from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 from mambair_cli.networks import ops_gpu
-from mambair_cli.networks.layers import ResidualStateSpaceBlock
+from mambair_cli.networks.layers import ResidualStateSpaceBlock, convolutions
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.selective_scan import triton_gpu
 
@@ -175,6 +175,10 @@ def steps_of(case: Case, dtype: torch.dtype) -> Iterator[tuple[str, Callable[[],
     planes = torch.empty(k, *image, d, dtype=dtype)
     yield "norm", lambda: ops_gpu.norm(stream, block.ln_1)
     yield "depthwise silu", lambda: ops_gpu.depthwise(features(d), scan.conv2d, "silu")
+    if light:
+        _, local, _, context = convolutions(block.conv_blk.cab)
+        yield "depthwise gelu", lambda: ops_gpu.depthwise(features(c // 2), local, "gelu")
+        yield "depthwise none", lambda: ops_gpu.depthwise(features(c), context, "none")
     yield (
         "scan",
         lambda: triton_gpu.selective_scan_2d(
@@ -191,8 +195,8 @@ def steps_of(case: Case, dtype: torch.dtype) -> Iterator[tuple[str, Callable[[],
         "residual_norm",
         lambda: ops_gpu.residual_norm(stream, features(c), block.skip_scale, block.ln_2),
     )
-    attention = [m for m in block.conv_blk.cab[-1].attention if isinstance(m, nn.Conv2d)]
-    yield "channel_gate", lambda: ops_gpu.channel_gate(features(c), attention[0], attention[1])
+    squeeze, expand = convolutions(block.conv_blk.cab[-1].attention)
+    yield "channel_gate", lambda: ops_gpu.channel_gate(features(c), squeeze, expand)
     yield (
         "gated_residual",
         lambda: ops_gpu.gated_residual(
