@@ -67,6 +67,7 @@ def compare(
     """Runs both ways in turn and returns the seconds of each image and the ratio."""
     ways = {"one_after_the_other": one_after_the_other, "overlapped": overlapped(io_threads)}
     taken: dict[str, list[float]] = {way: [] for way in ways}
+    busy: dict[str, list[float]] = {way: [] for way in ways}
     with tempfile.TemporaryDirectory() as scratch:
         (source := Path(scratch, "in")).mkdir()
         make_images(source, count, sides)
@@ -80,19 +81,25 @@ def compare(
                     recursive=True,
                     overwrite=True,
                 )
-                start = time.perf_counter()
+                start, work = time.perf_counter(), time.process_time()
                 run(jobs, restore)
                 taken[way].append((time.perf_counter() - start) / count)
-    ratios = [b / a for a, b in zip(*taken.values(), strict=True)]
-    seconds = {f"{way}_seconds": round(statistics.median(t), 4) for way, t in taken.items()}
+                busy[way].append((time.process_time() - work) / count)
     return {
         "images": count,
         "io_threads": io_threads,
-        **seconds,
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_lowest": round(min(ratios), 3),
-        "ratio_highest": round(max(ratios), 3),
+        **{f"{way}_seconds": round(statistics.median(t), 4) for way, t in taken.items()},
+        "ratio": spread(taken),
+        "processor_seconds_ratio": spread(busy),
     }
+
+
+def spread(seconds: dict[str, list[float]]) -> dict[str, float]:
+    """Median and extremes of the second way over the first, pair by pair."""
+    first, second = seconds.values()
+    ratios = [b / a for a, b in zip(first, second, strict=True)]
+    values = {"median": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+    return {name: round(value, 3) for name, value in values.items()}
 
 
 def bundled_network() -> Restore:

@@ -81,6 +81,15 @@ Device = Annotated[
     str,
     typer.Option(
         "--device",
+        metavar="auto|cpu|cuda|cuda:N|xpu|mps",
+        help="Where to run.",
+        rich_help_panel="Computation",
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
         metavar="auto|cpu|cuda|cuda:N,...|xpu|mps",
         help="Where to run. Several GPUs share the images: cuda:0,cuda:1.",
         rich_help_panel="Computation",
@@ -205,7 +214,7 @@ class RestoreSettings:
             rich_help_panel="Model",
         ),
     ] = False
-    device: Device = "auto"
+    device: Devices = "auto"
     precision: Annotated[
         Precision,
         typer.Option(
