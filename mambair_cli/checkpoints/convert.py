@@ -130,16 +130,18 @@ def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
 def _write(
     path: Path, tensors: Mapping[str, Tensor], entries: dict[str, str], dtype: StorageType | None
 ) -> None:
-    # Copies, because tensors of a pickle may be views of one storage, which the format cannot hold.
     stored = {
-        key: tensor.detach().to("cpu", STORAGE_TYPES[dtype] if dtype else tensor.dtype).clone()
+        key: tensor.detach().to("cpu", STORAGE_TYPES[dtype] if dtype else tensor.dtype).contiguous()
         for key, tensor in tensors.items()
     }
-    contiguous = {key: tensor.contiguous() for key, tensor in stored.items()}
     header = {"format": "pt", **entries, metadata.VERSION: _package_version()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        save_file(contiguous, temporary, header)
+        temporary.touch()
+        usual_mode = temporary.stat().st_mode
+        save_file(_apart(stored), temporary, header)
+        # It was replaced by a file that nobody else may read.
+        temporary.chmod(usual_mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -151,6 +153,18 @@ def _write(
         # After a failure or an interrupt; once renamed, nothing has this name.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies what shares memory, as views in a pickle may; the format cannot hold that."""
+    seen: set[int] = set()
+    apart = {}
+    for key, tensor in tensors.items():
+        memory = tensor.untyped_storage()
+        alone = memory.data_ptr() not in seen and memory.nbytes() == tensor.nbytes
+        apart[key] = tensor if alone else tensor.clone()
+        seen.add(memory.data_ptr())
+    return apart
 
 
 def _package_version() -> str:

@@ -68,7 +68,8 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
         path: A file as `read_checkpoint` takes it.
 
     Returns:
-        The content as stored, the network filled with it as in `LoadedModel`, and what it is for.
+        The content as stored, the network as in `LoadedModel`, whose parameters are that content
+        where it is stored in float32, and what it is for.
 
     Raises:
         CheckpointError: As in `load_checkpoint`.
@@ -76,7 +77,9 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
     raw = read_checkpoint(path)
     with _naming(path):
         config = _configuration(raw)
-        network = build_network(config)
+        # Shapes only: the tensors of the file become the parameters, without a second copy.
+        with torch.device("meta"):
+            network = build_network(config)
         _fill(network, raw.tensors)
         spec = _specification(path, raw, config)
     return raw, network.eval().requires_grad_(requires_grad=False), spec
@@ -156,7 +159,8 @@ def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
             raise CheckpointError(
                 f"{key} holds NaN or infinity", "its training diverged, or the file is damaged"
             )
-    network.load_state_dict(dict(tensors))
+    parameters = {key: tensor.float().contiguous() for key, tensor in tensors.items()}
+    network.load_state_dict(parameters, assign=True)
 
 
 def _listed(what: str, items: Sequence[str], shown: int = 3) -> str:

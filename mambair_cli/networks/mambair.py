@@ -89,7 +89,12 @@ class MambaIR(nn.Module):
         super().__init__()
         self.config = config
         channels, embed = config.in_chans, config.embed_dim
-        mean = torch.tensor(RGB_MEAN if channels == 3 else (0.0,) * channels)
+        # Real even on the meta device: it is no parameter, no file fills it.
+        device = torch.get_default_device()
+        mean = torch.tensor(
+            RGB_MEAN if channels == 3 else (0.0,) * channels,
+            device="cpu" if device.type == "meta" else device,
+        )
         self.register_buffer("mean", mean.view(1, channels, 1, 1), persistent=False)
         self.conv_first = nn.Conv2d(channels, embed, 3, padding=1)
         self.patch_embed = TokenNorm(embed)

@@ -167,3 +167,11 @@ def test_inspection(tmp_path, saved, state, config):
     converted = tmp_path / "weights.safetensors"
     convert(path, converted)
     assert inspect_checkpoint(converted).metadata["mambair.source"] == "weights.pth"
+
+
+def test_others_may_read_what_was_written(tmp_path, network):
+    other = tmp_path / "other"
+    other.touch()
+    path = tmp_path / "weights.safetensors"
+    write_checkpoint(path, network)
+    assert path.stat().st_mode == other.stat().st_mode

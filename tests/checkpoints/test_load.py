@@ -10,7 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from mambair_cli.checkpoints import catalogue
-from mambair_cli.checkpoints.load import identify, load_checkpoint, require_scale
+from mambair_cli.checkpoints.load import (
+    identify,
+    load_checkpoint,
+    open_checkpoint,
+    require_scale,
+)
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig
@@ -197,6 +202,19 @@ def test_renamed_files_are_recognised_by_pattern(name, model_id):
 def test_unknown_files_get_the_usual_task(config, task):
     expected = ModelSpec("my file", task, config.scale, config.channels)
     assert identify(Path("folder/my file.pth"), config) == expected
+
+
+def test_the_tensors_of_a_file_become_the_parameters_without_a_copy(saved, state):
+    raw, network, _ = open_checkpoint(saved(state))
+    for key, parameter in network.state_dict().items():
+        assert parameter.data_ptr() == raw.tensors[key].data_ptr(), key
+    assert {buffer.device.type for buffer in network.buffers()} <= {"cpu"}
+
+
+def test_tensors_of_fewer_bits_become_float32(saved, state):
+    path = saved({key: value.bfloat16() for key, value in state.items()})
+    loaded = load_checkpoint(path)
+    assert {value.dtype for value in loaded.network.state_dict().values()} == {torch.float32}
 
 
 def test_a_published_name_on_another_network_is_no_published_model(config):
