@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
-from mambair_cli.restoration.half_weights import frozen_state
 from mambair_cli.restoration.precision import Precision
 
 Run = Callable[[Tensor], Tensor]
@@ -38,17 +37,21 @@ class CudaGraph:
         example: A batch on the GPU.
         pool: Memory pool of another graph to share: graphs never run at once, and each result is
             copied out before the next replay, so they may use the same memory.
+        stream: Where to record; torch's own one belongs to whichever GPU recorded first.
         interface: `torch.cuda`.
 
     Raises:
         RuntimeError: The run does something that cannot be recorded, or memory is short.
     """
 
-    def __init__(self, run: Run, example: Tensor, pool: Any, interface: ModuleType) -> None:
+    def __init__(
+        self, run: Run, example: Tensor, pool: Any, stream: Any, interface: ModuleType
+    ) -> None:
         self._x = example.clone()
         self._graph = interface.CUDAGraph()
         # Other threads may allocate for other GPUs meanwhile.
-        with interface.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+        mode = "thread_local"
+        with interface.graph(self._graph, pool=pool, stream=stream, capture_error_mode=mode):
             self._restored = run(self._x)
 
     @property
@@ -81,6 +84,7 @@ class Graphs:
 
     def __init__(self, interface: ModuleType) -> None:
         self._interface = interface
+        self._stream: Any = None
         self._state: object = None
         self._shapes: OrderedDict[object, _Shape] = OrderedDict()
 
@@ -93,19 +97,18 @@ class Graphs:
         """Frees all graphs and their memory."""
         self._shapes.clear()
 
-    def recording(self, network: nn.Module, precision: Precision, run: Run, notify: Notify) -> Run:
+    def recording(self, state: object, precision: Precision, run: Run, notify: Notify) -> Run:
         """Returns a run that records itself when a shape comes often enough, and replays it then.
 
         Args:
-            network: What runs; graphs of its earlier weights are released.
+            state: The network's `half_weights.frozen_state`; graphs of an earlier one are released.
             precision: What it runs in.
             run: The eager run on the GPU.
             notify: Told when a shape cannot be recorded; it goes on eagerly then.
 
         Returns:
-            A run with the same results; `run` itself for weights that could change unnoticed.
+            A run with the same results; `run` itself for a network that is not frozen.
         """
-        state = frozen_state(network)
         if state != self._state:
             self.release()
             self._state = state
@@ -130,8 +133,10 @@ class Graphs:
     def _record(self, run: Run, x: Tensor, notify: Notify) -> CudaGraph | None:
         others = (shape.graph for shape in self._shapes.values())
         pool = next((graph.pool for graph in others if graph is not None), None)
+        # One for all: libraries keep a workspace for each stream that they ever ran on.
+        self._stream = self._stream or self._interface.Stream(x.device)
         try:
-            return CudaGraph(run, x, pool, self._interface)
+            return CudaGraph(run, x, pool, self._stream, self._interface)
         except RuntimeError as error:
             # This shape just ran eagerly, so what fails is recording it; if the run itself fails
             # now, the eager one that follows fails again, and is not caught.

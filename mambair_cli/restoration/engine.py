@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mambair_cli.restoration import accelerator
 from mambair_cli.restoration.cuda_graphs import graphs_of
 from mambair_cli.restoration.ensemble import self_ensemble
-from mambair_cli.restoration.half_weights import with_half_weights
+from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.plan import Plan
 from mambair_cli.restoration.precision import HALF_TYPES, Precision, computing_in
 from mambair_cli.restoration.transfers import direct, overlapped
@@ -91,17 +91,18 @@ class Engine:
         return held
 
     def _run(self, plan: Plan) -> Run:
-        compute: Run = self._network
+        compute, state = self._network, frozen_state(self._network)
         if self.precision in HALF_TYPES:
-            compute = with_half_weights(self._network, HALF_TYPES[self.precision])
+            compute = with_half_weights(compute, HALF_TYPES[self.precision], state)
 
         def run(x: Tensor) -> Tensor:
             with computing_in(self.precision, self.device):
-                return compute(x)
+                restored: Tensor = compute(x)
+                return restored
 
         restore: Run = run
         if plan.graphs and self._graphs is not None:
-            restore = self._graphs.recording(self._network, self.precision, run, self._notify)
+            restore = self._graphs.recording(state, self.precision, run, self._notify)
         if self._ensemble:
             return lambda x: self_ensemble(restore, x, plan.members)
         return restore

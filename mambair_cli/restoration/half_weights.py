@@ -7,19 +7,17 @@ half as much memory as the float32 weights that they stand for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import nn
 
 from mambair_cli.networks.layers import ChannelAttention
 from mambair_cli.networks.ss2d import SS2D
 
-Copies = dict[str, Tensor]
-
-_COPIES: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, Copies]]] = (
+_TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]] = (
     WeakKeyDictionary()
 )
 
@@ -34,53 +32,59 @@ def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
         Something to compare with an earlier one; None where a change could go unnoticed: fused
         optimizers change what they train without counting it, and inference tensors count nothing.
     """
-    tensors = [*network.parameters(), *network.buffers()]
-    if any(tensor.requires_grad or tensor.is_inference() for tensor in tensors):
-        return None
-    weights = ((t.data_ptr(), t.dtype, t._version) for t in tensors)  # noqa: SLF001
-    return *weights, *(m.scan for m in network.modules() if isinstance(m, SS2D))
+    state: list[object] = []
+    # This runs for every image; `parameters()` alone would take longer than all of it.
+    for module in network.modules():
+        for tensor in chain(module._parameters.values(), module._buffers.values()):  # noqa: SLF001
+            if tensor is None:
+                continue
+            if tensor.requires_grad or tensor.is_inference():
+                return None
+            state.append((tensor.data_ptr(), tensor._version))  # noqa: SLF001
+        if isinstance(module, SS2D):
+            state.append(module.scan)
+    return tuple(state)
 
 
-def with_half_weights(network: nn.Module, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def with_half_weights(network: nn.Module, dtype: torch.dtype, state: object) -> nn.Module:
     """Returns a network whose matrix products need no casts under autocast.
 
     Norms, depth-wise kernels, the channel attention's gate and what makes the scan's state
-    (`A_logs`, `Ds`, `dt_projs_*`) stay float32, as the kernels read them. Weights that could change
-    unnoticed are not copied.
+    (`A_logs`, `Ds`, `dt_projs_*`) stay float32, as the kernels read them.
 
     Args:
         network: A float32 network.
         dtype: `torch.bfloat16` or `torch.float16`.
+        state: Its `frozen_state`; the weights of an unfrozen network are not copied.
 
     Returns:
-        What the network computes, with the copies in place of its weights while it runs; valid
-        until the weights change.
+        A network that shares everything else with it; valid until the weights change.
     """
-    state = frozen_state(network)
     if state is None:
         return network
-    known, by_type = _COPIES.get(network, (None, {}))
+    known, twins = _TWINS.get(network, (None, {}))
     if known != state:
-        by_type = {}
-        _COPIES[network] = state, by_type
-    if dtype not in by_type:
+        twins = {}
+        _TWINS[network] = state, twins
+    if dtype not in twins:
         with torch.no_grad():
-            by_type[dtype] = {name: weight.to(dtype) for name, weight in _matrices(network)}
-    copies = by_type[dtype]
-
-    def run(x: Tensor) -> Tensor:
-        restored: Tensor = functional_call(network, copies, (x,))
-        return restored
-
-    return run
+            twins[dtype] = _twin(network, dtype)
+    return twins[dtype]
 
 
-def _matrices(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    gates = (m for m in network.modules() if isinstance(m, ChannelAttention))
-    excluded = {layer for gate in gates for layer in gate.modules()}
-    for prefix, module in network.named_modules():
-        for name in () if module in excluded else _matrix_names(module):
-            yield f"{prefix}.{name}".lstrip("."), getattr(module, name)
+def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    twin = copy.copy(module)
+    halved = {
+        name: nn.Parameter(getattr(module, name).to(dtype), requires_grad=False)
+        for name in _matrix_names(module)
+    }
+    twin._parameters = {**module._parameters, **halved}  # noqa: SLF001
+    if not isinstance(module, ChannelAttention):
+        twin._modules = {  # noqa: SLF001
+            name: None if child is None else _twin(child, dtype)
+            for name, child in module._modules.items()  # noqa: SLF001
+        }
+    return twin
 
 
 def _matrix_names(module: nn.Module) -> tuple[str, ...]:

@@ -146,7 +146,8 @@ class Limits:
         tiles = 1
         if self.batches:
             tiles = min(fitting // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
-        return Plan(grid, max(1, tiles), members, self.graphs)
+        # Graphs keep memory: not where it ran out once.
+        return Plan(grid, max(1, tiles), members, self.graphs and self.known is None)
 
 
 def attempts(first: Plan, options: RestoreOptions, release: Callable[[], bool]) -> Iterator[Plan]:

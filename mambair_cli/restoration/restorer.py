@@ -189,8 +189,9 @@ def _complete(mosaic: Mosaic, x: Tensor, engine: Engine, plan: Plan, report: Pro
             batches = mosaic.batches(x, plan.tiles)
             for restored in engine.stream(batches, plan, x.device):
                 # Here it is on the side of the image already: asked for on a GPU, the answer would
-                # have to be waited for.
-                if not restored.isfinite().all():
+                # have to be waited for. The extremes of all values take one pass, and are not
+                # numbers if any of them is not.
+                if not all(extreme.isfinite() for extreme in restored.aminmax()):
                     raise BackendError(
                         f"the network's output in {engine.precision} holds values that are not "
                         "numbers",

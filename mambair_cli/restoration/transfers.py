@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,12 @@ Run = Callable[[Tensor], Tensor]
 def pinned(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """Returns an uninitialised tensor in main memory that a GPU can read and write by itself."""
     return torch.empty(shape, dtype=dtype, pin_memory=True)
+
+
+@cache
+def _copy_stream(interface: ModuleType, device: torch.device) -> Any:
+    """The stream of a GPU's copies: one for all images, since torch caches memory for each."""
+    return interface.Stream(device)
 
 
 def direct(batches: Iterator[Tensor], run: Run, device: torch.device) -> Iterator[Tensor]:
@@ -52,7 +59,7 @@ def overlapped(
     Yields:
         The restored batches, float32, on the CPU, each while the next is computed.
     """
-    copies = interface.Stream(device)
+    copies = _copy_stream(interface, device)
     arriving = _upload(next(batches, None), device, interface, copies)
     leaving: _Departure | None = None
     while arriving is not None:

@@ -1,5 +1,6 @@
 """A stand-in for torch.cuda on tensors of the CPU, and memory that runs out where a test wants."""
 
+from collections import deque
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -43,14 +44,23 @@ class Later(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.copy_.default:
-            self.stream.waiting.append(lambda: args[0].copy_(args[1]))
+            self.stream.put_off_copy(lambda: args[0].copy_(args[1]))
             return args[0]
         return func(*args, **(kwargs or {}))
 
 
 class Stream:
     def __init__(self, gpu, name):
-        self.gpu, self.name, self.waiting = gpu, name, []
+        self.gpu, self.name = gpu, name
+        self.waiting, self.put_off = deque(), 0
+
+    def put_off_copy(self, copy):
+        self.waiting.append(copy)
+        self.put_off += 1
+
+    def catch_up(self, due):
+        while self.waiting and self.put_off - len(self.waiting) < due:
+            self.waiting.popleft()()
 
     def wait_event(self, event):
         self.gpu.log.append((self.name, "waits for", event.name))
@@ -64,16 +74,14 @@ class Stream:
 
 class Event:
     def __init__(self, stream):
-        self.stream, self.due = stream, len(stream.waiting)
+        self.stream, self.due = stream, stream.put_off
         stream.gpu.events += 1
         self.name = f"event {stream.gpu.events}"
         stream.gpu.log.append((stream.name, "records", self.name))
 
     def synchronize(self):
         self.stream.gpu.log.append(("cpu", "waits for", self.name))
-        for position in range(self.due):
-            self.stream.waiting[position]()
-            self.stream.waiting[position] = lambda: None
+        self.stream.catch_up(self.due)
 
 
 class Graph:
@@ -97,6 +105,7 @@ class StandIn:
         log: What streams, events and the CPU waited for, in order.
         transfers: Shapes of all pinned buffers, uploads and downloads.
         replays: How often a graph was replayed.
+        recording_streams: Streams that graphs were recorded on.
         pools: Pool that each graph was recorded into.
         fault: Raised when a graph is recorded, if not None.
         on_empty_cache: Called when cached memory is given back.
@@ -105,6 +114,7 @@ class StandIn:
     def __init__(self):
         self.log, self.transfers, self.pools = [], [], []
         self.events = self.replays = 0
+        self.streams, self.recording_streams = [], set()
         self.fault = None
         self.on_empty_cache = lambda: None
         self.compute = Stream(self, "compute")
@@ -113,7 +123,8 @@ class StandIn:
         return nullcontext()
 
     def Stream(self, _):  # noqa: N802
-        return Stream(self, "copies")
+        self.streams.append(Stream(self, "copies"))
+        return self.streams[-1]
 
     def current_stream(self, _):
         return self.compute
@@ -122,14 +133,18 @@ class StandIn:
         return Later(stream)
 
     def empty_cache(self):
+        with torch.inference_mode():
+            for stream in self.streams:
+                stream.catch_up(stream.put_off)
         self.on_empty_cache()
 
     def CUDAGraph(self):  # noqa: N802
         return Graph(self)
 
     @contextmanager
-    def graph(self, graph, *, pool, capture_error_mode):
+    def graph(self, graph, *, pool, stream, capture_error_mode):
         assert capture_error_mode == "thread_local"
+        self.recording_streams.add(stream)
         graph.shared_pool = pool or object()
         self.pools.append(graph.shared_pool)
         with graph.recorder:

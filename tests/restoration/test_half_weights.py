@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.networks.ss2d import set_scan_backend
-from mambair_cli.restoration import half_weights
 from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 
 X = torch.rand(1, 3, 12, 17, generator=torch.Generator().manual_seed(0))
@@ -38,7 +37,7 @@ class Casts(TorchDispatchMode):
 
 
 def run(network, dtype=torch.bfloat16):
-    compute = with_half_weights(network, dtype)
+    compute = with_half_weights(network, dtype, frozen_state(network))
     with torch.inference_mode(), torch.autocast("cpu", dtype):
         return compute(X)
 
@@ -54,11 +53,20 @@ def test_results_are_those_of_autocast_bit_for_bit(network, scan):
     assert torch.equal(run(network), expected(network))
 
 
-def test_no_matrix_is_cast_again(network):
-    run(network)
-    matrices = {
-        tuple(weight.shape) for _, weight in half_weights._matrices(network) if weight.dim() > 1
+def copies_of(network):
+    """Parameters of the network that a run uses in place of its own."""
+    twin = with_half_weights(network, torch.bfloat16, frozen_state(network))
+    return {
+        name: parameter
+        for (name, own), parameter in zip(
+            network.named_parameters(), twin.parameters(), strict=True
+        )
+        if parameter is not own
     }
+
+
+def test_no_matrix_is_cast_again(network):
+    matrices = {tuple(weight.shape) for weight in copies_of(network).values() if weight.dim() > 1}
     with Casts() as plain:
         expected(network)
     with Casts() as ours:
@@ -68,12 +76,10 @@ def test_no_matrix_is_cast_again(network):
 
 
 def test_matrices_are_copied_and_nothing_that_makes_the_state(network):
-    run(network)
-    _, by_type = half_weights._COPIES[network]
-    copies = by_type[torch.bfloat16]
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+    copies = copies_of(network)
     assert {copy.dtype for copy in copies.values()} == {torch.bfloat16}
-    names = {name.rsplit(".", 1)[-1] for name in copies}
-    assert names == {"weight", "bias", "x_proj_weight"}
+    assert {name.rsplit(".", 1)[-1] for name in copies} == {"weight", "bias", "x_proj_weight"}
     assert not any(".attention." in name for name in copies)
     attention = "layers.0.residual_group.blocks.0.self_attention."
     assert {name.removeprefix(attention) for name in copies if name.startswith(attention)} == {
@@ -81,20 +87,16 @@ def test_matrices_are_copied_and_nothing_that_makes_the_state(network):
         "out_proj.weight",
         "x_proj_weight",
     }
-    assert network.layers[0].residual_group.blocks[0].self_attention.in_proj.weight.dtype == (
-        torch.float32
-    )
+    for name, weight in network.named_parameters():
+        assert torch.equal(weight, before[name])
 
 
 def test_copies_are_made_once_for_each_format(network):
-    run(network)
-    run(network, torch.float16)
-    _, by_type = half_weights._COPIES[network]
-    first = dict(by_type)
-    run(network)
-    run(network, torch.float16)
-    assert half_weights._COPIES[network][1] == first
-    assert list(first) == [torch.bfloat16, torch.float16]
+    state = frozen_state(network)
+    half, other = (with_half_weights(network, t, state) for t in (torch.bfloat16, torch.float16))
+    assert half is not other
+    assert with_half_weights(network, torch.bfloat16, frozen_state(network)) is half
+    assert with_half_weights(network, torch.float16, frozen_state(network)) is other
 
 
 def change_in_place(network):
@@ -121,7 +123,7 @@ def test_changed_weights_are_used(network, change):
 def test_weights_that_can_change_unnoticed_are_not_copied(network):
     trained = copy.deepcopy(network).requires_grad_()
     assert frozen_state(trained) is None
-    assert with_half_weights(trained, torch.bfloat16) is trained
+    assert with_half_weights(trained, torch.bfloat16, None) is trained
     with torch.inference_mode():
         inference = build_network(network.config).requires_grad_(requires_grad=False)
     assert frozen_state(inference) is None
