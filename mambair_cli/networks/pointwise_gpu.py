@@ -211,11 +211,12 @@ def channel_sums(
     part, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
     channels = tl.arange(0, CHANNELS)[None, :]
     total = tl.zeros([PIXELS, CHANNELS], tl.float32)
-    end = tl.minimum((part + 1) * share, p)
-    for first in range(part * share, end, PIXELS):
+    first, end = part * share, tl.minimum((part + 1) * share, p)
+    while first < end:
         pixels = first + tl.arange(0, PIXELS)[:, None]
         inside = (pixels < end) & (channels < c // ALIGN * ALIGN)
         total += _load(x, image * p + pixels, channels, inside, stride, ALIGN)
+        first += PIXELS
     row = image * tl.num_programs(0) + part
     total = tl.sum(total, axis=0, keep_dims=True)
     _store(sums, total, row, channels, channels < c // ALIGN * ALIGN, c, ALIGN)
@@ -257,10 +258,12 @@ def channel_gate(
     image = tl.program_id(0).to(tl.int64)
     channels, units = tl.arange(0, CHANNELS)[None, :], tl.arange(0, HIDDEN)[:, None]
     total = tl.zeros([PARTS, CHANNELS], tl.float32)
-    for first in range(0, parts, PARTS):
+    first = 0
+    while first < parts:
         rows = first + tl.arange(0, PARTS)[:, None]
         inside = (rows < parts) & (channels < c)
         total += tl.load(sums + (image * parts + rows) * c + channels, mask=inside, other=0)
+        first += PARTS
     mean = tl.sum(total, axis=0, keep_dims=True) / p
     inside = (units < hidden) & (channels < c)
     weights = tl.load(squeeze + units * c + channels, mask=inside, other=0).to(tl.float32)

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 
 from mambair_cli.networks import ops_gpu
+from mambair_cli.networks.layers import ResidualStateSpaceBlock
 from mambair_cli.networks.ops import PLAIN
 from mambair_cli.networks.ops_gpu import FUSED
+from mambair_cli.networks.ss2d import set_scan_backend
 
 SHAPES = [(1, 1, 1, 4), (2, 3, 5, 24), (1, 2, 9, 60), (3, 1, 2, 72), (1, 1, 4, 180), (1, 1, 3, 360)]
 ODD = (2, 2, 3, 7)
@@ -108,22 +110,32 @@ def test_values_and_gradients(step, shape, kernel_device, relative_rms):
     assert_step(step, arguments_of(step, shape, kernel_device), relative_rms)
 
 
-@pytest.mark.parametrize("activation", ["none", "silu", "gelu"])
-@pytest.mark.parametrize("reach", [1, 2])
-@pytest.mark.parametrize("shape", [(1, 4, 9, 6), (1, 1, 40, 33), (1, 1, 3, 100)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "reach", "activation"),
+    [
+        ((1, 4, 9, 6), 1, "gelu"),
+        ((1, 4, 9, 6), 2, "none"),
+        ((2, 3, 1, 5), 2, "silu"),
+        ((1, 1, 40, 33), 1, "none"),
+        ((1, 1, 40, 33), 2, "gelu"),
+        ((1, 1, 3, 100), 1, "silu"),
+    ],
+    ids=str,
+)
 def test_depthwise_convolution(shape, reach, activation, kernel_device, relative_rms):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(kernel_device)
     conv = depthwise_convolution(shape[-1], reach).to(kernel_device)
     assert_step("depthwise", [x, conv, activation], relative_rms)
 
 
-@pytest.mark.parametrize("rows", [4, 8])
-def test_depthwise_convolution_in_taller_tiles(rows, monkeypatch, kernel_device, relative_rms):
+@pytest.mark.parametrize(("rows", "reach"), [(4, 2), (8, 1)])
+def test_depthwise_convolution_in_taller_tiles(
+    rows, reach, monkeypatch, kernel_device, relative_rms
+):
     monkeypatch.setattr(ops_gpu, "ROWS", (rows,))
-    for reach in (1, 2):
-        x = torch.randn(2, rows + 1, 5, 12, device=kernel_device)
-        conv = depthwise_convolution(12, reach).to(kernel_device)
-        assert_step("depthwise", [x, conv, "gelu"], relative_rms)
+    x = torch.randn(1, rows + 1, 5, 12, device=kernel_device)
+    conv = depthwise_convolution(12, reach).to(kernel_device)
+    assert_step("depthwise", [x, conv, "gelu"], relative_rms)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -230,6 +242,27 @@ def test_gates_saturate_without_nan(kernel_device):
     assert torch.allclose(opened, 1e4 * norm(y)[0, 0, 1])
 
 
+def test_a_block_agrees_with_the_definition(kernel_device, relative_rms):
+    torch.manual_seed(0)
+    block = ResidualStateSpaceBlock(12, d_state=2, expand=1.5, light=True)
+    for parameter in block.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    x, upstream = torch.randn(1, 3, 4, 12), torch.randn(1, 3, 4, 12)
+    results = {}
+    for scan, place, dtype in (
+        ("reference", torch.device("cpu"), torch.float64),
+        ("triton", kernel_device, torch.float32),
+    ):
+        twin = copy.deepcopy(block).to(place, dtype)
+        set_scan_backend(twin, scan)
+        leaf = x.to(place, dtype).requires_grad_()
+        output = twin(leaf)
+        wanted = [leaf, *twin.parameters()]
+        gradients = torch.autograd.grad(output, wanted, upstream.to(output))
+        results[scan] = [output.detach(), *gradients]
+    assert_close(results["triton"], results["reference"], relative_rms, 1e-4)
+
+
 @pytest.mark.parametrize("frozen", ["tensors", "module"])
 @pytest.mark.parametrize("step", ["residual_norm", "channel_gate"])
 def test_only_what_needs_gradients_gets_them(step, frozen, kernel_device):
@@ -315,3 +348,43 @@ def test_projection_on_a_gpu():
     assert projected.dtype == torch.float32
     exact = x.bfloat16().double() @ weight.bfloat16().double().t()
     assert (projected - exact).norm() < 1e-5 * exact.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("step", STEPS)
+def test_steps_can_be_captured_into_a_cuda_graph(step):
+    arguments = arguments_of(step, (2, 33, 47, 72), torch.device("cuda"))
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    with torch.inference_mode():
+        with torch.cuda.stream(stream):
+            outputs_of(FUSED, step, arguments)  # compiles, which a capture cannot
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph, stream=stream):
+            captured = outputs_of(FUSED, step, arguments)
+        arguments[0].mul_(-2)
+        graph.replay()
+        torch.cuda.synchronize()
+        expected = outputs_of(FUSED, step, arguments)
+    assert all(torch.equal(one, other) for one, other in zip(captured, expected, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("step", ["depthwise", "norm", "norm_gate", "channel_gate"])
+def test_tensors_beyond_two_to_the_31_elements(step, relative_rms):
+    arguments = arguments_of(step, (1, 4, 65536, 16), torch.device("cuda"))
+    rows = 2**31 // arguments[0][0, 0].numel() + 8
+    large = [
+        value.bfloat16().repeat(1, rows // 4, 1, 1)
+        if isinstance(value, torch.Tensor) and value.dim() == 4
+        else value
+        for value in arguments
+    ]
+    small = [
+        value[:, -8:] if isinstance(value, torch.Tensor) and value.dim() == 4 else value
+        for value in large
+    ]
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        (own,), (expected,) = outputs_of(FUSED, step, large), outputs_of(FUSED, step, small)
+    end = own if own.dim() == 2 else own[:, -4:]
+    expected = expected if expected.dim() == 2 else expected[:, -4:]
+    assert relative_rms(end.cpu(), expected.cpu()) < 1e-2
