@@ -45,7 +45,10 @@ def available_memory(device: torch.device) -> int:
     """
     if device.type in ("cuda", "xpu"):
         here: Any = torch.cuda if device.type == "cuda" else torch.xpu
-        free, _ = here.mem_get_info(device)
+        if hasattr(here, "mem_get_info"):
+            free, _ = here.mem_get_info(device)
+        else:
+            free = here.get_device_properties(device).total_memory - here.memory_reserved(device)
         cached = here.memory_reserved(device) - here.memory_allocated(device)
         return max(0, int(free + cached) - WORKSPACE_RESERVE)
     if device.type == "mps":

@@ -116,6 +116,15 @@ def test_a_gpu_counts_its_cache(monkeypatch):
     assert available_memory(torch.device("cuda")) == 4 * GIB - memory.WORKSPACE_RESERVE
 
 
+def test_an_xpu_of_an_old_torch_counts_on_its_own_memory(monkeypatch):
+    monkeypatch.delattr(torch.xpu, "mem_get_info", raising=False)
+    properties = type("Properties", (), {"total_memory": 8 * GIB})
+    monkeypatch.setattr(torch.xpu, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch.xpu, "memory_reserved", lambda _: 2 * GIB)
+    monkeypatch.setattr(torch.xpu, "memory_allocated", lambda _: GIB)
+    assert available_memory(torch.device("xpu")) == 7 * GIB - memory.WORKSPACE_RESERVE
+
+
 def test_a_full_gpu_has_nothing_and_not_less(monkeypatch):
     monkeypatch.setattr(torch.xpu, "mem_get_info", lambda _: (2**20, 8 * GIB), raising=False)
     monkeypatch.setattr(torch.xpu, "memory_reserved", lambda _: 0)
