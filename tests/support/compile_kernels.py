@@ -1,8 +1,9 @@
-"""Compiles Triton kernels for GPUs that are not here: run with a list of them in JSON.
+"""Compiles launches of Triton kernels for a GPU that is not here: run with a list of them in JSON.
 
-Each is an object with `module`, `kernel`, `types` and `constants` of its parameters, `warps` and a
-`target` of backend, architecture and warp size. Writes what became of each: registers, bytes that
-spilled, and how often each width of global loads and stores occurs (all only for CUDA).
+Each is an object with `module` and `kernel`, `arguments` in order (numbers, null, or the type of a
+tensor such as `bfloat16`), `constants` with those of the launch, and `target`: backend,
+architecture, warp size. Writes what became of each: registers, bytes that spilled, and how often
+each width of global loads and stores occurs (CUDA only).
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
+class Driver:
+    """Stands in for a device's driver: enough for a launch up to the point where it would run."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        self.get_current_target = lambda: target
+        self.get_current_device = lambda: 0
+        self.get_current_stream = lambda _: 0
+
+
 def compiled(case: dict) -> triton.compiler.CompiledKernel:
     kernel = getattr(importlib.import_module(case["module"]), case["kernel"])
-    pointers = [i for i, kind in enumerate(case["types"].values()) if kind.startswith("*")]
-    source = ASTSource(
-        fn=kernel,
-        signature=case["types"],
-        constexprs=case["constants"],
-        attrs={(i,): [["tt.divisibility", 16]] for i in pointers},
+    triton.runtime.driver.set_active(Driver(GPUTarget(*case["target"])))
+    arguments = (
+        getattr(torch, value) if isinstance(value, str) else value for value in case["arguments"]
     )
-    return triton.compile(
-        source, target=GPUTarget(*case["target"]), options={"num_warps": case["warps"]}
-    )
+    return kernel.warmup(*arguments, grid=(1,), **case["constants"])
 
 
 def inspected(cubin: bytes) -> dict:
