@@ -161,6 +161,8 @@ def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
         image: RestorableImage, on_progress: Progress, on_notice: Notice
     ) -> RestorableImage:
         model = shelf.suited_to(image)
+        if found := shelf.warn_of_photograph(model.spec, image):
+            on_notice(f"looks like a photograph: {found}")
         return restore_image(model.network, image, model.spec, options, on_progress, on_notice)
 
     return restore

@@ -95,6 +95,27 @@ class ModelShelf:
             )
         return self._select(replace(self._request, quality=quality))
 
+    def warn_of_photograph(self, spec: ModelSpec, image: RestorableImage) -> str | None:
+        """Warn, once a run, that weights trained on clean images meet the traces of a camera.
+
+        Returns:
+            What was found in this image; None where nothing speaks against the weights.
+        """
+        if spec.task != "sr":
+            return None
+        from mambair_cli.imaging.traces import measure_traces
+
+        traces = measure_traces(image.pixels)
+        if traces.found is None:
+            return None
+        self._messages.notice(
+            f"warning: there are traces of a photograph ({traces.found}), and {spec.id} was "
+            "trained on clean images: it keeps them, and the rest may look just blurry",
+            "yellow",
+        )
+        self._messages.notice("hint: photographs are enlarged by: mambair realsr", "yellow")
+        return f"{traces.found}: blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
+
     def _select(self, request: Request) -> Model:
         from mambair_cli.checkpoints.choice import choose
         from mambair_cli.checkpoints.obtain import obtain, resolve

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.console import Messages
@@ -82,3 +85,37 @@ def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
     ) in capfd.readouterr().err
     with pytest.raises(CheckpointError):
         shelf(Request("sr", variant="light"))
+
+
+@pytest.fixture
+def jpeg(tmp_path):
+    """A photograph of 90x70 pixels that was compressed."""
+    path = tmp_path / "cat.jpg"
+    picture = Image.open(Path(__file__).parents[2] / "examples" / "cat.png").convert("RGB")
+    picture.crop((40, 30, 130, 100)).save(path, quality=50)
+    return path
+
+
+def test_clean_weights_that_meet_a_photograph(shelf, weights, jpeg, capfd):
+    chosen = shelf(Request("sr", weights=str(weights / "sr-x2.safetensors")))
+    image = read_image(jpeg)
+    found = chosen.warn_of_photograph(chosen.single.spec, image)
+    assert found.startswith("JPEG blocks: blocking ")
+    assert capfd.readouterr().err.endswith(
+        "warning: there are traces of a photograph (JPEG blocks), and test-sr-x2 was trained on "
+        "clean images: it keeps them, and the rest may look just blurry\n"
+        "hint: photographs are enlarged by: mambair realsr\n"
+    )
+    real = replace(chosen.single.spec, task="realsr")
+    assert chosen.warn_of_photograph(real, image) is None
+    assert capfd.readouterr().err == ""
+
+
+def test_the_warning_is_given_once_a_run(mambair, weights, jpeg, tmp_path):
+    shutil.copy(jpeg, tmp_path / "second.jpg")
+    outcome = mambair(
+        "sr", jpeg, tmp_path / "second.jpg", "--weights", weights / "sr-x2.safetensors", "-v"
+    )
+    assert outcome.status == 0
+    assert outcome.err.count("warning: there are traces of a photograph") == 1
+    assert outcome.err.count("looks like a photograph: JPEG blocks: blocking ") == 2
