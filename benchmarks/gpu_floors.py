@@ -30,6 +30,7 @@ OPERAND_BYTES = {"bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
 # Of the ops of `networks/ops.py`, those that are not norms, gates and residuals.
 STAGE_OF_OP = {"depthwise": "depthwise"}
 NORMS = "norms"
+PRODUCTS = ("project",)  # counted as what they dispatch
 
 
 @dataclass
@@ -104,6 +105,9 @@ def census(config: NetworkConfig, height: int, width: int) -> dict[str, Work]:
         return y
 
     def counted(name: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        if name in PRODUCTS:
+            return run
+
         def op(*arguments: Any) -> Any:
             counting.inside = True
             out = run(*arguments)
@@ -117,7 +121,7 @@ def census(config: NetworkConfig, height: int, width: int) -> dict[str, Work]:
 
     ops = Ops(**{f.name: counted(f.name, getattr(PLAIN, f.name)) for f in dataclasses.fields(Ops)})
     with torch.device("meta"):
-        network = build_network(config).eval().requires_grad_(False)
+        network = build_network(config).eval().requires_grad_(False).to("meta")
         image = torch.empty(1, config.channels, height, width)
     for module in network.modules():
         if hasattr(module, "ops"):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.errors import MambairError
-from mambair_cli.restoration.half_weights import with_half_weights
+from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.precision import HALF_TYPES, Precision, computing_in
 
 Run = Callable[[Tensor], Any]
@@ -87,7 +87,7 @@ def computing(number_format: str, device: torch.device) -> Iterator[None]:
 def prepared(network: nn.Module, number_format: str) -> Callable[[Tensor], Tensor]:
     """The network as the engine runs it: with its weights kept in the format."""
     dtype = HALF_TYPES.get(cast(Precision, number_format))
-    return network if dtype is None else with_half_weights(network, dtype)
+    return network if dtype is None else with_half_weights(network, dtype, frozen_state(network))
 
 
 def milliseconds(

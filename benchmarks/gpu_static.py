@@ -183,7 +183,7 @@ def steps_of(case: Case, dtype: torch.dtype) -> Iterator[tuple[str, Callable[[],
         "scan",
         lambda: triton_gpu.selective_scan_2d(
             features(d),
-            features(k * (r + 2 * n)),
+            features(k * (r + 2 * n), torch.float32),
             scan.dt_projs_weight,
             scan.dt_projs_bias,
             torch.empty(k, d, n),

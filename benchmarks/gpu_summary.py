@@ -38,7 +38,7 @@ def _scans(figures: dict[str, Any]) -> list[str]:
             continue
         for number_format, shapes in formats.items():
             right = [row for row in shapes.values() if row.get("passes")]
-            worst = max((row["y_without_gradients"] for row in right), default=float("nan"))
+            worst = max((row["relative_errors"]["y"] for row in right), default=float("nan"))
             score = f"{len(right)} of {len(shapes)} right, worst y {worst:.1e}"
             lines.append(f"{backend} {number_format}: {score}")
             lines += [
