@@ -51,7 +51,9 @@ class CudaGraph:
         self._graph = interface.CUDAGraph()
         # Other threads may allocate for other GPUs meanwhile.
         mode = "thread_local"
-        with interface.graph(self._graph, pool=pool, stream=stream, capture_error_mode=mode):
+        recording = interface.graph(self._graph, pool=pool, stream=stream, capture_error_mode=mode)
+        # One that fails leaves its stream as the current one, which the outer context undoes.
+        with interface.stream(interface.current_stream(example.device)), recording:
             self._restored = run(self._x)
 
     @property

@@ -67,7 +67,8 @@ def with_half_weights(network: nn.Module, dtype: torch.dtype, state: object) -> 
         twins = {}
         _TWINS[network] = state, twins
     if dtype not in twins:
-        with torch.no_grad():
+        # Not as inference tensors, whose changes are not counted.
+        with torch.inference_mode(mode=False), torch.no_grad():
             twins[dtype] = _twin(network, dtype)
     return twins[dtype]
 

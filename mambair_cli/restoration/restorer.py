@@ -75,17 +75,10 @@ def restore_tensor(
     precision = resolve_precision(options.precision, device)
     engine = Engine(network, precision, ensemble=options.ensemble, notify=notify)
     padded = pad_to(x, LEAST_SIDE, LEAST_SIDE)
-    height, width = padded.shape[2:]
     # The result, and the copies made of it afterwards.
-    results = 3 * x.element_size() * padded.numel() * spec.scale**2
-    limits = limits_of(
-        network,
-        precision,
-        reserved=results if device == x.device else 0,
-        batches=engine.batches,
-        graphs=engine.records,
-    )
-    planned = limits.plan(height, width, options)
+    results = 3 * x.element_size() * padded.numel() * spec.scale**2 if device == x.device else 0
+    limits = limits_of(network, precision, results, batches=engine.batches, graphs=engine.records)
+    planned = limits.plan(*padded.shape[2:], options)
     mosaic = Mosaic(_canvas(padded, spec.scale), planned.grid, spec.scale)
     report(0, len(planned.grid))
     for plan in attempts(planned, options, engine.release):

@@ -30,24 +30,27 @@ class SharedSetting:
     def __init__(self, read: Callable[[], Setting], write: Callable[[Setting], None]) -> None:
         self._read, self._write = read, write
         self._changed = threading.Condition()
-        self._users = 0
+        self._inside: list[int] = []
         self._found = self._wanted = (None, None)
 
     @contextmanager
     def being(self, wanted: Setting) -> Iterator[None]:
         """Has the setting be `wanted` inside the context; two values must not be nested."""
+        thread = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: self._users == 0 or self._wanted == wanted)
-            if self._users == 0:
+            nested = thread in self._inside and self._wanted != wanted
+            assert not nested, "this thread would wait for itself"
+            self._changed.wait_for(lambda: not self._inside or self._wanted == wanted)
+            if not self._inside:
                 self._found, self._wanted = self._read(), wanted
                 self._write(wanted)
-            self._users += 1
+            self._inside.append(thread)
         try:
             yield
         finally:
             with self._changed:
-                self._users -= 1
-                if self._users == 0:
+                self._inside.remove(thread)
+                if not self._inside:
                     self._write(self._found)
                 self._changed.notify_all()
 

@@ -130,7 +130,7 @@ class StandIn:
         return self.compute
 
     def stream(self, stream):
-        return Later(stream)
+        return nullcontext() if stream is self.compute else Later(stream)
 
     def empty_cache(self):
         with torch.inference_mode():

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRConfig
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
 from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 
@@ -45,6 +45,13 @@ def run(network, dtype=torch.bfloat16):
 def expected(network):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         return network(X)
+
+
+def test_a_unet_has_the_same_results_too():
+    torch.manual_seed(0)
+    config = MambaIRUNetConfig(dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1)
+    network = build_network(config).eval().requires_grad_(requires_grad=False)
+    assert torch.equal(run(network), expected(network))
 
 
 @pytest.mark.parametrize("scan", ["numba", "torch", "reference"])

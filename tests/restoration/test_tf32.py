@@ -119,3 +119,16 @@ def test_a_thread_that_wants_another_value_waits():
     thread.join(10)
     assert seen == [("b",)]
     assert setting.history == [("a",), ("found",), ("b",), ("found",)]
+
+
+def test_two_values_nested_are_a_bug_and_not_a_deadlock():
+    setting = Setting()
+    shared = SharedSetting(lambda: setting.value, setting.write)
+    with (
+        shared.being(("a",)),
+        shared.being(("a",)),
+        pytest.raises(AssertionError, match="would wait for itself"),
+        shared.being(("b",)),
+    ):
+        pass
+    assert setting.history == [("a",), ("found",)]
