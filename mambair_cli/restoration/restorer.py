@@ -78,7 +78,8 @@ def restore_tensor(
     # The result, and the copies made of it afterwards.
     results = 3 * x.element_size() * padded.numel() * spec.scale**2 if device == x.device else 0
     limits = limits_of(network, precision, results, batches=engine.batches, graphs=engine.records)
-    planned = limits.plan(*padded.shape[2:], options)
+    height, width = padded.shape[2:]
+    planned = limits.plan(height, width, options)
     mosaic = Mosaic(_canvas(padded, spec.scale), planned.grid, spec.scale)
     report(0, len(planned.grid))
     for plan in attempts(planned, options, engine.release):
