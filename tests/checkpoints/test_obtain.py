@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 from hub_server import Hub
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from mambair_cli.checkpoints import cache, catalogue
+from mambair_cli.checkpoints import cache, catalogue, convert
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.checkpoints.choice import Choice, choose
 from mambair_cli.checkpoints.load import load_checkpoint
@@ -420,6 +421,37 @@ def test_no_room_is_noticed_before_the_download(hub: Hub, published, monkeypatch
         "make room there, or set HF_HOME to another folder",
     )
     assert hub.asked("GET", "/") == []
+
+
+def test_a_disk_that_fills_up_during_the_download(hub: Hub, published, monkeypatch):
+    hub.add("me/weights", {"x4.pth": published})
+    write = file_download.http_get
+
+    def full(_url, temp_file, **_options):
+        temp_file.write(published[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file_download, "http_get", full)
+    message, _ = refused(HubReference("me/weights", "x4.pth"))
+    assert message == f"there is no room in {constants.HF_HUB_CACHE} for x4.pth"
+    monkeypatch.setattr(file_download, "http_get", write)
+    fetch(HubReference("me/weights", "x4.pth"))
+
+
+def test_a_disk_that_fills_up_during_the_conversion(hub: Hub, published, monkeypatch):
+    hub.add("me/weights", {"x4.pth": published})
+
+    def full(_tensors, path, _header):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(convert, "save_file", full)
+    message, hint = refused(HubReference("me/weights", "x4.pth"), OutputError)
+    assert message == (
+        f"{cache.home()}/hub/me/weights/x4.pth.safetensors cannot be written: "
+        "[Errno 28] No space left on device"
+    )
+    assert hint == "check that its folder exists and is writable"
 
 
 def test_a_folder_that_cannot_be_written(hub: Hub, published, monkeypatch, tmp_path):
