@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,10 +205,11 @@ def test_suite(report: Report, *, quick: bool, seconds: float) -> None:
         "scan_and_networks": ["-m", "", "tests/selective_scan", "tests/networks"],
     }
     environment = {key: v for key, v in os.environ.items() if key != "TRITON_INTERPRET"}
+    parallel = ["-n", "8"] if find_spec("xdist") and not quick else []
     for name, arguments in runs.items():
         if quick:
             arguments = ["tests/test_public_api.py"]  # noqa: PLW2901
-        command = [sys.executable, "-m", "pytest", "-q", "--maxfail=20", *arguments]
+        command = [sys.executable, "-m", "pytest", "-q", "--maxfail=20", *parallel, *arguments]
         try:
             done = subprocess.run(  # noqa: S603
                 command,

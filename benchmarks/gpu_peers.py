@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PEERS = Path(__file__).resolve().parents[1] / ".peers"
 BUILD = PEERS / "build"
+FILL = "benchmarks/gpu_peers.sh fills it"
 KERNEL = "selective_scan_cuda"
 CXX_FLAGS = ["-O3", "-std=c++17"]
 # Those of mamba-ssm's setup.py, for one architecture instead of nine.
@@ -103,14 +104,17 @@ def write_sources(folder: Path) -> list[Path]:
 
 
 def build() -> None:
-    """Builds mamba-ssm's kernel, or loads what was built before, as the module it is known by."""
+    """Builds mamba-ssm's kernel into `.peers/build`, unless it was built there before."""
     from torch.utils.cpp_extension import load
 
     csrc = PEERS / "mamba" / "csrc" / "selective_scan"
+    if not csrc.is_dir():
+        raise FileNotFoundError(f"{csrc} is missing; {FILL}")
+    (BUILD / "lock").unlink(missing_ok=True)  # of a build that was stopped
     os.environ.setdefault("MAX_JOBS", "8")
     major, minor = torch.cuda.get_device_capability()
     os.environ["TORCH_CUDA_ARCH_LIST"] = f"{major}.{minor}"
-    sys.modules[KERNEL] = load(
+    load(
         KERNEL,
         sources=[str(path) for path in (csrc / "selective_scan.cpp", *write_sources(BUILD))],
         extra_cflags=CXX_FLAGS,
@@ -127,9 +131,11 @@ def install(device: torch.device) -> str | None:
         Why it cannot be, or None.
     """
     if not (PEERS / "mamba" / "mamba_ssm").is_dir():
-        return f"{PEERS.name}/ is empty; benchmarks/gpu_peers.sh fills it"
+        return f"{PEERS.name}/ is empty; {FILL}"
     if device.type == "cuda":
-        build()
+        if not (BUILD / f"{KERNEL}.so").exists():
+            return "mamba-ssm's kernel was not built: python benchmarks/gpu_peers.py"
+        sys.path.insert(0, str(BUILD))
     else:
         stand_in = types.ModuleType(KERNEL)
         stand_in.fwd = _forward_by_definition  # type: ignore[attr-defined]
@@ -304,4 +310,4 @@ def ratios(figures: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(install(torch.device("cuda" if torch.cuda.is_available() else "cpu")) or "ready")
+    build()
