@@ -145,7 +145,7 @@ def start_build(folder: Path) -> subprocess.Popen[bytes]:
     """Starts to build the kernel to compare with, beside steps that do not mind."""
     with (folder / "build.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603
-            ["nice", sys.executable, str(HERE / "gpu_peers.py")],  # noqa: S607
+            [sys.executable, str(HERE / "gpu_peers.py")],
             stdout=log,
             stderr=log,
         )
