@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +76,36 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def kernel_device() -> torch.device:
     """Where Triton kernels are tested: compiled on a GPU if there is one, else interpreted."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+GPU_TARGETS = {  # backend, architecture, threads of a warp
+    "sm_75": ("cuda", 75, 32),
+    "sm_90": ("cuda", 90, 32),
+    "gfx942": ("hip", "gfx942", 64),
+}
+
+
+@pytest.fixture
+def compiled_for(tmp_path: Path) -> Callable[[str, list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Compiles launches of Triton kernels for a GPU that is not here (`compile_kernels.py`)."""
+    root = Path(__file__).parents[1]
+
+    def compile_launches(target: str, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(root)}
+        environment.pop("TRITON_INTERPRET", None)
+        done = subprocess.run(
+            [sys.executable, root / "tests" / "support" / "compile_kernels.py"],
+            input=json.dumps([case | {"target": GPU_TARGETS[target]} for case in cases]),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        results: list[dict[str, Any]] = json.loads(done.stdout)
+        return results
+
+    return compile_launches
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from mambair_cli.selective_scan.triton_forward import (
+    SIZES,
     chunk_at,
     decay_over,
     load_parameters,
@@ -23,7 +24,7 @@ from mambair_cli.selective_scan.triton_forward import (
 LN_2 = tl.constexpr(0.6931471805599453)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane_stride", *SIZES[1:]])
 def adjoint_chunks(
     dplanes_ptr, projected_ptr, weight_ptr, bias_ptr, A_ptr, adjoints_ptr, steps_ptr,
     plane_stride, h, w, d, chunk_length, chunks,
@@ -110,7 +111,7 @@ def record_states(
         place = tl.where(place == length - 1, 0, place + 1)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["plane_stride", "first_row", *SIZES])
 def scan_gradients(
     u_ptr, projected_ptr, weight_ptr, bias_ptr, A_ptr, D_ptr, dplanes_ptr,
     states_ptr, adjoints_ptr, steps_ptr, history_ptr, du_ptr, dz_ptr, dBC_ptr, dA_ptr,

@@ -12,6 +12,9 @@ import triton
 import triton.language as tl
 
 LOG2_E = tl.constexpr(1.4426950408889634)
+# A size known to be a multiple of 16 would have the compiler load pairs of channels, lay the states
+# out for that, and move them between lanes for every token.
+SIZES = ["b", "h", "w", "d", "chunk_length", "chunks"]
 
 
 @triton.jit
@@ -119,7 +122,7 @@ def state_before(
     return state
 
 
-@triton.jit
+@triton.jit(do_not_specialize=SIZES)
 def scan_chunks(
     u_ptr, projected_ptr, weight_ptr, bias_ptr, A_ptr, D_ptr, states_ptr, steps_ptr, planes_ptr,
     b, h, w, d, chunk_length, chunks,
