@@ -99,7 +99,7 @@ Scan = Annotated[
     str,
     typer.Option(
         "--scan",
-        metavar="auto|triton|mamba-ssm|numba|reference",
+        metavar="auto|triton|mamba-ssm|numba|torch|reference",
         help="Backend of the selective scan; `mambair doctor` says which ones run here.",
         rich_help_panel="Computation",
     ),

@@ -7,6 +7,7 @@ import typer
 import typer.main
 
 from mambair_cli.cli.main import app
+from mambair_cli.selective_scan.dispatch import BACKENDS
 
 SHARED = {
     *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),
@@ -27,3 +28,10 @@ def test_restoring_commands_take_the_same_options(name):
     command = typer.main.get_command(app).commands[name]
     options = {word for parameter in command.params for word in parameter.opts}
     assert options - {"inputs"} == SHARED | OWN[name]
+
+
+@pytest.mark.parametrize("name", [*OWN, "train"])
+def test_the_help_names_every_scan_backend(name):
+    command = typer.main.get_command(app).commands[name]
+    (scan,) = (parameter for parameter in command.params if "--scan" in parameter.opts)
+    assert scan.metavar.split("|") == ["auto", *(backend.name for backend in BACKENDS)]

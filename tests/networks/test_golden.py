@@ -25,7 +25,7 @@ def config_of(entry):
     return {"MambaIR": MambaIRConfig, "MambaIRUNet": MambaIRUNetConfig}[entry["network"]](**values)
 
 
-@pytest.mark.parametrize("scan", ["numba", "reference"])
+@pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_published_networks(name, scan, seeded, golden_files):
     entry = NETWORKS[name]
@@ -39,7 +39,7 @@ def test_published_networks(name, scan, seeded, golden_files):
     assert (output - golden["output"]).abs().max() < 1e-4 * golden["output"].std()
 
 
-@pytest.mark.parametrize("scan", ["numba", "reference"])
+@pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
 def test_published_state_space_module(scan, seeded, golden_files):
     module = seeded(SS2D(d_model=24, d_state=10, expand=1.5))
     set_scan_backend(module, scan)

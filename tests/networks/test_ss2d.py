@@ -72,7 +72,11 @@ def test_gradients_of_a_whole_network_agree_with_the_definition(config, relative
     torch.manual_seed(1)
     image, upstream = torch.rand(2, 3, 8, 11), None
     results = {}
-    for scan, dtype in (("numba", torch.float32), ("reference", torch.float64)):
+    for scan, dtype in (
+        ("numba", torch.float32),
+        ("torch", torch.float32),
+        ("reference", torch.float64),
+    ):
         network = build(config, scan).to(dtype)
         x = image.clone().to(dtype).requires_grad_()
         output = network(x)
@@ -81,7 +85,8 @@ def test_gradients_of_a_whole_network_agree_with_the_definition(config, relative
         gradients = torch.autograd.grad(output, [x, *parameters], upstream)
         results[scan] = dict(zip(("output", "input", *names), [output, *gradients], strict=True))
     for name, exact in results["reference"].items():
-        assert relative_rms(results["numba"][name].detach(), exact.detach()) < 1e-4, name
+        for scan in ("numba", "torch"):
+            assert relative_rms(results[scan][name].detach(), exact.detach()) < 1e-4, (scan, name)
 
 
 def test_a_copy_is_independent_and_computes_the_same():
@@ -118,7 +123,18 @@ def test_steps_and_decays_start_as_mamba_does():
     assert bool((module.Ds == 1).all())
 
 
-@pytest.mark.parametrize("scan", ["numba", "reference"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_vectorised_pytorch_runs_a_whole_network_with_plain_steps(config):
+    network = build(config, "torch").eval()
+    assert set(map(id, steps_of(network))) == {id(PLAIN)}
+    image = torch.rand(1, 3, 9, 13)
+    with torch.inference_mode():
+        output = network(image)
+        set_scan_backend(network, "reference")
+        assert torch.allclose(output, network(image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
 def test_autocast_to_half_precision_stays_close(scan):
     network = build(scan=scan).eval()
     image = torch.rand(1, 3, 6, 9)
