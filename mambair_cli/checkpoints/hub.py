@@ -329,7 +329,8 @@ class _Telling(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Passes on that the connection failed; the rest is for those who use the library."""
         if str(record.msg).startswith("Error while downloading"):
-            self._listener.troubled(_first_line(record.getMessage()).rpartition(": ")[2])
+            reason = _first_line(record.getMessage()).rpartition(": ")[2]
+            self._listener.troubled(reason.partition(" (")[0])
 
 
 @contextmanager

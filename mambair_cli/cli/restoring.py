@@ -12,7 +12,7 @@ from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.options import RestoreSettings
-from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.cli.selection import ModelShelf, Request, choose_for
 from mambair_cli.errors import MambairError
 
 if TYPE_CHECKING:
@@ -44,12 +44,16 @@ def restore_files(request: Request, settings: RestoreSettings) -> None:
     options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, compute.precision)
     messages.notice(compute.description)
     once = OnceOnly(messages)
-    shelf = _shelf(request, compute, compute.devices[0], once)
-    jobs = _plan(settings, _suffix(request, shelf))
+    first = compute.devices[0]
+    # A dry run fetches no weights, and what is wrong with the files is said before any are fetched.
+    # Only weights that the user names have to tell their scale themselves.
+    shelf = None if request.weights is None else _shelf(request, compute, first, once)
+    jobs = _plan(settings, _suffix(request, first, shelf))
     if settings.dry_run:
         _tell_plan(jobs, settings, messages)
         return
-    shelves = {compute.devices[0]: shelf}
+    shelf = shelf or _shelf(request, compute, first, once)
+    shelves = {first: shelf}
     for device in _needed(compute.devices, jobs, messages):
         prepare_scan(compute.scan, device, messages)
         if device not in shelves:
@@ -101,11 +105,12 @@ def _needed(
     return needed
 
 
-def _suffix(request: Request, shelf: ModelShelf) -> str:
-    if request.task in SUFFIXES:
-        return SUFFIXES[request.task]
-    assert shelf.single is not None
-    return f"_x{shelf.single.spec.scale}"
+def _suffix(request: Request, device: torch.device, shelf: ModelShelf | None) -> str:
+    if shelf is not None and shelf.single is not None:
+        scale = shelf.single.spec.scale
+    else:
+        scale = 1 if request.by_file else choose_for(request, device).entry.scale
+    return SUFFIXES.get(request.task, f"_x{scale}")
 
 
 def _plan(settings: RestoreSettings, suffix: str) -> list[Job]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from mambair_cli.api import Model
+    from mambair_cli.checkpoints.choice import Choice
     from mambair_cli.imaging.files import RestorableImage
     from mambair_cli.networks.spec import ModelSpec, Task
     from mambair_cli.restoration.precision import Precision
@@ -48,6 +49,30 @@ class Request:
     variant: str | None = None
     weights: str | None = None
 
+    @property
+    def by_file(self) -> bool:
+        """Whether each file decides about its weights, by the JPEG quality that it tells."""
+        return self.task == "dejpeg" and self.quality is None and self.weights is None
+
+
+def choose_for(request: Request, device: torch.device) -> Choice:
+    """Choose the model of a request that names no weights; nothing is fetched.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    from mambair_cli.checkpoints.choice import choose
+
+    default = DEFAULT_SCALE if request.task == "sr" else None
+    return choose(
+        request.task,
+        scale=default if request.scale is None else request.scale,
+        sigma=request.sigma,
+        quality=request.quality,
+        variant=request.variant,
+        device_type=device.type,
+    )
+
 
 class ModelShelf:
     """The weights of one run, each loaded once, on their device, with their scan backend.
@@ -74,8 +99,7 @@ class ModelShelf:
         self._scan = scan
         self._messages = messages
         self._loaded: dict[Path, Model] = {}
-        by_file = request.task == "dejpeg" and request.quality is None and request.weights is None
-        self.single = None if by_file else self._select(request)
+        self.single = None if request.by_file else self._select(request)
 
     def suited_to(self, image: RestorableImage) -> Model:
         """The weights for one image: the only ones, or those for the image's JPEG quality.
@@ -117,21 +141,12 @@ class ModelShelf:
         return f"{traces.found}: blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
 
     def _select(self, request: Request) -> Model:
-        from mambair_cli.checkpoints.choice import choose
         from mambair_cli.checkpoints.obtain import obtain, resolve
 
         download = DownloadDisplay(self._messages)
         if request.weights is not None:
             return self._load(resolve(request.weights, download), request)
-        default = DEFAULT_SCALE if request.task == "sr" else None
-        choice = choose(
-            request.task,
-            scale=default if request.scale is None else request.scale,
-            sigma=request.sigma,
-            quality=request.quality,
-            variant=request.variant,
-            device_type=self._device.type,
-        )
+        choice = choose_for(request, self._device)
         for notice in choice.notices:
             self._messages.notice(notice)
         path, stands_in = obtain(choice, download)

@@ -155,6 +155,13 @@ def test_weights_that_cannot_be_fetched_fail_the_run(stocked, mambair, photo):
     assert [path.name for path in photo.parent.iterdir()] == ["photo.png"]
 
 
+@pytest.mark.parametrize("arguments", [("missing.png",), ("--dry-run",), ("--scale", "5")])
+def test_nothing_is_fetched_in_vain(hub: Hub, mambair, photo, arguments):
+    outcome = mambair("sr", photo, *arguments)
+    assert outcome.status == (0 if arguments == ("--dry-run",) else 2), outcome.err
+    assert hub.requests == []
+
+
 def test_push_and_use(hub: Hub, mambair, weights, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
