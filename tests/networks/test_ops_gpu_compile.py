@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -15,13 +9,6 @@ from torch import nn
 from mambair_cli.networks import ops_gpu
 from mambair_cli.networks.ops_gpu import FUSED
 
-ROOT = Path(__file__).parents[2]
-COMPILER = ROOT / "tests" / "support" / "compile_kernels.py"
-TARGETS = {
-    "sm_75": ("cuda", 75, 32),
-    "sm_90": ("cuda", 90, 32),
-    "gfx942": ("hip", "gfx942", 64),
-}
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 CLASSIC, LIGHT = (180, 360), (60, 72)  # channels of the published networks, and inner ones
 
@@ -77,21 +64,6 @@ def launched(monkeypatch):
     return record
 
 
-def compile_for(target, cases, cache):
-    environment = os.environ | {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
-    environment.pop("TRITON_INTERPRET", None)
-    done = subprocess.run(
-        [sys.executable, COMPILER],
-        input=json.dumps([case | {"target": TARGETS[target]} for case in cases]),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def assert_lean(case, result):
     """Nothing spills; what a step streams is loaded 8 bytes of half precision at a time, or 16."""
     assert result["spilled"] == 0, case
@@ -101,11 +73,11 @@ def assert_lean(case, result):
         }, case
 
 
-def test_every_step_compiles(launched, tmp_path):
+def test_every_step_compiles(launched, compiled_for):
     cases = launched(*CLASSIC, torch.bfloat16)
     one_of_each = list({case["kernel"]: case for case in cases}.values())
     assert len(one_of_each) == 6
-    for case, result in zip(one_of_each, compile_for("sm_90", one_of_each, tmp_path), strict=True):
+    for case, result in zip(one_of_each, compiled_for("sm_90", one_of_each), strict=True):
         assert_lean(case, result)
         assert result["registers"] <= 128, case
 
@@ -114,14 +86,14 @@ def test_every_step_compiles(launched, tmp_path):
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("channels", [CLASSIC, LIGHT], ids=str)
 @pytest.mark.parametrize("target", ["sm_75", "sm_90"])
-def test_every_launch_compiles_for_cuda(target, channels, dtype, launched, tmp_path):
+def test_every_launch_compiles_for_cuda(target, channels, dtype, launched, compiled_for):
     cases = launched(*channels, dtype)
-    for case, result in zip(cases, compile_for(target, cases, tmp_path), strict=True):
+    for case, result in zip(cases, compiled_for(target, cases), strict=True):
         assert_lean(case, result)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-def test_every_launch_compiles_for_rocm(dtype, launched, tmp_path):
+def test_every_launch_compiles_for_rocm(dtype, launched, compiled_for):
     cases = launched(*CLASSIC, dtype)
-    assert len(compile_for("gfx942", cases, tmp_path)) == len(cases)
+    assert len(compiled_for("gfx942", cases)) == len(cases)
