@@ -10,12 +10,12 @@ import errno
 import io
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import httpx2
 from huggingface_hub import (
@@ -25,11 +25,13 @@ from huggingface_hub import (
     get_hf_file_metadata,
     hf_hub_download,
     hf_hub_url,
+    snapshot_download,
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -44,11 +46,13 @@ from tqdm import tqdm
 
 from mambair_cli.checkpoints.digest import git_blob_of, sha256_of
 from mambair_cli.checkpoints.reference import HubReference, page
+from mambair_cli.checkpoints.transfer import HubFile, Listener
 from mambair_cli.errors import CheckpointError, MambairError
 
 # Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.
 ANSWER_SECONDS = 5
 STEP_BYTES = 2**16
+SHA256 = re.compile(r"[0-9a-f]{64}")
 MODEL_CARD = "README.md"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LOG_IN = "give a token that may read it: set HF_TOKEN, or run: hf auth login"
@@ -58,56 +62,8 @@ CONNECT = (
 )
 
 
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a model repository at one commit.
-
-    Attributes:
-        reference: What was asked for.
-        revision: The commit.
-        digest: SHA-256 of the file, or Git's object id for a small one, as the Hub states it.
-        size: Its bytes; None where the Hub does not say.
-        local: Where it lies on this machine already, known when the Hub was not asked.
-    """
-
-    reference: HubReference
-    revision: str
-    digest: str
-    size: int | None
-    local: Path | None = None
-
-    @property
-    def repo(self) -> str:
-        """Owner and name of the repository."""
-        return self.reference.repo
-
-    @property
-    def path(self) -> str:
-        """Path of the file in the repository."""
-        return self.reference.path
-
-
-class Listener(Protocol):
-    """Is told what happens while something is fetched."""
-
-    def waiting(self, name: str) -> None:
-        """Another process fetches the same."""
-
-    def started(self, file: HubFile) -> None:
-        """A download begins."""
-
-    def progressed(self, done: int, total: int | None) -> None:
-        """So many bytes of so many are here."""
-
-    def troubled(self, reason: str) -> None:
-        """The connection failed, and is tried again."""
-
-    def finished(self) -> None:
-        """The download has ended, well or not."""
-
-
 def look_up(reference: HubReference, listener: Listener | None = None) -> HubFile | None:
-    """Asks the Hub for a file; without a connection, looks among what huggingface_hub keeps.
+    """Asks the Hub for a file.
 
     Args:
         reference: Which file.
@@ -123,15 +79,8 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
     with _explained(reference), _told_to(listener):
         try:
             answer = get_hf_file_metadata(address, timeout=_patience())
-        except RevisionNotFoundError:
-            raise
         except EntryNotFoundError:
             return None
-        except (httpx2.TransportError, OfflineModeIsEnabled):
-            kept = _kept(reference)
-            if kept is None:
-                raise
-            return kept
     if answer.commit_hash is None or answer.etag is None:
         raise CheckpointError(*_no_hub())
     return HubFile(reference, answer.commit_hash, answer.etag, answer.size)
@@ -153,6 +102,50 @@ def list_files(reference: HubReference, listener: Listener | None = None) -> lis
     with _explained(reference), _told_to(listener):
         found = HfApi().model_info(reference.repo, revision=reference.revision, timeout=_patience())
     return sorted(sibling.rfilename for sibling in found.siblings or ())
+
+
+def kept_files(reference: HubReference) -> list[str]:
+    """Lists what huggingface_hub keeps of a repository on this machine; the Hub is not asked.
+
+    Args:
+        reference: Any file of it; its path is not looked at.
+
+    Returns:
+        Paths in the repository; none where nothing of that revision was ever downloaded.
+    """
+    folder = _kept_folder(reference)
+    if folder is None:
+        return []
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in files)
+
+
+def kept_file(reference: HubReference) -> HubFile:
+    """Finds a file that huggingface_hub keeps.
+
+    Args:
+        reference: One of those that `kept_files` lists.
+
+    Returns:
+        The file, with the digest that it had when it was downloaded, as far as that is known.
+    """
+    folder = _kept_folder(reference)
+    assert folder is not None
+    path = folder / reference.path
+    # A snapshot links to blobs that are named by their digest, where the system has links.
+    blob = path.resolve().name
+    digest = blob if SHA256.fullmatch(blob) else sha256_of(path)
+    return HubFile(reference, folder.name, digest, path.stat().st_size, path)
+
+
+def _kept_folder(reference: HubReference) -> Path | None:
+    try:
+        folder = snapshot_download(
+            reference.repo, revision=reference.revision, local_files_only=True, allow_patterns=[]
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    return Path(folder)
 
 
 def download(file: HubFile, listener: Listener | None = None) -> Path:
@@ -225,23 +218,8 @@ def _patience() -> float:
     return ANSWER_SECONDS if chosen == default else chosen
 
 
-def _kept(reference: HubReference) -> HubFile | None:
-    try:
-        found = hf_hub_download(
-            reference.repo, reference.path, revision=reference.revision, local_files_only=True
-        )
-    except LocalEntryNotFoundError:
-        return None
-    path = Path(found)
-    # snapshots/<commit>/<path> is a link to blobs/<digest>, where the system has links.
-    commit = path.parents[reference.path.count("/")].name
-    blob = path.resolve().name
-    digest = blob if len(blob) == 64 else sha256_of(path)
-    return HubFile(reference, commit, digest, path.stat().st_size, path)
-
-
 def _verified(file: HubFile, path: Path) -> Path:
-    digest_of = sha256_of if len(file.digest) == 64 else git_blob_of
+    digest_of = sha256_of if SHA256.fullmatch(file.digest) else git_blob_of
     found = digest_of(path)
     if found == file.digest:
         return path

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from mambair_cli.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     from mambair_cli.checkpoints.choice import Choice
-    from mambair_cli.checkpoints.hub import HubFile, Listener
+    from mambair_cli.checkpoints.transfer import HubFile, Listener
 
 LISTED = 20
 UNNOTICED_SECONDS = 0.5
@@ -199,6 +200,7 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
 
 
 def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -> HubFile:
+    """Asks for the preferred names, then for what is there; without the Hub, for what is kept."""
     from mambair_cli.checkpoints import hub
 
     if isinstance(wanted, HubReference):
@@ -206,19 +208,28 @@ def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -
     else:
         assert wanted.repo is not None
         candidates = [HubReference(wanted.repo, file) for file in wanted.files]
-    for candidate in candidates:
-        if file := hub.look_up(candidate, listener):
-            return file
-    names = hub.list_files(candidates[0], listener)
-    if isinstance(wanted, CatalogueEntry):
-        for name in _matching(wanted, names):
-            if file := hub.look_up(HubReference(candidates[0].repo, name), listener):
+    first = candidates[0]
+    try:
+        for candidate in candidates:
+            if file := hub.look_up(candidate, listener):
                 return file
+        names = hub.list_files(first, listener)
+        for name in _matching(wanted, names):
+            if file := hub.look_up(replace(first, path=name), listener):
+                return file
+    except CheckpointError:
+        kept = hub.kept_files(first)
+        named = [candidate.path for candidate in candidates if candidate.path in kept]
+        for name in (*named, *_matching(wanted, kept)):
+            return hub.kept_file(replace(first, path=name))
+        raise
     raise _not_there(candidates, names)
 
 
-def _matching(entry: CatalogueEntry, names: Sequence[str]) -> list[str]:
+def _matching(entry: CatalogueEntry | HubReference, names: Sequence[str]) -> list[str]:
     """Files that may be those of a model, the likeliest first: same folder, then safetensors."""
+    if isinstance(entry, HubReference):
+        return []
     folder = PurePosixPath(entry.files[0]).parent
     found = [
         path

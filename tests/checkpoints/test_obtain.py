@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from hub_server import Hub
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants, file_download, hf_hub_download
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
@@ -359,6 +359,15 @@ def test_offline_takes_what_huggingface_hub_keeps(hub: Hub, published, tiny, mon
     assert pin.revision == repository.commit
     assert pin.source_sha256 == hashlib.sha256(content).hexdigest()
     assert hub.requests == []
+
+
+def test_offline_finds_a_renamed_file_among_what_is_kept(hub: Hub, entry, published, monkeypatch):
+    renamed = f"{FOLDER}/light_x4_final.pth"
+    hub.add(REPO, {renamed: published, f"{FOLDER}/classic_x4.pth": published})
+    for name in (renamed, f"{FOLDER}/classic_x4.pth"):
+        hf_hub_download(REPO, name)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert fetch(entry).file == renamed
 
 
 def test_offline_with_nothing_kept(hub: Hub, entry, published, monkeypatch):
