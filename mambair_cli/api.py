@@ -70,7 +70,9 @@ def load_model(
     """Loads a model.
 
     Args:
-        reference: A model id (see `list_models`), or a `.safetensors` or `.pth` file.
+        reference: A model id (see `list_models`), a `.safetensors` or `.pth` file, or a file on the
+            Hugging Face Hub: `hf://owner/repo[@revision]/path`. What is not on this machine is
+            fetched.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes the fastest one there is.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
         scan: Backend of the selective scan: `auto`, or a name that `mambair doctor` lists.
@@ -147,7 +149,7 @@ def list_models() -> list[CatalogueEntry]:
     """Lists the models that the package knows.
 
     Returns:
-        One entry for each; those with a `bundled` file can be loaded by id.
+        One entry for each; those without a `bundled` file are fetched when they are loaded.
     """
     return list(catalogue.entries())
 

@@ -188,3 +188,15 @@ def test_models_are_listed():
     models = mambair.list_models()
     assert all(isinstance(model, mambair.CatalogueEntry) for model in models)
     assert [model.id for model in models if model.bundled] == ["mambair-tiny-sr-x4"]
+
+
+def test_a_file_on_the_hub_is_fetched(hub, double):
+    hub.add("me/weights", {"nets/double.safetensors": double.path.read_bytes()})
+    reference = "hf://me/weights/nets/double.safetensors"
+    model = mambair.load_model(reference, device="cpu", scan="reference")
+    assert (model.spec, model.sha256) == (double.spec, double.sha256)
+    hub.requests.clear()
+    assert mambair.load_model(reference, device="cpu", scan="reference").path == model.path
+    assert hub.requests == []
+    with pytest.raises(mambair.CheckpointError, match="has no nets/other.pth"):
+        mambair.load_model("hf://me/weights/nets/other.pth")
