@@ -198,5 +198,5 @@ def test_a_file_on_the_hub_is_fetched(hub, double):
     hub.requests.clear()
     assert mambair.load_model(reference, device="cpu", scan="reference").path == model.path
     assert hub.requests == []
-    with pytest.raises(mambair.CheckpointError, match="has no nets/other.pth"):
+    with pytest.raises(mambair.CheckpointError, match=r"has no nets/other\.pth"):
         mambair.load_model("hf://me/weights/nets/other.pth")

@@ -164,6 +164,27 @@ def find(model_id: str) -> CatalogueEntry:
     raise UsageError(f"unknown model {model_id!r}", did_you_mean(model_id, by_id))
 
 
+def command(model: ModelSpec | CatalogueEntry) -> str:
+    """Names the command that uses weights.
+
+    Args:
+        model: The weights, or what they are for.
+
+    Returns:
+        The command with the options that weights of this kind need.
+    """
+    match model.task:
+        case "sr":
+            return f"sr --scale {model.scale}"
+        case "denoise-real":
+            return "denoise --real"
+        case "denoise" if model.sigma is not None:
+            return f"denoise --sigma {model.sigma}"
+        case "dejpeg" if model.quality is not None:
+            return f"dejpeg --quality {model.quality}"
+    return model.task
+
+
 def bundled_directory() -> Path:
     """Finds the weights that ship with the package.
 

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,8 @@ from mambair_cli.errors import CheckpointError, MambairError
 # Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.
 ANSWER_SECONDS = 5
 STEP_BYTES = 2**16
+# Settings of huggingface_hub are changed for a while, which are those of the whole process.
+ONE_AT_A_TIME = threading.RLock()
 SHA256 = re.compile(r"[0-9a-f]{64}")
 MODEL_CARD = "README.md"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -267,11 +270,12 @@ def _reporting_to(listener: Listener) -> type[tqdm]:
 @contextmanager
 def _small_steps() -> Iterator[None]:
     """Has huggingface_hub write what it receives in small steps; what is not written is lost."""
-    before, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, STEP_BYTES
-    try:
-        yield
-    finally:
-        constants.DOWNLOAD_CHUNK_SIZE = before
+    with ONE_AT_A_TIME:
+        before, constants.DOWNLOAD_CHUNK_SIZE = constants.DOWNLOAD_CHUNK_SIZE, STEP_BYTES
+        try:
+            yield
+        finally:
+            constants.DOWNLOAD_CHUNK_SIZE = before
 
 
 @contextmanager
@@ -292,11 +296,12 @@ def _told_to(listener: Listener | None) -> Iterator[None]:
         yield
         return
     log = logging.getLogger("huggingface_hub")
-    handlers, log.handlers = log.handlers, [_Telling(listener)]
-    try:
-        yield
-    finally:
-        log.handlers = handlers
+    with ONE_AT_A_TIME:
+        handlers, log.handlers = log.handlers, [_Telling(listener)]
+        try:
+            yield
+        finally:
+            log.handlers = handlers
 
 
 class _Telling(logging.Handler):

@@ -6,19 +6,23 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hub_server import Hub
 from huggingface_hub import constants, file_download, hf_hub_download
+from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from mambair_cli.checkpoints import cache, catalogue, convert
+from mambair_cli.checkpoints import hub as hub_module
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.checkpoints.choice import Choice, choose
 from mambair_cli.checkpoints.load import load_checkpoint
@@ -310,6 +314,30 @@ def test_content_that_is_not_what_the_hub_says(hub: Hub, published):
     )
     hub.disguises.clear()
     assert fetch(reference).source_sha256 == digest
+
+
+def test_one_bar_where_huggingface_hub_draws_two(capfd):
+    heard = Heard()
+    with XetDownloadProgressReporter(
+        reconstruction_desc="x4.pth: reconstructing",
+        transfer_desc="x4.pth: downloading",
+        total=1000,
+        log_level=logging.WARNING,
+        tqdm_class=hub_module._reporting_to(heard),
+    ) as reporter:
+        for done in (400, 1000):
+            report = SimpleNamespace(
+                total_bytes_completed=done,
+                total_transfer_bytes_completed=done // 2,
+                total_bytes_completion_rate=1.0,
+                total_transfer_bytes_completion_rate=1.0,
+                total_bytes=1000,
+            )
+            reporter.update_progress(report)
+    assert heard.told[0] == ("progressed", 0, 1000)
+    assert heard.told[-1] == ("progressed", 1000, 1000)
+    assert {total for _, _, total in heard.told} == {1000}
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_cut_download_goes_on_where_it_ended(hub: Hub, published):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,28 @@ def test_nothing_is_fetched_in_vain(hub: Hub, mambair, photo, arguments):
     outcome = mambair("sr", photo, *arguments)
     assert outcome.status == (0 if arguments == ("--dry-run",) else 2), outcome.err
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("models", "list"),
+        ("models", "show", "mambair-light-sr-x4"),
+        ("models", "path", "mambair-tiny-sr-x4"),
+        ("models", "verify"),
+    ],
+    ids=" ".join,
+)
+def test_looking_loads_no_torch(arguments):
+    program = (
+        "import sys\nfrom mambair_cli.cli.main import run\n"
+        f"status = run({arguments!r})\n"
+        "sys.exit(status or len({'torch', 'numba', 'huggingface_hub'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_push_and_use(hub: Hub, mambair, weights, monkeypatch):

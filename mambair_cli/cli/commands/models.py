@@ -109,12 +109,11 @@ def show(
 
 
 def _description(entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
-    from mambair_cli.checkpoints import cache
+    from mambair_cli.checkpoints import cache, catalogue
     from mambair_cli.checkpoints.obtain import find
-    from mambair_cli.checkpoints.publish import command
 
     yield "model", entry.id
-    yield "use", f"mambair {command(entry.spec)} --model {entry.variant} IMAGE"
+    yield "use", f"mambair {catalogue.command(entry)} --model {entry.variant} IMAGE"
     yield "trained on", entry.trained_on
     yield "to undo", entry.degradation
     for level in ("sigma", "quality"):
