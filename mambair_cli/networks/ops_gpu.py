@@ -106,6 +106,8 @@ def _differentiable_as(
 
     def decorate(fused: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
         def step(*arguments: *Arguments) -> Result:
+            if not torch.is_grad_enabled():
+                return fused(*arguments)
             parameters = _parameters_of([*arguments])
             result: Result = _Fused.apply(  # type: ignore[no-untyped-call]
                 fused, definition, len(arguments), *arguments, *parameters

@@ -63,11 +63,16 @@ class SS2D(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps `(b h w c)` to `(b h w c)`."""
         into_scan, into_gate = self.in_proj.weight.chunk(2)
-        hidden, z = functional.linear(x, into_scan), functional.linear(x, into_gate)
-        u = self.ops.depthwise(hidden, self.conv2d, "silu")
+        # Here a network needs most memory: no intermediate result outlives its last reader.
+        y = self._scanned(self.ops.depthwise(functional.linear(x, into_scan), self.conv2d, "silu"))
+        z = functional.linear(x, into_gate)
+        return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
+
+    def _scanned(self, u: Tensor) -> Tensor:
+        """Scans `(b h w d)`; see `dispatch.selective_scan_2d` for the result."""
         projected = self.ops.project(u, self.x_proj_weight.flatten(0, 1))
         k, d = self.dt_projs_bias.shape
-        y = dispatch.selective_scan_2d(
+        return dispatch.selective_scan_2d(
             u,
             projected,
             self.dt_projs_weight,
@@ -76,7 +81,6 @@ class SS2D(nn.Module):
             self.Ds.view(k, d),
             backend=self.scan,
         )
-        return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
 
     def _state_matrix(self) -> Tensor:
         """A, `(k d n)`; where it is frozen it is kept until the parameter changes."""

@@ -110,13 +110,17 @@ _IN_A_BLOCK = (
     _Alive("the group's input, kept for its skip", lambda s: s.c, 4, 4),
     _Alive("residual stream", lambda s: s.c, 4, 4),
     _Alive("its norm", lambda s: s.c, 4, 2),
-    _Alive("input of the depth-wise convolution", lambda s: s.d, 4, 2),
-    _Alive("gate z", lambda s: s.d, 4, 2),
-    _Alive("the scan's input u", lambda s: s.d, 4, 2),
-    _Alive("step inputs, B and C", lambda s: s.projected, 4, 2),
     _Alive("the scan's result in each direction", lambda s: 4 * s.d, 4, 2),
-    _Alive("their normed and gated sum", lambda s: s.d, 4, 2),
-    _Alive("that projected", lambda s: s.c, 4, 2),
+)
+_IN_A_SCAN = (
+    *_IN_A_BLOCK,
+    _Alive("the scan's input u", lambda s: s.d, 4, 2),
+    _Alive("step inputs, B and C", lambda s: s.projected, 4, 4),
+)
+_IN_A_GATE = (
+    *_IN_A_BLOCK,
+    _Alive("gate z", lambda s: s.d, 4, 2),
+    _Alive("normed and gated sum", lambda s: s.d, 4, 2),
 )
 _IN_THE_UPSAMPLER = (
     *_EVERYWHERE,
@@ -149,9 +153,10 @@ def bytes_per_pixel(
         cost = _HALF_COST if half else _FULL_COST
         block = sizes.block * (cost.block if fused else cost.unfused_block) + states
         return math.ceil(max(block, cost.upsampler * sizes.upsampled))
-    in_a_block = _IN_A_BLOCK if fused else (*_IN_A_BLOCK, _STACKED)
+    in_a_scan = _IN_A_SCAN if fused else (*_IN_A_SCAN, _STACKED)
     return max(
-        _bytes_of(in_a_block, sizes, half=half) + states,
+        _bytes_of(in_a_scan, sizes, half=half) + states,
+        _bytes_of(_IN_A_GATE, sizes, half=half),
         _bytes_of(_IN_THE_UPSAMPLER, sizes, half=half),
     )
 

@@ -111,12 +111,9 @@ def test_one_bad_file_never_stops_the_rest():
 def test_a_file_that_vanished_fails_alone():
     save("a.png")
     save("b.png")
-
-    def vanish(image, progress, *_):
-        Path("in/b.png").unlink()
-        return enlarge(image, progress)
-
-    summary, _ = run(vanish)
+    jobs = plan()
+    Path("in/b.png").unlink()
+    summary = run_batch(jobs, {"cpu": enlarge}, lambda _: None, recipe=RECIPE)
     assert outcomes(summary) == (["a.png"], [], ["b.png"])
 
 
