@@ -64,8 +64,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2)
         monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
         monkeypatch.setenv("MAMBAIR_HOME", str(tmp_path / "home"))
         monkeypatch.delenv("HF_TOKEN", raising=False)

@@ -352,7 +352,8 @@ def test_a_cut_download_goes_on_where_it_ended(hub: Hub, published):
     assert ("progressed", len(published), len(published)) in heard.told
 
 
-def test_a_stalled_download_ends_with_a_message(hub: Hub, published, capfd):
+def test_a_stalled_download_ends_with_a_message(hub: Hub, published, monkeypatch, capfd):
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.1)
     hub.add("me/weights", {"x4.pth": published})
     hub.stalls = True
     heard = Heard()
@@ -362,6 +363,15 @@ def test_a_stalled_download_ends_with_a_message(hub: Hub, published, capfd):
     assert [told[0] for told in heard.told].count("troubled") == 6
     assert heard.told[-1] == ("finished",)
     assert capfd.readouterr().err == ""
+
+
+def test_a_hub_that_does_not_answer(hub: Hub, published, monkeypatch):
+    hub.add("me/weights", {"x4.pth": published})
+    hub.deaf = True
+    monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.1)
+    message, _ = refused(HubReference("me/weights", "x4.pth"))
+    assert message == f"cannot reach {hub.endpoint}: no answer in time"
+    assert len(hub.requests) == 1
 
 
 @pytest.mark.usefixtures("hub")

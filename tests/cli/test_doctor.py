@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 
@@ -45,7 +46,7 @@ def test_without_numba_pytorch_alone_runs(mambair, monkeypatch):
     assert report["can_restore"] is True
     assert report["scan"]["numba"]["cpu"].startswith("numba cannot be imported (")
     assert report["scan"]["torch"]["cpu"] is None
-    assert report["caches"] == {}
+    assert report["caches"] == {"fetched weights": os.environ["MAMBAIR_HOME"]}
 
 
 def test_versions_name_what_torch_was_built_for_and_the_kernels(mambair):

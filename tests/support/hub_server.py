@@ -62,6 +62,7 @@ class Hub:
         replies: Path of a request to status, headers and body that are sent instead.
         cuts: Bytes after which the next downloads end early, one each.
         stalls: Whether downloads stop after their first bytes, without end.
+        deaf: Whether no request is answered at all.
         disguises: Digest of a file to the content that is sent for it.
         large_files: Whether files are stored as Git LFS does; small ones are not.
         requests: What was asked, in order.
@@ -72,6 +73,7 @@ class Hub:
     replies: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     stalls: bool = False
+    deaf: bool = False
     disguises: dict[str, bytes] = field(default_factory=dict)
     large_files: bool = True
     requests: list[Request] = field(default_factory=list)
@@ -125,7 +127,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.hub.requests.append(Request(self.command, path, dict(self.headers)))
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if path in self.hub.replies:
+        if self.hub.deaf:
+            self.hub.released.wait()
+            self.close_connection = True
+        elif path in self.hub.replies:
             self.reply(*self.hub.replies[path])
         else:
             self.answer(path)

@@ -21,7 +21,7 @@ from mambair_cli.cli.options import Debug, Json
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("mambair", "torch", "numba", "numpy", "pillow", "safetensors")
+PACKAGES = ("mambair", "torch", "numba", "numpy", "pillow", "safetensors", "huggingface-hub")
 KERNEL_PACKAGES = ("triton", "mamba-ssm", "causal-conv1d")
 OK = "ok"
 
@@ -141,16 +141,18 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 def _caches() -> dict[str, str]:
     from mambair_cli import selective_scan
+    from mambair_cli.checkpoints import cache
 
+    fetched = {"fetched weights": str(cache.home())}
     try:
         import numba
     except ImportError:
-        return {}
+        return fetched
     # The places where Numba looks, in its order.
     beside = Path(selective_scan.__path__[0]) / "__pycache__"
     writable = os.access(beside if beside.is_dir() else beside.parent, os.W_OK)
     kernels = numba.config.CACHE_DIR or (str(beside) if writable else "Numba's folder of the user")
-    return {"compiled kernels": kernels}
+    return {"compiled kernels": kernels, **fetched}
 
 
 def _table(report: Report) -> Table:
