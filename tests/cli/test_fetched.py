@@ -51,6 +51,14 @@ def test_pull_as_json(stocked, mambair):
     assert [event["event"] for event in events] == ["download", "fetched"]
     assert events[0]["revision"] == stocked.repositories["me/weights"].commit
     assert events[1] == {"event": "fetched", "id": NAME, "path": str(cache.converted_of(NAME))}
+    outcome = mambair("models", "pull", "hf://me/other/x.pth", "--json")
+    assert outcome.status == 1
+    assert json.loads(outcome.out) == {
+        "event": "failed",
+        "id": "hf://me/other/x.pth",
+        "error": "there is no public model repository me/other",
+        "hint": "give a token that may read it: set HF_TOKEN, or run: hf auth login",
+    }
 
 
 @pytest.mark.usefixtures("stocked")

@@ -176,6 +176,7 @@ def _each(names: Sequence[str], act: Callable[[str], None], messages: Messages) 
         try:
             act(name)
         except MambairError as error:
+            messages.event("failed", id=name, error=error.message, hint=error.hint)
             if len(names) == 1:
                 raise
             errors[name] = error
