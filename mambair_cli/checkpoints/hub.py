@@ -361,7 +361,8 @@ def _failure(reference: HubReference, error: BaseException) -> tuple[str, str]:
         case httpx2.TimeoutException():
             return f"cannot reach {constants.ENDPOINT}: no answer in time", CONNECT
         case httpx2.TransportError():
-            return f"cannot reach {constants.ENDPOINT}: {error}", CONNECT
+            said = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+            return f"cannot reach {constants.ENDPOINT}: {said}", CONNECT
         case json.JSONDecodeError():
             return _no_hub()
         case OSError() if error.errno in NO_ROOM:
