@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
@@ -13,11 +14,15 @@ from mambair_cli.cli.console import Messages, counted, duration
 if TYPE_CHECKING:
     import torch
 
+    from mambair_cli.api import Model
+
 # Loading cached kernels takes less than this, compiling them takes more.
 COMPILE_SECONDS = 3.0
 # Parameters of glibc's mallopt: how much free memory is kept, and what is mapped on its own.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 2**30
+# Height and width of what a network restores to have its kernels compiled.
+SMALL_IMAGE = (48, 64)
 # Files that are read, and that are written, at the same time for each GPU.
 FILES_PER_DEVICE = 8
 
@@ -61,7 +66,9 @@ def keep_freed_memory() -> None:
 def prepare_scan(
     requested: str, device: torch.device, messages: Messages, *, training: bool = False
 ) -> str:
-    """Choose the scan backend and have its kernels compiled, saying so when it takes long.
+    """Choose the scan backend and have a CPU's kernels compiled, saying so when it takes long.
+
+    A GPU's are compiled for each network: see `prepare_network`.
 
     Args:
         requested: What `--scan` was given.
@@ -81,17 +88,48 @@ def prepare_scan(
     name = dispatch.select(requested, device).name
     if device.type == "cpu":
         keep_freed_memory()
-    text = f"compiling the {name} kernels, once for this machine ..."
+        _compile(f"{name} kernels", lambda: prepare_kernels(name, training=training), messages)
+    return name
+
+
+def prepare_network(model: Model, messages: Messages) -> None:
+    """Have a GPU's kernels compiled for a network, saying so when it takes long.
+
+    They are made for its numbers of channels and its precision, so it restores a small image, large
+    enough to be scanned in chunks. On a CPU nothing is left to do after `prepare_scan`.
+
+    Args:
+        model: On its device.
+        messages: Where the waiting is shown.
+
+    Raises:
+        BackendError: The kernels cannot be compiled or run.
+    """
+    import torch
+
+    from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
+
+    def run() -> float:
+        start = time.perf_counter()
+        black = torch.zeros(1, model.spec.channels, *SMALL_IMAGE)
+        options = RestoreOptions(tile=0, precision=model.precision)
+        restore_tensor(model.network, black, model.spec, options)
+        return time.perf_counter() - start
+
+    if model.device.type != "cpu":
+        _compile(f"{model.scan} kernels for {model.spec.id}", run, messages)
+
+
+def _compile(what: str, run: Callable[[], float], messages: Messages) -> None:
+    """Compile something by running it; `run` returns the seconds that it took."""
+    text = f"compiling the {what}, once for this machine ..."
     notice = threading.Timer(COMPILE_SECONDS, messages.notice, [text])
     if not messages.animated:
         notice.start()
     try:
         with messages.waiting(text):
-            seconds = prepare_kernels(name, device=device, training=training)
+            seconds = run()
     finally:
         notice.cancel()
     if seconds > COMPILE_SECONDS:
-        messages.notice(
-            f"compiled the {name} kernels in {duration(seconds)} (cached for later runs)"
-        )
-    return name
+        messages.notice(f"compiled the {what} in {duration(seconds)} (cached for later runs)")

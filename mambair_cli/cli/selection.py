@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mambair_cli.cli.compute import prepare_network
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.errors import ImageError, UsageError
@@ -164,6 +165,7 @@ class ModelShelf:
                 self._messages.notice(f"warning: {doubt}", "yellow")
             self._messages.notice(f"model: {model.spec.id}")
             self._messages.detail(f"weights: {model.path}, sha256 {model.sha256}")
+            prepare_network(model, self._messages)
             self._loaded[path] = model
         return self._loaded[path]
 

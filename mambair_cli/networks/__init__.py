@@ -12,7 +12,6 @@ from mambair_cli.networks.mambair_unet import MambaIRUNet
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig
 from mambair_cli.networks.ss2d import set_scan_backend
 
-CPU = torch.device("cpu")
 LEAST_CHANNELS = 16
 
 RestorationNetwork = MambaIR | MambaIRUNet
@@ -32,28 +31,23 @@ def build_network(config: NetworkConfig) -> RestorationNetwork:
     return MambaIR(config)
 
 
-def prepare_kernels(scan: str, device: torch.device = CPU, *, training: bool = False) -> float:
-    """Compiles the kernels of a network, or loads them from the cache, by running a small block.
-
-    Triton's kernels are compiled for each number of channels; here that is the block's, so that
-    what can fail does so here, and the first image compiles the rest.
+def prepare_kernels(scan: str, *, training: bool = False) -> float:
+    """Compiles a CPU's kernels, or loads them from the cache, by running a small block.
 
     Args:
         scan: Name of the scan backend, as `set_scan_backend` returns it.
-        device: Where the network will run.
         training: Also those of the backward pass.
 
     Returns:
         Seconds that it took.
     """
     start = time.perf_counter()
-    block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True).to(device)
+    block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True)
     set_scan_backend(block, scan)
     with torch.set_grad_enabled(training):
-        result = block(torch.zeros(1, 2, 3, LEAST_CHANNELS, device=device))
+        result = block(torch.zeros(1, 2, 3, LEAST_CHANNELS))
     if training:
         result.sum().backward()
-    result.sum().item()  # waits until the device has run it
     return time.perf_counter() - start
 
 

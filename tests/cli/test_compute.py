@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from mambair_cli import networks
+from mambair_cli.api import Model
 from mambair_cli.cli import compute
 from mambair_cli.cli.console import Messages
 from mambair_cli.errors import BackendError
+from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.networks.ss2d import set_scan_backend
 
 CPU = torch.device("cpu")
 
@@ -41,6 +46,30 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):
     monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 14.2)
     compute.prepare_scan("reference", CPU, Messages(quiet=True))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def model():
+    network = networks.build_network(MambaIRConfig(embed_dim=8, depths=(1,))).eval()
+    spec = ModelSpec("mambair-test-sr-x2", "sr", network.scale, network.channels)
+    scan = set_scan_backend(network.requires_grad_(False), "reference")
+    return Model(network, spec, CPU, "fp32", scan, Path("weights.safetensors"), "0" * 64)
+
+
+def test_a_gpu_compiles_for_the_network_itself(model, monkeypatch, capfd):
+    monkeypatch.setattr(compute, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(compute, "SMALL_IMAGE", (9, 10))
+    sizes = []
+    model.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape))
+    compute.prepare_network(replace(model, device=torch.device("cuda")), Messages())
+    assert sizes == [(1, 3, 9, 10)]
+    assert f"compiled the reference kernels for {model.spec.id} in" in capfd.readouterr().err
+
+
+def test_a_cpu_needs_no_kernels_for_a_network(model, capfd):
+    model.network.register_forward_pre_hook(lambda *_: pytest.fail("the network ran"))
+    compute.prepare_network(model, Messages())
     assert capfd.readouterr() == ("", "")
 
 
