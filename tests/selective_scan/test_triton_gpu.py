@@ -6,13 +6,13 @@ import sys
 
 import pytest
 import torch
+from scan_cases import NAMES, scan_inputs, strided, values_and_gradients
 
 pytest.importorskip("triton")
 
 from mambair_cli.selective_scan import reference, triton_gpu, triton_gradients
 from mambair_cli.selective_scan.triton_gpu import Division, Processor
 
-NAMES = ("u", "projected", "step_weight", "step_bias", "A", "D")
 H200 = Processor(132, 32)
 
 # b, h, w, d, n, r: the interpreter takes some milliseconds for each token of each direction
@@ -45,28 +45,8 @@ def _short_chunks(monkeypatch):
     divide.cache_clear()
 
 
-def scan_inputs(b, h, w, d, n, r, device="cpu"):
-    generator = torch.Generator().manual_seed(b + h + w + d + n + r)
-
-    def normal(*shape):
-        return torch.randn(shape, generator=generator)
-
-    inputs = [
-        normal(b, h, w, d),
-        normal(b, h, w, 4 * (r + 2 * n)),
-        normal(4, d, r) * 0.3,
-        normal(4, d) - 2,
-        -0.2 - 8 * torch.rand(4, d, n, generator=generator),
-        normal(4, d),
-    ]
-    return [tensor.to(device) for tensor in inputs]
-
-
-def values_and_gradients(scan, inputs, upstream):
-    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
-    y = scan(*leaves)
-    y.backward(upstream.to(y))
-    return [y.detach(), *(leaf.grad for leaf in leaves)]
+def inputs_on(device, *shape):
+    return [tensor.to(device) for tensor in scan_inputs(*shape)]
 
 
 def summed(*inputs):
@@ -85,12 +65,12 @@ def compare(inputs, measure, tolerance=1e-5):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients_agree_with_the_definition(shape, kernel_device, relative_rms):
-    compare(scan_inputs(*shape, device=kernel_device), relative_rms)
+    compare(inputs_on(kernel_device, *shape), relative_rms)
 
 
 @pytest.mark.parametrize("length", [2, 4, 8])
 def test_the_cut_does_not_matter(length, kernel_device, relative_rms, monkeypatch):
-    inputs = scan_inputs(1, 7, 1, 9, 3, 2, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 7, 1, 9, 3, 2)
     division = Division(block=32, warps=1, blocks=1, length=length, chunks=-(-7 // length))
     monkeypatch.setattr(triton_gpu, "divide", lambda *_: division)
     compare(inputs, relative_rms)
@@ -98,11 +78,11 @@ def test_the_cut_does_not_matter(length, kernel_device, relative_rms, monkeypatc
 
 def test_gradients_come_in_groups_of_rows(kernel_device, relative_rms, monkeypatch):
     monkeypatch.setattr(triton_gradients, "HISTORY_BYTES", 3 * 4 * 2 * 2 * 5)
-    compare(scan_inputs(2, 1, 2, 5, 2, 1, device=kernel_device), relative_rms)
+    compare(inputs_on(kernel_device, 2, 1, 2, 5, 2, 1), relative_rms)
 
 
 def test_every_plane_may_have_its_own_gradient(kernel_device, relative_rms):
-    inputs = scan_inputs(1, 1, 3, 5, 2, 1, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 1, 3, 5, 2, 1)
     upstream = torch.randn(4, 1, 1, 3, 5, generator=torch.Generator().manual_seed(2))
     own = values_and_gradients(triton_gpu.selective_scan_2d, inputs, upstream)
     repeated = [tensor.cpu().double() for tensor in inputs]
@@ -127,7 +107,7 @@ def planes_by_definition(u, projected, *parameters):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_inputs_have_a_float32_state(dtype, kernel_device, relative_rms):
-    inputs = scan_inputs(1, 2, 5, 9, 4, 2, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 2, 5, 9, 4, 2)
     inputs[:2] = [tensor.to(dtype) for tensor in inputs[:2]]
     planes = triton_gpu.selective_scan_2d(*inputs)
     assert planes.dtype == dtype
@@ -137,7 +117,7 @@ def test_half_precision_inputs_have_a_float32_state(dtype, kernel_device, relati
 
 
 def test_projected_may_be_finer_than_the_input(kernel_device, relative_rms):
-    inputs = scan_inputs(1, 2, 2, 6, 2, 1, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 2, 2, 6, 2, 1)
     inputs[0] = inputs[0].bfloat16()
     planes = triton_gpu.selective_scan_2d(*inputs)
     expected = reference.selective_scan_2d(*(tensor.cpu().double() for tensor in inputs))
@@ -145,35 +125,30 @@ def test_projected_may_be_finer_than_the_input(kernel_device, relative_rms):
 
 
 def test_double_precision_is_computed_in_single(kernel_device):
-    inputs = scan_inputs(1, 1, 2, 3, 1, 1, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 1, 2, 3, 1, 1)
     planes = triton_gpu.selective_scan_2d(*(tensor.double() for tensor in inputs))
     assert torch.equal(planes, triton_gpu.selective_scan_2d(*inputs))
 
 
 @pytest.mark.parametrize("scale", [0.0, 30.0])
 def test_extreme_steps_stay_finite_and_right(scale, kernel_device, relative_rms):
-    inputs = scan_inputs(1, 3, 1, 20, 4, 2, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 3, 1, 20, 4, 2)
     inputs[2] *= scale
     inputs[3] = torch.linspace(-60, 60, 80, device=kernel_device).view(4, 20)
     compare(inputs, relative_rms, tolerance=3e-5)
 
 
 def test_inputs_need_not_be_contiguous(kernel_device):
-    inputs = scan_inputs(1, 1, 3, 6, 2, 2, device=kernel_device)
-    strided = [
-        inputs[0].permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1),
-        torch.cat([inputs[1], inputs[1]], dim=-1)[..., : inputs[1].shape[-1]],
-        *(tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in inputs[2:]),
-    ]
+    inputs = inputs_on(kernel_device, 1, 1, 3, 6, 2, 2)
     upstream = torch.randn(1, 3, 6, 1).permute(3, 0, 1, 2)
-    actual = values_and_gradients(summed, strided, upstream)
+    actual = values_and_gradients(summed, strided(inputs), upstream)
     expected = values_and_gradients(summed, inputs, upstream.contiguous())
     for own, other in zip(actual, expected, strict=True):
         assert torch.equal(own, other)
 
 
 def test_one_input_alone_may_want_its_gradient(kernel_device):
-    inputs = scan_inputs(1, 2, 1, 4, 2, 1, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 2, 1, 4, 2, 1)
     upstream = torch.ones_like(inputs[0])
     expected = values_and_gradients(summed, inputs, upstream)
     inputs[4].requires_grad_()
@@ -183,7 +158,7 @@ def test_one_input_alone_may_want_its_gradient(kernel_device):
 
 
 def test_frozen_parameters_are_laid_out_once_and_again_when_they_change(kernel_device):
-    inputs = scan_inputs(1, 1, 3, 4, 2, 1, device=kernel_device)
+    inputs = inputs_on(kernel_device, 1, 1, 3, 4, 2, 1)
     first = summed(*inputs)
     with torch.no_grad():
         inputs[4] *= 2
