@@ -27,6 +27,7 @@ from huggingface_hub import (
     hf_hub_download,
     hf_hub_url,
     snapshot_download,
+    try_to_load_from_cache,
 )
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -56,6 +57,7 @@ STEP_BYTES = 2**16
 # Settings of huggingface_hub are changed for a while, which are those of the whole process.
 ONE_AT_A_TIME = threading.RLock()
 SHA256 = re.compile(r"[0-9a-f]{64}")
+GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 MODEL_CARD = "README.md"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LOG_IN = "give a token that may read it: set HF_TOKEN, or run: hf auth login"
@@ -84,9 +86,10 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
             answer = get_hf_file_metadata(address, timeout=_patience())
         except EntryNotFoundError:
             return None
-    if answer.commit_hash is None or answer.etag is None:
+    digest = answer.etag or ""
+    if answer.commit_hash is None or not (SHA256.fullmatch(digest) or GIT_BLOB.fullmatch(digest)):
         raise CheckpointError(*_no_hub())
-    return HubFile(reference, answer.commit_hash, answer.etag, answer.size)
+    return HubFile(reference, answer.commit_hash, digest, answer.size)
 
 
 def list_files(reference: HubReference, listener: Listener | None = None) -> list[str]:
@@ -138,7 +141,7 @@ def kept_file(reference: HubReference) -> HubFile:
     # A snapshot links to blobs that are named by their digest, where the system has links.
     blob = path.resolve().name
     digest = blob if SHA256.fullmatch(blob) else sha256_of(path)
-    return HubFile(reference, folder.name, digest, path.stat().st_size, path)
+    return HubFile(reference, folder.name, digest, path.stat().st_size)
 
 
 def _kept_folder(reference: HubReference) -> Path | None:
@@ -166,8 +169,9 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
     Raises:
         CheckpointError: It cannot be fetched, or is not what the Hub says that it is.
     """
-    if file.local is not None:
-        return _verified(file, file.local)
+    kept = try_to_load_from_cache(file.repo, file.path, revision=file.revision)
+    if isinstance(kept, str):
+        return _verified(file, Path(kept))
     _require_room(file)
     if listener is not None:
         listener.started(file)

@@ -191,6 +191,9 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
         if listener is not None:
             listener.waiting(name)
         lock.acquire()
+    except NotImplementedError:
+        # A file system without locks: the work may be done twice, and is right all the same.
+        pass
     except OSError as error:
         raise cache.cannot_keep(error) from error
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from mambair_cli.checkpoints.reference import HubReference
@@ -18,14 +17,12 @@ class HubFile:
         revision: The commit.
         digest: SHA-256 of the file, or Git's object id for a small one, as the Hub states it.
         size: Its bytes; None where the Hub does not say.
-        local: Where it lies on this machine already, known when the Hub was not asked.
     """
 
     reference: HubReference
     revision: str
     digest: str
     size: int | None
-    local: Path | None = None
 
     @property
     def repo(self) -> str:

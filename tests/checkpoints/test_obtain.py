@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 from hub_server import Hub
 from huggingface_hub import constants, file_download, hf_hub_download
 from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
@@ -282,6 +283,35 @@ def test_a_web_page_in_place_of_the_hub(hub: Hub):
     hub.replies["/me/weights/resolve/main/x4.pth"] = answer
     message, _ = refused(HubReference("me/weights", "x4.pth"))
     assert message == f"{hub.endpoint} does not answer like a Hugging Face Hub"
+
+
+def test_a_mirror_that_states_no_digest(hub: Hub):
+    headers = {"X-Repo-Commit": "c" * 40, "ETag": '"5d41402abc4b2a76b9719d911017c592-2"'}
+    hub.replies["/me/weights/resolve/main/x4.pth"] = (200, headers, b"content")
+    message, _ = refused(HubReference("me/weights", "x4.pth"))
+    assert message == f"{hub.endpoint} does not answer like a Hugging Face Hub"
+
+
+def test_what_huggingface_hub_has_is_not_downloaded_again(hub: Hub, published):
+    hub.add("me/weights", {"x4.pth": published})
+    reference = HubReference("me/weights", "x4.pth")
+    cache.remove(fetch(reference))
+    hub.requests.clear()
+    heard = Heard()
+    fetch(reference, heard)
+    assert [ask.method for ask in hub.requests] == ["HEAD"]
+    assert heard.told == []
+
+
+def test_a_folder_without_locks(hub: Hub, published, monkeypatch):
+    hub.add("me/weights", {"x4.pth": published})
+
+    class NoLock(FileLock):
+        def acquire(self, *_arguments, **_options):
+            raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("mambair_cli.checkpoints.obtain.FileLock", NoLock)
+    assert fetch(HubReference("me/weights", "x4.pth")).is_there
 
 
 def test_a_web_page_in_place_of_the_list(hub: Hub):
