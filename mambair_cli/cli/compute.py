@@ -41,11 +41,11 @@ def describe_device(device: torch.device) -> str:
 def io_threads(devices: Sequence[torch.device]) -> int:
     """How many files to read, and how many to write, while networks run on the devices.
 
-    On a CPU the network needs all processors itself. A GPU makes a result faster than one processor
-    packs it into a PNG.
+    On a CPU the network needs all processors itself: threads beside it made a batch slower. A GPU
+    makes a result faster than one processor packs it into a PNG.
     """
     if all(device.type == "cpu" for device in devices):
-        return 1
+        return 0
     allowed = getattr(os, "sched_getaffinity", None)
     processors = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
     return min(processors, FILES_PER_DEVICE * len(devices))

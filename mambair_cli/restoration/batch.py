@@ -71,7 +71,8 @@ def run_batch(
         resume: Skip what an earlier run with the same recipe has finished.
         recipe: What the outputs depend on beside their input: weights' sha256, options, version;
             JSON values only. None: no record is kept.
-        io_threads: How many files are read, and how many written, at the same time.
+        io_threads: How many files are read, and how many written, at the same time; 0 to do both
+            between one image and the next, which is right for a network that needs all processors.
 
     Returns:
         The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are

@@ -53,7 +53,8 @@ class Pipeline:
         restorers: For each device its name and what restores one image on it.
         stages: What is done before and after that.
         report: Told of everything.
-        io_threads: How many files are read, and how many written, at the same time.
+        io_threads: How many files are read, and how many written, at the same time; 0 to do both
+            between one image and the next.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class Pipeline:
         self._report = report
         self._stopped = threading.Event()
         self._broken: list[BaseException] = []
-        self._inputs = ReadAhead(jobs, stages.read, io_threads, io_threads + len(restorers) - 1)
+        ahead = max(1, io_threads + len(restorers) - 1)
+        self._inputs = ReadAhead(jobs, stages.read, io_threads, ahead)
         self._outputs = WriteBehind(io_threads, self._watch)
 
     def run(self) -> None:

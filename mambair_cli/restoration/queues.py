@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mambair_cli.imaging.files import count_pixels
 from mambair_cli.restoration.jobs import Job
@@ -17,6 +17,8 @@ from mambair_cli.restoration.stages import Ready, Settled
 # Read images that wait for a device, and results that wait to be written: 200 MB each. A single
 # image may have more; nothing waits beside it then.
 WAITING_PIXELS = 2**26
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,27 @@ class Ticket:
     cost_a_device: bool = False
 
 
+class InCallingThread(Executor):
+    """Runs what is submitted before it returns; what that raises is raised there."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Returns a future that is done."""
+        future: Future[Result] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def _executor(threads: int, name: str) -> Executor:
+    return ThreadPoolExecutor(threads, name) if threads else InCallingThread()
+
+
 class ReadAhead:
     """Hands out the jobs in their order, each being read before it is asked for.
 
     Args:
         jobs: All jobs.
-        read: Reads one; called from other threads.
-        threads: How many are read at once.
+        read: Reads one; called from other threads, if there are any.
+        threads: How many are read at once; 0 for one at a time in the calling thread.
         most: How many may be read, or being read, and not taken.
     """
 
@@ -45,7 +61,8 @@ class ReadAhead:
     ) -> None:
         self._read = read
         self._most = most
-        self._pool = ThreadPoolExecutor(threads, "mambair-read")
+        self._ahead = threads > 0
+        self._pool = _executor(threads, "mambair-read")
         self._changed = threading.Condition()
         self._coming: Iterator[tuple[int, Job, int]] = (
             (index, job, count_pixels(job.source)) for index, job in enumerate(jobs, start=1)
@@ -64,7 +81,8 @@ class ReadAhead:
                 return None
             ticket = self._waiting.popleft()
             self._taken += 1
-            self._refill()
+            if self._ahead:
+                self._refill()
         return ticket
 
     def finish(self) -> None:
@@ -103,14 +121,15 @@ class WriteBehind:
     """Writes results in other threads.
 
     Args:
-        threads: How many are written at once; as many more may wait.
+        threads: How many are written at once; as many more may wait. 0 for one at a time in the
+            calling thread.
         on_failure: Told of an exception in a thread, which is a bug.
     """
 
     def __init__(self, threads: int, on_failure: Callable[[Future[Any]], None]) -> None:
-        self._most = 2 * threads
+        self._most = max(1, 2 * threads)
         self._on_failure = on_failure
-        self._pool = ThreadPoolExecutor(threads, "mambair-write")
+        self._pool = _executor(threads, "mambair-write")
         self._changed = threading.Condition()
         self._files = self._pixels = 0
         self._stopped = False

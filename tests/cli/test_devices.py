@@ -99,6 +99,6 @@ def test_devices_that_cannot_be_meant(mambair, photo, requested, message):
 def test_files_at_a_time(monkeypatch):
     monkeypatch.setattr(compute.os, "sched_getaffinity", lambda _: range(12), raising=False)
     gpus = [torch.device("cuda:0"), torch.device("cuda:1")]
-    assert compute.io_threads([torch.device("cpu")]) == 1
+    assert compute.io_threads([torch.device("cpu")]) == 0
     assert compute.io_threads(gpus[:1]) == 8
     assert compute.io_threads(gpus) == 12

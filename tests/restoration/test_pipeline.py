@@ -131,6 +131,43 @@ def test_devices_share_the_jobs_and_outcomes_keep_their_order(io_threads):
     assert names(again.skipped) == saved
 
 
+def test_without_threads_everything_happens_in_the_calling_one(monkeypatch):
+    saved = save(3)
+    here, seen = threading.get_ident(), []
+    for stage in ("read_image", "write_image"):
+        run_stage = getattr(stages, stage)
+
+        def watched(path, *rest, stage=stage, run_stage=run_stage, **options):
+            assert threading.get_ident() == here
+            seen.append((stage, path.name))
+            return run_stage(path, *rest, **options)
+
+        monkeypatch.setattr(stages, stage, watched)
+    summary = run(one=enlarge, options={"io_threads": 0})
+    assert names(summary.done) == saved
+    assert seen == [(stage, name) for name in saved for stage in ("read_image", "write_image")]
+
+
+def test_without_threads_one_bad_file_fails_alone():
+    first, bad, last = save(3)
+    Path("in", bad).write_bytes(b"no image")
+    summary = run(one=enlarge, options={"io_threads": 0})
+    assert (names(summary.done), names(summary.failed)) == ([first, last], [bad])
+
+
+@pytest.mark.parametrize("where", ["read_image", "write_image"])
+def test_without_threads_an_interrupt_passes(monkeypatch, where):
+    save(2)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, where, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(one=enlarge, options={"io_threads": 0})
+    assert not [path for path in Path("out").glob("*") if path.suffix == ".png"]
+
+
 def test_outcomes_wait_for_those_before_them(monkeypatch):
     saved = save(3)
     written, write_image = threading.Event(), stages.write_image
