@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mambair_cli.selective_scan.parameters import made_once
 
+GPUS = ("cuda", "xpu")
 DIRECTIONS = 4
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Channels of a lane and warps of a program, the best first where as many lanes are idle: two
@@ -73,7 +74,7 @@ def refuses(device: torch.device) -> str | None:
     With `TRITON_INTERPRET=1` in the environment Triton's interpreter runs them on a CPU, for tests.
     """
     interpreted = os.environ.get(INTERPRETER) == "1"
-    if device.type not in ("cuda", "xpu") and not (device.type == "cpu" and interpreted):
+    if device.type not in GPUS and not (device.type == "cpu" and interpreted):
         return f"it runs on CUDA, ROCm and XPU devices, not on {device.type}"
     try:
         import triton  # noqa: F401
@@ -125,9 +126,10 @@ def divide(sequences: int, tokens: int, channels: int, processor: Processor) -> 
 
 def running_on(device: torch.device) -> AbstractContextManager[object]:
     """A context in which kernels are launched on a device: Triton takes the current one."""
-    if device.type == "cuda":
-        return torch.cuda.device(device)
-    return torch.xpu.device(device) if device.type == "xpu" else nullcontext()
+    if device.type in GPUS:
+        here: AbstractContextManager[object] = torch.get_device_module(device).device(device)
+        return here
+    return nullcontext()
 
 
 def channels_last(parameter: Tensor) -> Tensor:
