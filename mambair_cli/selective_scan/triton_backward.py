@@ -3,6 +3,18 @@
 The adjoint `g` of the state runs against the direction:
 
     g_t = C_t dy_t + exp(delta_{t+1} A) g_{t+1}
+
+Arguments are those of `triton_forward.py`, and
+
+    dplanes_ptr       (4 b h w d), gradients of the outputs
+    plane_stride      elements between its planes, 0 where all are the same
+    adjoints_ptr      (b 4 chunks N d) float32, adjoint that leaves each chunk that began with zero
+    first_row         first of the rows that a launch works on
+    history_ptr       (rows chunks chunk_length N d) float32, room for states
+    du_ptr            (4 b h w d) float32, each direction's gradient of u
+    dz_ptr            (4 b h w d) float32, gradient of what the softplus takes
+    dBC_ptr           (blocks b h w 4 2N) float32, of B and C from each block of channels
+    dA_ptr            (b 4 chunks N d) float32, of A from each chunk
 """
 
 from __future__ import annotations
@@ -12,6 +24,7 @@ import triton.language as tl
 
 from mambair_cli.selective_scan.triton_forward import (
     SIZES,
+    advanced,
     chunk_at,
     decay_over,
     load_parameters,
@@ -30,28 +43,7 @@ def adjoint_chunks(
     plane_stride, h, w, d, chunk_length, chunks,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Walks chunks backward, from an adjoint of zero, and stores the one that leaves each.
-
-    Args:
-        dplanes_ptr: `(4 b h w d)`, gradients of the outputs.
-        projected_ptr: As for `triton_forward.scan_chunks`, and so are all others not named here.
-        weight_ptr: As there.
-        bias_ptr: As there.
-        A_ptr: As there.
-        adjoints_ptr: `(b 4 chunks N d)` float32; the first chunk's is left alone.
-        steps_ptr: `(b 4 chunks d)` float32, sum of each chunk's steps; likewise.
-        plane_stride: Elements between the planes of `dplanes`, 0 where all are the same.
-        h: Rows.
-        w: Columns.
-        d: Channels. The grid is (blocks of channels, chunks - 1, 4 b).
-        chunk_length: As there.
-        chunks: As there.
-        N: As there.
-        R: As there.
-        NP: As there.
-        RP: As there.
-        BLOCK: As there.
-    """
+    """Walks all chunks but the first backward, from an adjoint of zero."""
     channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d
     chunk, row = tl.program_id(1) + 1, tl.program_id(2)
@@ -70,8 +62,7 @@ def adjoint_chunks(
         delta = softplus(tl.sum(weight * raw[:, None], 0) + bias)
         adjoint = decay_over(A, delta, N, NP) * (adjoint + C[:, None] * dy[None, :])
         total += delta
-        pixel += tl.where(place == length - 1, wrap, step)
-        place = tl.where(place == length - 1, 0, place + 1)
+        pixel, place = advanced(pixel, place, length, step, wrap)
     adjoint_at, step_at, mask = chunk_at(
         adjoints_ptr, steps_ptr, row, chunks, chunk, d, channel, N, NP
     )
@@ -107,8 +98,7 @@ def record_states(
         u, raw, B, _C = load_token(u_ptr, token_ptr, pixel, d, inside, N, R, NP, RP)
         delta = softplus(tl.sum(weight * raw[:, None], 0) + bias)
         state = decay_over(A, delta, N, NP) * state + B[:, None] * (delta * u)[None, :]
-        pixel += tl.where(place == length - 1, wrap, step)
-        place = tl.where(place == length - 1, 0, place + 1)
+        pixel, place = advanced(pixel, place, length, step, wrap)
 
 
 @triton.jit(do_not_specialize=["plane_stride", "first_row", *SIZES])
@@ -118,38 +108,7 @@ def scan_gradients(
     plane_stride, first_row, b, h, w, d, chunk_length, chunks,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Walks a chunk forward to have its states, then backward for the gradients.
-
-    Args:
-        u_ptr: As for `triton_forward.scan_chunks`, and so are all others not named here.
-        projected_ptr: As there.
-        weight_ptr: As there.
-        bias_ptr: As there.
-        A_ptr: As there.
-        D_ptr: As there.
-        dplanes_ptr: As for `adjoint_chunks`.
-        states_ptr: As there.
-        adjoints_ptr: As for `adjoint_chunks`.
-        steps_ptr: As there, all chunks.
-        history_ptr: `(rows chunks chunk_length N d)` float32, room for states.
-        du_ptr: `(4 b h w d)` float32, each direction's gradient of `u`.
-        dz_ptr: `(4 b h w d)` float32, gradient of what the softplus takes.
-        dBC_ptr: `(blocks b h w 4 2N)` float32, gradients of B and C from each block of channels.
-        dA_ptr: `(b 4 chunks N d)` float32, gradient of A from each chunk.
-        plane_stride: As for `adjoint_chunks`.
-        first_row: First of the rows (4 times image, and direction) that this launch works on.
-        b: Images. The grid is (blocks of channels, chunks, rows).
-        h: Rows of an image.
-        w: Columns.
-        d: Channels.
-        chunk_length: As there.
-        chunks: As there.
-        N: As there.
-        R: As there.
-        NP: As there.
-        RP: As there.
-        BLOCK: As there.
-    """
+    """Walks chunks forward to have their states, then backward for the gradients."""
     block, chunk, row = tl.program_id(0), tl.program_id(1), first_row + tl.program_id(2)
     channel = block * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d
@@ -200,7 +159,6 @@ def scan_gradients(
         tl.store(dBC_at + at * (8 * N), dB, n < N)
         tl.store(dBC_at + at * (8 * N) + N, tl.sum(state * dy[None, :], 1), n < N)
         adjoint *= decay
-        pixel += tl.where(place == length - 1, wrap, step)
-        place = tl.where(place == length - 1, 0, place + 1)
+        pixel, place = advanced(pixel, place, length, step, wrap)
     dA_at, _steps, _mask = chunk_at(dA_ptr, steps_ptr, row, chunks, chunk, d, channel, N, NP)
     tl.store(dA_at, dA, mask)

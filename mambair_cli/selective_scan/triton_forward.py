@@ -4,6 +4,24 @@ A program walks one chunk of one direction of one image for one block of channel
 two channels, and their states are registers, so the sum over states crosses no lanes. Parameters
 come with channels last, or the compiler would spread the states over lanes. The next token is
 loaded while the current one is computed.
+
+What the kernels take, here and in `triton_backward.py`; a row is four times an image and one of its
+directions, and a grid is (blocks of channels, chunks, rows):
+
+    u_ptr             (b h w d)
+    projected_ptr     (b h w 4 R+2N)
+    weight_ptr        (4 R d) float32, step projection
+    bias_ptr          (4 d) float32, its bias
+    A_ptr             (4 N d) float32
+    D_ptr             (4 d) float32
+    states_ptr        (b 4 chunks N d) float32, state at the end of each chunk that began with zero
+    steps_ptr         (b 4 chunks d) float32, sum of each chunk's steps
+    b, h, w, d        images, rows, columns, channels
+    chunk_length      tokens of each chunk but the last
+    chunks            chunks of a row
+    N, R              states of a channel, rank of the step projection
+    NP, RP            those rounded up to powers of two
+    BLOCK             channels of a program, a power of two
 """
 
 from __future__ import annotations
@@ -52,6 +70,13 @@ def walk_from(s, k, h, w):
     step = tl.where(columns, w, 1) * sign
     wrap = tl.where(columns, 1 - (h - 1) * w, 1) * sign
     return pixel, s % length, length, step, wrap
+
+
+@triton.jit
+def advanced(pixel, place, length, step, wrap):
+    """The next pixel of a walk, and its place in its row or column."""
+    at_end = place == length - 1
+    return pixel + tl.where(at_end, wrap, step), tl.where(at_end, 0, place + 1)
 
 
 @triton.jit
@@ -129,33 +154,10 @@ def scan_chunks(
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
     BLOCK: tl.constexpr, WRITE_PLANES: tl.constexpr,
 ):  # fmt: skip
-    """Scans one chunk for one block of channels.
+    """Scans chunks, in two passes over the same code.
 
-    The first of the two passes starts each chunk from zero and stores the state at its end and the
-    sum of its steps; the second makes the state before each chunk of those and stores the outputs.
-
-    Args:
-        u_ptr: `(b h w d)`.
-        projected_ptr: `(b h w 4 R+2N)`.
-        weight_ptr: `(4 R d)` float32.
-        bias_ptr: `(4 d)` float32.
-        A_ptr: `(4 N d)` float32.
-        D_ptr: `(4 d)` float32.
-        states_ptr: `(b 4 chunks N d)` float32, state at the end of each chunk.
-        steps_ptr: `(b 4 chunks d)` float32, sum of each chunk's steps.
-        planes_ptr: Second pass: `(4 b h w d)`, each direction's outputs.
-        b: Images. The grid is (blocks of channels, chunks, 4 b).
-        h: Rows.
-        w: Columns.
-        d: Channels.
-        chunk_length: Tokens of each chunk but the last.
-        chunks: How many.
-        N: States of a channel.
-        R: Rank of the step projection.
-        NP: `N` rounded up to a power of two.
-        RP: `R` rounded up to a power of two.
-        BLOCK: Channels of a program, a power of two.
-        WRITE_PLANES: Whether this is the second pass.
+    The first starts each chunk from zero and stores `states` and `steps`; the second makes the
+    state before each chunk of those and stores each direction's outputs, `planes (4 b h w d)`.
     """
     channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d
@@ -177,8 +179,8 @@ def scan_chunks(
     u, raw, B, C = load_token(u_ptr, token_ptr, pixel, d, inside, N, R, NP, RP)
     for s in tl.range(first, last + 1, loop_unroll_factor=2):
         out = plane_ptr + pixel.to(tl.int64) * d
-        pixel += tl.where(s < last, tl.where(place == length - 1, wrap, step), 0)
-        place = tl.where(place == length - 1, 0, place + 1)
+        following, place = advanced(pixel, place, length, step, wrap)
+        pixel = tl.where(s < last, following, pixel)
         next_u, next_raw, next_B, next_C = load_token(
             u_ptr, token_ptr, pixel, d, inside, N, R, NP, RP
         )
