@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from mambair_cli.networks.ops import PLAIN, Ops
 from mambair_cli.selective_scan import dispatch
+from mambair_cli.selective_scan.parameters import made_once
 
 
 class SS2D(nn.Module):
@@ -38,7 +39,6 @@ class SS2D(nn.Module):
         self.out_norm = nn.LayerNorm(d)
         self.out_proj = nn.Linear(d, d_model, bias=False)
         self.scan = dispatch.REFERENCE
-        self._kept_A: tuple[object, Tensor] | None = None
         self.ops: Ops = PLAIN
         # On the meta device there is nothing to fill, and trying loads PyTorch's compiler: seconds.
         if not self.A_logs.is_meta:
@@ -83,15 +83,9 @@ class SS2D(nn.Module):
         )
 
     def _state_matrix(self) -> Tensor:
-        """A, `(k d n)`; where it is frozen it is kept until the parameter changes."""
-        logs = self.A_logs
-        if logs.requires_grad or logs.is_inference():
-            self._kept_A = None
-            return -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
-        state = (logs._version, logs.data_ptr(), logs.dtype)  # noqa: SLF001
-        if self._kept_A is None or self._kept_A[0] != state:
-            self._kept_A = state, -torch.exp(logs).view(*self.dt_projs_bias.shape, -1)
-        return self._kept_A[1]
+        """A, `(k d n)`; made once where it is frozen."""
+        shape = self.dt_projs_bias.shape
+        return made_once(self.A_logs, lambda logs: -torch.exp(logs).view(*shape, -1))
 
 
 def set_scan_backend(network: nn.Module, name: str) -> str:

@@ -19,9 +19,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from mambair_cli.selective_scan.reference import from_sequences, to_sequences
+from mambair_cli.selective_scan.reference import DIRECTIONS, from_sequences, to_sequences
 
-DIRECTIONS = 4
 EXTENSION, INTERFACE = "selective_scan_cuda", "mamba_ssm.ops.selective_scan_interface"
 INSTALL = "MAMBA_KEEP_CUDA_BUILD=TRUE pip install --no-build-isolation --no-cache-dir mamba-ssm"
 

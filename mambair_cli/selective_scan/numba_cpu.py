@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mambair_cli.selective_scan.numba_forward import CHUNK, scan_forward
 from mambair_cli.selective_scan.numba_launch import flat, launch, padded
+from mambair_cli.selective_scan.reference import DIRECTIONS
 from mambair_cli.selective_scan.vector import LANES, LOG2_E
 
 LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
-DIRECTIONS = 4
 
 
 def channel_blocks(channels: int, tasks: int) -> int:

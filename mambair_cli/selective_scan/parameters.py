@@ -30,7 +30,7 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
     if parameter.requires_grad or (uncounted and isinstance(parameter, nn.Parameter)):
         return make(parameter)
     version = 0 if uncounted else parameter._version  # noqa: SLF001
-    state = (version, parameter.data_ptr(), parameter.device)
+    state = (version, parameter.data_ptr(), parameter.device, parameter.dtype)
     known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:
         known = _kept[parameter] = state, make(parameter)

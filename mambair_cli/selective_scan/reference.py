@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+DIRECTIONS = 4
+
 
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
@@ -84,7 +86,7 @@ def selective_scan_2d(
     Arguments and result are those of `dispatch.selective_scan_2d`.
     """
     b, h, w, d = u.shape
-    k, n = 4, A.shape[-1]
+    k, n = DIRECTIONS, A.shape[-1]
     r = step_weight.shape[-1]
     sequences = to_sequences(u)
     own = torch.arange(k)

@@ -23,7 +23,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-DIRECTIONS = 4
+from mambair_cli.selective_scan.reference import DIRECTIONS
+
 # Values in the state of one segment. On a CPU it should stay in the cache; elsewhere it should be
 # large, since every step is a launch, but a small part of any device's memory.
 CACHED_VALUES = 2**20

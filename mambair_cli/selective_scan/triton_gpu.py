@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from mambair_cli.selective_scan.parameters import made_once
+from mambair_cli.selective_scan.reference import DIRECTIONS
 
 GPUS = ("cuda", "xpu")
-DIRECTIONS = 4
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 # Channels of a lane and warps of a program, the best first where as many lanes are idle: two
 # channels share what is loaded for a token, warps of a program find it in the first-level cache.
@@ -152,7 +152,6 @@ def block_sizes(A: Tensor, step_weight: Tensor) -> dict[str, int]:
 
 def scan_pass(
     tensors: Sequence[Tensor],
-    sizes: dict[str, int],
     division: Division,
     states: Tensor,
     steps: Tensor,
@@ -169,18 +168,19 @@ def scan_pass(
         u, projected, *(channels_last(p) for p in (step_weight, step_bias, A, D)),
         states, steps, u if planes is None else planes,
         b, h, w, d, division.length, division.chunks,
-        **sizes, BLOCK=division.block, WRITE_PLANES=planes is not None, num_warps=division.warps,
+        **block_sizes(A, step_weight), BLOCK=division.block, WRITE_PLANES=planes is not None,
+        num_warps=division.warps,
     )  # fmt: skip
 
 
 def chunk_states(tensors: Sequence[Tensor], division: Division) -> tuple[Tensor, Tensor]:
     """Runs the first pass: the state at the end of each chunk and the sum of its steps."""
-    u, _, step_weight, _, A, _ = tensors
+    u, _, _, _, A, _ = tensors
     rows = u.shape[0], DIRECTIONS, division.chunks
     states = u.new_empty(*rows, A.shape[-1], u.shape[-1], dtype=torch.float32)
     steps = u.new_empty(*rows, u.shape[-1], dtype=torch.float32)
     if division.chunks > 1:
-        scan_pass(tensors, block_sizes(A, step_weight), division, states, steps, None)
+        scan_pass(tensors, division, states, steps, None)
     return states, steps
 
 
@@ -189,13 +189,13 @@ class _SelectiveScan2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
-        u, _, step_weight, _, A, _ = tensors
+        u, *_ = tensors
         b, h, w, d = u.shape
         division = divide(DIRECTIONS * b, h * w, d, processor(u.device))
         planes = u.new_empty(DIRECTIONS, b, h, w, d)
         with running_on(u.device):
             states, steps = chunk_states(tensors, division)
-            scan_pass(tensors, block_sizes(A, step_weight), division, states, steps, planes)
+            scan_pass(tensors, division, states, steps, planes)
         ctx.save_for_backward(*tensors)
         return planes
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.selective_scan import triton_gpu
+from mambair_cli.selective_scan.reference import DIRECTIONS
 from mambair_cli.selective_scan.triton_backward import adjoint_chunks, scan_gradients
 
 # Room for the states before every token, of as many rows at a time as it holds, at least one.
@@ -27,7 +28,7 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
     """
     u, projected, step_weight, step_bias, A, D = tensors
     b, h, w, d = u.shape
-    k, n, r = triton_gpu.DIRECTIONS, A.shape[-1], step_weight.shape[-1]
+    k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
     dy = dplanes[0].contiguous() if dplanes.stride(0) == 0 else dplanes.contiguous()
     plane_stride = dy.stride(0) if dy.dim() == 5 else 0
     row_bytes = 4 * h * w * n * d
