@@ -74,6 +74,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         yield server
 
 
+@pytest.fixture
+def poisoned_memory() -> Iterator[None]:
+    """Make every new tensor without content hold NaN, whatever made it."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture(scope="session")
 def kernel_device() -> torch.device:
     """Where Triton kernels are tested: compiled on a GPU if there is one, else interpreted."""

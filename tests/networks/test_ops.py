@@ -14,15 +14,7 @@ from mambair_cli.networks.ops_cpu import FUSED
 SHAPES = [(1, 1, 1, 1), (2, 5, 7, 20), (1, 1, 9, 3), (2, 9, 1, 40), (3, 6, 11, 48), (1, 2, 3, 33)]
 OPERATIONS = ["norm", "residual_norm", "norm_gate", "gated_residual"]
 
-
-@pytest.fixture(autouse=True)
-def _poisoned_memory(monkeypatch):
-    """Make every new tensor without content hold NaN."""
-    empty, empty_like = torch.empty, torch.empty_like
-    monkeypatch.setattr(torch, "empty", lambda *size, **how: empty(*size, **how).fill_(torch.nan))
-    monkeypatch.setattr(
-        torch, "empty_like", lambda other, **how: empty_like(other, **how).fill_(torch.nan)
-    )
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 
 def layer_norm(channels):

@@ -18,12 +18,7 @@ SHAPES = [(1, 1, 1, 4), (2, 3, 5, 24), (1, 2, 9, 60), (3, 1, 2, 72), (1, 1, 4, 1
 ODD = (2, 2, 3, 7)
 STEPS = ["depthwise", "norm", "residual_norm", "norm_gate", "channel_gate", "gated_residual"]
 
-
-@pytest.fixture(autouse=True)
-def _poisoned_memory(monkeypatch):
-    """Make every new tensor without content hold NaN."""
-    empty = torch.empty
-    monkeypatch.setattr(torch, "empty", lambda *size, **how: empty(*size, **how).fill_(torch.nan))
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 
 def randomised(module):

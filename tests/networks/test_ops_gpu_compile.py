@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from compile_kernels import described
 from torch import nn
 
 from mambair_cli.networks import ops_gpu
@@ -42,19 +43,7 @@ def launched(monkeypatch):
         cases = []
 
         def launch(kernel, _grid, _device, *arguments, **constants):
-            cases.append(
-                {
-                    "module": kernel.fn.__module__,
-                    "kernel": kernel.fn.__name__,
-                    "arguments": [
-                        str(value.dtype).removeprefix("torch.")
-                        if isinstance(value, torch.Tensor)
-                        else value
-                        for value in arguments
-                    ],
-                    "constants": constants,
-                }
-            )
+            cases.append(described(kernel, arguments, constants))
 
         monkeypatch.setattr(ops_gpu, "_launch", launch)
         monkeypatch.setattr(ops_gpu, "_matrix_dtype", lambda _: dtype)

@@ -7,6 +7,8 @@ import torch
 
 pytest.importorskip("triton")
 
+from compile_kernels import described
+
 from mambair_cli.selective_scan import (
     triton_backward,
     triton_forward,
@@ -28,17 +30,7 @@ class Recorder:
         return self.record
 
     def record(self, *arguments, **constants):
-        case = {
-            "module": self.kernel.fn.__module__,
-            "kernel": self.kernel.fn.__name__,
-            "arguments": [
-                str(value.dtype).removeprefix("torch.")
-                if isinstance(value, torch.Tensor)
-                else value
-                for value in arguments
-            ],
-            "constants": constants,
-        }
+        case = described(self.kernel, arguments, constants)
         if case not in self.cases:
             self.cases.append(case)
 

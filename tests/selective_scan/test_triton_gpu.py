@@ -24,15 +24,7 @@ SHAPES = [
     (1, 2, 3, 40, 16, 12),
 ]
 
-pytestmark = pytest.mark.usefixtures("unfilled_memory_is_nan")
-
-
-@pytest.fixture
-def unfilled_memory_is_nan():
-    """Make every new tensor without content hold NaN, whatever made it."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,21 @@ from triton.backends.compiler import GPUTarget
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
+def described(
+    kernel: object, arguments: tuple[object, ...], constants: dict[str, object]
+) -> dict[str, object]:
+    """A launch as one object of the list, but for its target."""
+    return {
+        "module": kernel.fn.__module__,
+        "kernel": kernel.fn.__name__,
+        "arguments": [
+            str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else value
+            for value in arguments
+        ],
+        "constants": constants,
+    }
+
+
 class Driver:
     """Stands in for a device's driver: enough for a launch up to the point where it would run."""
 
