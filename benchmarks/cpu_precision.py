@@ -20,7 +20,8 @@ from hardware import describe_commit, describe_cpu
 import mambair_cli as mambair
 from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.evaluation.metrics import y_psnr, y_ssim
-from mambair_cli.imaging.files import RestorableImage, read_image
+from mambair_cli.imaging.files import read_image
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 RESULT = Path(__file__).parent / "results" / "cpu_precision.json"

@@ -16,7 +16,7 @@ from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import ImageError
-from mambair_cli.imaging.files import RestorableImage
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.precision import (
     Precision,

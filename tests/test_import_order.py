@@ -22,9 +22,10 @@ LEVELS = {
     "evaluation": 5,
     "training": 6,
     "api": 7,
-    "__init__": 8,
-    "cli": 9,
-    "__main__": 10,
+    "distributed": 8,
+    "__init__": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
 LIGHT = {"__init__", "__main__", "cli", "errors"}

@@ -6,13 +6,13 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 Tile = int | Literal["auto"]
+MetadataMode = Literal["keep", "strip", "private"]
 
 
 @dataclass
@@ -34,6 +34,34 @@ def _parse_tile(value: str) -> Tile:
     if value.isdecimal():
         return int(value)
     raise typer.BadParameter(f"{value!r} is neither auto nor a number of pixels (0 = whole image)")
+
+
+def _parse_shard(value: str) -> tuple[int, int]:
+    index, _, count = value.partition("/")
+    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise typer.BadParameter(f"{value!r} is no part of a whole, such as 2/5")
+
+
+PIXEL_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
+BYTE_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def _parse_amount(value: str, units: dict[str, int]) -> int:
+    number, unit = value[:-1], units.get(value[-1:].upper())
+    if unit is None:
+        number, unit = value, 1
+    if number.isdecimal():
+        return int(number) * unit
+    raise typer.BadParameter(f"{value!r} is no number, such as 900000000 or 900M")
+
+
+def _parse_pixels(value: str) -> int:
+    return _parse_amount(value, PIXEL_UNITS)
+
+
+def _parse_bytes(value: str) -> int:
+    return _parse_amount(value, BYTE_UNITS)
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -111,10 +139,34 @@ class RestoreSettings:
     """What every restoring command takes; `takes_settings` turns each field into a parameter."""
 
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE|FOLDER...", help="Images, or folders of images.")
-    ]
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE|FOLDER|GLOB|-...",
+            help="Images, folders of images, patterns such as 'a/**/*.png', or - for standard "
+            "input, whose result goes to standard output.",
+            show_default=False,
+        ),
+    ] = None
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from",
+            metavar="FILE|-",
+            help="Take further inputs from a file, or from standard input, one a line.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null",
+            help="Names in --files-from end with a NUL byte instead of a line break.",
+            rich_help_panel="Files",
+        ),
+    ] = False
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
@@ -129,6 +181,16 @@ class RestoreSettings:
         typer.Option(
             "--suffix",
             help="Added to each name before its extension. By default it says what was done: _x4.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="TEMPLATE",
+            help="Names of the results, such as {stem}_{model}_x{scale}.{ext}.",
             show_default=False,
             rich_help_panel="Files",
         ),
@@ -175,14 +237,53 @@ class RestoreSettings:
             rich_help_panel="Files",
         ),
     ] = False
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed",
+            help="Take only the images that failed in an earlier run.",
+            rich_help_panel="Files",
+        ),
+    ] = False
+    shard: Annotated[
+        Any,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            parser=_parse_shard,
+            help="Take the I-th of N equal parts of the images; N processes share a batch.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Say what would be written, and write nothing.",
+            help="Say what would be written, how long it takes and what it needs; write nothing.",
             rich_help_panel="Files",
         ),
     ] = False
+    metadata: Annotated[
+        MetadataMode,
+        typer.Option(
+            "--metadata",
+            help="What is kept of EXIF, XMP and IPTC: all, nothing, or all but position, serial "
+            "numbers and owner. The colour profile is always kept.",
+            rich_help_panel="Files",
+        ),
+    ] = "keep"
+    max_pixels: Annotated[
+        Any,
+        typer.Option(
+            "--max-pixels",
+            metavar="N[M|G]",
+            parser=_parse_pixels,
+            help="Refuse images of more pixels; 0 for no limit. By default 179M.",
+            show_default=False,
+            rich_help_panel="Files",
+        ),
+    ] = None
     model: Annotated[
         str | None,
         typer.Option(
@@ -239,6 +340,36 @@ class RestoreSettings:
             min=0,
             metavar="N",
             help="Input pixels that neighbouring tiles share; 32 by default, less for small tiles.",
+            rich_help_panel="Computation",
+        ),
+    ] = None
+    max_memory: Annotated[
+        Any,
+        typer.Option(
+            "--max-memory",
+            metavar="N[M|G]",
+            parser=_parse_bytes,
+            help="Bytes of main memory to stay below. By default what is free. Larger images are "
+            "read, restored and written in bands.",
+            show_default=False,
+            rich_help_panel="Computation",
+        ),
+    ] = None
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            "--engine",
+            help="Where the work runs: in this process, or on a Ray cluster.",
+            rich_help_panel="Computation",
+        ),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="The Ray cluster to use. By default that of this machine, or a new one.",
+            show_default=False,
             rich_help_panel="Computation",
         ),
     ] = None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
@@ -18,7 +19,7 @@ from mambair_cli.errors import MambairError
 if TYPE_CHECKING:
     import torch
 
-    from mambair_cli.imaging.files import RestorableImage
+    from mambair_cli.imaging.image import RestorableImage
     from mambair_cli.restoration.batch import Job, Restore, Summary
     from mambair_cli.restoration.precision import Precision
     from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions
@@ -117,8 +118,8 @@ def _plan(settings: RestoreSettings, suffix: str) -> list[Job]:
     from mambair_cli.restoration.batch import plan_jobs
 
     return plan_jobs(
-        settings.inputs,
-        output=settings.output,
+        [Path(name) for name in settings.inputs or []],
+        output=None if settings.output is None else Path(settings.output),
         suffix=suffix if settings.suffix is None else settings.suffix,
         format=settings.format,
         recursive=settings.recursive,

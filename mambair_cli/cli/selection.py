@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mambair_cli.api import Model
     from mambair_cli.checkpoints.choice import Choice
-    from mambair_cli.imaging.files import RestorableImage
+    from mambair_cli.imaging.image import RestorableImage
     from mambair_cli.networks.spec import ModelSpec, Task
     from mambair_cli.restoration.precision import Precision
 

@@ -10,18 +10,16 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from mambair_cli.errors import ImageError, OutputError, UsageError
+from mambair_cli.imaging.image import Pixels, RestorableImage
 from mambair_cli.imaging.metadata import Metadata, read_metadata, save_arguments
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -79,21 +77,6 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class RestorableImage:
-    """An upright 8-bit image, its opacity, and what the file said beside.
-
-    Attributes:
-        pixels: `(h w c)` uint8 in the file's own encoding; 1 channel for gray, 3 for RGB.
-        alpha: `(h w)` uint8, straight (not premultiplied), or None where the file has none.
-        metadata: What to hand on to the output file.
-    """
-
-    pixels: Pixels
-    alpha: Pixels | None = None
-    metadata: Metadata = field(default_factory=Metadata)
 
 
 def read_image(path: Path) -> RestorableImage:

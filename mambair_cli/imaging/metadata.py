@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,25 @@ _JPEG_SEGMENT = 65533
 _JPEG_XMP = _JPEG_SEGMENT - 29
 
 _UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError)
+
+
+# `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
+MetadataMode = Literal["keep", "strip", "private"]
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a file's content beside its restored pixels, a phrase each, for people.
+
+    Attributes:
+        kept: Written as it was: `EXIF`, `colour profile`, `16 bits`.
+        changed: Written differently: `orientation applied`, `CMYK converted to sRGB`.
+        dropped: Not written: `thumbnail`, `GPS position`.
+    """
+
+    kept: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

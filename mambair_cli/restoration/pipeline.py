@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from mambair_cli.errors import MambairError
-from mambair_cli.imaging.files import RestorableImage
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.restoration.events import (
     DeviceLost,
     FileFailed,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import BackendError, MemoryLimitError, UsageError
 from mambair_cli.imaging.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to_rgb
-from mambair_cli.imaging.files import RestorableImage
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.resize import imresize, resize_alpha
 from mambair_cli.imaging.tensors import to_pixels, to_tensor
 from mambair_cli.networks.spec import ModelSpec

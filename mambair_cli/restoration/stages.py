@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mambair_cli.errors import OutputError
-from mambair_cli.imaging.files import RestorableImage, read_image, write_image
+from mambair_cli.imaging.files import read_image, write_image
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped
 from mambair_cli.restoration.failures import FileError, file_failure, no_device_left
 from mambair_cli.restoration.jobs import Job

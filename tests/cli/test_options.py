@@ -12,6 +12,8 @@ from mambair_cli.selective_scan.dispatch import BACKENDS
 SHARED = {
     *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),
     *("--ensemble", "--scan", "--format", "--quality-out", "--suffix", "--recursive"),
+    *("--files-from", "--null", "--name", "--retry-failed", "--shard", "--metadata"),
+    *("--max-pixels", "--max-memory", "--engine", "--ray-address"),
     *("--overwrite", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--debug"),
     *("-o", "-r", "-q", "-v"),
 }

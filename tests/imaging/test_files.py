@@ -15,11 +15,11 @@ from mambair_cli.errors import ImageError, OutputError, UsageError
 from mambair_cli.imaging import files
 from mambair_cli.imaging.files import (
     SUPPORTED_SUFFIXES,
-    RestorableImage,
     count_pixels,
     read_image,
     write_image,
 )
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.metadata import Metadata
 
 LOSSLESS = ("png", "tif", "bmp", "webp")

@@ -7,7 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from mambair_cli.imaging.files import RestorableImage, read_image, write_image
+from mambair_cli.imaging.files import read_image, write_image
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.metadata import Metadata, estimate_jpeg_quality
 
 PROFILE = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(70000)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError, UsageError
-from mambair_cli.imaging.files import RestorableImage
+from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
