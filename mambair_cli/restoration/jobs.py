@@ -19,11 +19,13 @@ class Job:
     Attributes:
         source: The input image.
         target: The output image; its suffix decides the format.
+        record: The directory whose manifest records it; the target is in it or further down.
         refusal: Why it must not be done, None when it may: its output exists already.
     """
 
     source: Path
     target: Path
+    record: Path
     refusal: OutputError | None = None
 
 
@@ -64,6 +66,7 @@ def plan_jobs(
     extension = _extension(format)
     if output is not None and _names_a_file(output, inputs):
         pairs = [(inputs[0], _file_target(output, extension))]
+        output = output.parent
     else:
         pairs = [
             (source, _target(source, root, output, suffix, extension))
@@ -72,7 +75,7 @@ def plan_jobs(
     _check_collisions(pairs)
     _check_not_inputs(pairs, [source for source, _ in pairs])
     return [
-        Job(source, target, None if overwrite else _exists_already(target))
+        Job(source, target, output or target.parent, None if overwrite else _exists_already(target))
         for source, target in pairs
     ]
 

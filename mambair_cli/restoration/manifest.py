@@ -1,8 +1,10 @@
 """The record that makes a batch resumable: which output came from which input, and how.
 
-One JSON object a line, appended and never rewritten, in each output directory. A line is written
-before an output appears (without its digest) and again after it, so that at any moment an output
-of ours can be told from a file that somebody else put there. A line cut short by a kill is skipped.
+One JSON object a line, appended and never rewritten, in the directory that the outputs are under.
+A line is written before an output appears, and another after it or after a failure, so that at any
+moment an output of ours can be told from a file that somebody else put there. Processes that share
+a batch append each to a file of their own, and read all of them. A line cut short by a kill is
+skipped.
 """
 
 from __future__ import annotations
@@ -11,16 +13,21 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from mambair_cli.errors import OutputError
+from mambair_cli.errors import MambairError, OutputError
 
 MANIFEST_NAME = ".mambair-manifest.jsonl"
+MANIFESTS = ".mambair-manifest*.jsonl"
+VERSION = 1
 
 Recipe = Mapping[str, Any]
+Shard = tuple[int, int]
+Status = Literal["begun", "done", "failed"]
 
 
 @dataclass(frozen=True)
@@ -28,50 +35,66 @@ class Entry:
     """What is recorded of one output.
 
     Attributes:
-        input: sha256 of the input file.
+        input: sha256 of the input file; empty where it could not be read.
         recipe: What else the output depends on: weights, options, version; JSON values only.
-        output: sha256 of the output file; None while it is being written.
+        output: sha256 of the output file; None while there is none.
         size: Bytes of the output file, or None.
+        source: The input file.
     """
 
     input: str
     recipe: Recipe
     output: str | None = None
     size: int | None = None
+    source: Path | None = None
 
 
 class Manifest:
-    """Records of the outputs in one directory; may be used from several threads at once.
+    """Records of the outputs under one directory; may be used from several threads at once.
 
     Args:
-        directory: The output directory; need not exist yet.
+        directory: What all outputs are under, `Job.record`; need not exist yet.
+        shard: The part of a shared batch, I of N, whose records are appended; those of all parts
+            are read.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / MANIFEST_NAME
-        self._entries = _read(self.path)
+    def __init__(self, directory: Path, shard: Shard | None = None) -> None:
+        self.path = directory / manifest_name(shard)
+        self._directory = directory
+        self._last = _read(directory)
         self._appending = threading.Lock()
 
     def knows(self, target: Path) -> bool:
         """Whether a run of ours wrote, or was about to write, this output."""
-        return target.name in self._entries
+        return self._key(target) in self._last
 
     def has_intact(self, target: Path, wanted: Entry) -> bool:
         """Whether an output is there, whole, and made from the same input in the same way."""
-        entry = self._entries.get(target.name)
-        if entry is None or entry.output is None or not target.is_file():
+        status, entry = self._last.get(self._key(target), ("begun", wanted))
+        if status != "done" or not target.is_file():
             return False
         if (entry.input, entry.recipe) != (wanted.input, wanted.recipe):
             return False
         return target.stat().st_size == entry.size and file_sha256(target) == entry.output
 
+    def has_failed(self, target: Path) -> bool:
+        """Whether the last attempt to write this output failed."""
+        status, _ = self._last.get(self._key(target), ("begun", None))
+        return status == "failed"
+
+    def outputs(self) -> Iterator[tuple[Path, Path]]:
+        """Yields each output that a run of ours has tried to write, with its input."""
+        for key, (_, entry) in self._last.items():
+            if entry.source is not None:
+                yield self._directory / key, entry.source
+
     def begin(self, target: Path, entry: Entry) -> None:
-        """Records that an output is about to be written.
+        """Records that an output is about to be written; on the disk when this returns.
 
         Raises:
             OutputError: The record cannot be written.
         """
-        self._append(target, entry)
+        self._append(target, "begun", entry, flush=True)
 
     def finish(self, target: Path, entry: Entry) -> None:
         """Records an output that was written, with the digest of the file.
@@ -80,26 +103,62 @@ class Manifest:
             OutputError: The record cannot be written.
         """
         size, digest = target.stat().st_size, file_sha256(target)
-        self._append(target, Entry(entry.input, entry.recipe, digest, size))
+        self._append(target, "done", replace(entry, output=digest, size=size))
 
-    def _append(self, target: Path, entry: Entry) -> None:
+    def fail(self, target: Path, entry: Entry, error: MambairError) -> None:
+        """Records that an output could not be made, and why.
+
+        Raises:
+            OutputError: The record cannot be written.
+        """
+        self._append(target, "failed", entry, error=error)
+
+    def _key(self, target: Path) -> str:
+        return target.relative_to(self._directory).as_posix()
+
+    def _append(
+        self,
+        target: Path,
+        status: Status,
+        entry: Entry,
+        error: MambairError | None = None,
+        *,
+        flush: bool = False,
+    ) -> None:
+        key = self._key(target)
         record = {
-            "target": target.name,
+            "version": VERSION,
+            "status": status,
+            "time": time.time(),
+            "target": key,
+            "source": entry.source and _relative(entry.source, self._directory),
             "input_sha256": entry.input,
             "recipe": entry.recipe,
             "output_sha256": entry.output,
             "output_bytes": entry.size,
         }
+        if error is not None:
+            record |= {"error": error.message, "hint": error.hint}
         try:
             with self._appending, self.path.open("ab+") as file:
-                file.write(_line_break_if_cut(file.tell(), self.path))
-                file.write(json.dumps(record, sort_keys=True).encode() + b"\n")
-        except OSError as error:
+                file.write(_line_break_if_cut(file) + json.dumps(record).encode() + b"\n")
+                if flush:
+                    file.flush()
+                    os.fsync(file.fileno())
+        except OSError as problem:
             raise OutputError(
-                f"{self.path} cannot be written: {error.strerror}",
+                f"{self.path} cannot be written: {problem.strerror}",
                 "choose a directory with -o that can be written to",
-            ) from error
-        self._entries[target.name] = entry
+            ) from problem
+        self._last[key] = status, entry
+
+
+def manifest_name(shard: Shard | None = None) -> str:
+    """Names the file that a process appends to, for a whole batch or for part I of N."""
+    if shard is None:
+        return MANIFEST_NAME
+    index, count = shard
+    return f".mambair-manifest-{index}-of-{count}.jsonl"
 
 
 def file_sha256(path: Path) -> str:
@@ -108,27 +167,48 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
-    if not path.is_file():
-        return entries
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def _read(directory: Path) -> dict[str, tuple[Status, Entry]]:
+    """Reads the last record of each output from all manifests of a directory."""
+    records = [
+        record
+        for path in sorted(directory.glob(MANIFESTS))
+        if path.is_file()
+        for record in _records(path, directory)
+    ]
+    # By time, and where clocks agree by file and line: sorting keeps that order.
+    records.sort(key=lambda record: record[0])
+    return {key: (status, entry) for _, key, status, entry in records}
+
+
+def _records(path: Path, directory: Path) -> Iterator[tuple[float, str, Status, Entry]]:
+    for line in path.read_bytes().splitlines():
         try:
             record = json.loads(line)
-            entries[record["target"]] = Entry(
-                record["input_sha256"],
+            if record["version"] != VERSION or record["status"] not in get_args(Status):
+                continue
+            source = record["source"]
+            entry = Entry(
+                str(record["input_sha256"]),
                 record["recipe"],
                 record["output_sha256"],
                 record["output_bytes"],
+                None if source is None else directory / source,
             )
-        except (json.JSONDecodeError, KeyError, TypeError):
+            yield float(record["time"]), str(record["target"]), record["status"], entry
+        except (ValueError, KeyError, TypeError):
             continue
-    return entries
 
 
-def _line_break_if_cut(size: int, path: Path) -> bytes:
-    if size == 0:
+def _relative(source: Path, directory: Path) -> str:
+    try:
+        relative = os.path.relpath(source.resolve(), directory.resolve())
+    except ValueError:  # on another drive
+        relative = str(source.resolve())
+    return Path(relative).as_posix()
+
+
+def _line_break_if_cut(file: Any) -> bytes:
+    if file.tell() == 0:
         return b""
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return b"" if file.read(1) == b"\n" else b"\n"
+    file.seek(-1, os.SEEK_END)
+    return b"" if file.read(1) == b"\n" else b"\n"

@@ -22,7 +22,9 @@ from mambair_cli.restoration.batch import (
     TileDone,
 )
 
-JOB = Job(Path("in/a rather long name of a photograph of the harbour.png"), Path("out/x.png"))
+JOB = Job(
+    Path("in/a rather long name of a photograph of the harbour.png"), Path("out/x.png"), Path("out")
+)
 
 
 @pytest.fixture(params=[80, 120])
@@ -67,7 +69,7 @@ def test_bars_do_not_wipe_printed_paths(monkeypatch):
     shared, messages = Terminal(), Messages()
     messages.console = Console(file=shared, force_terminal=True, width=80, legacy_windows=False)
     monkeypatch.setattr(sys, "stdout", shared)
-    other = Job(Path("in/other.png"), Path("out/other.png"))
+    other = Job(Path("in/other.png"), Path("out/other.png"), Path("out"))
     with BatchDisplay(messages, 3, ["cuda:0", "cuda:1"]) as display:
         display.show(FileStarted(JOB, 1, 3, "cuda:0"))
         display.show(FileStarted(other, 2, 3, "cuda:1"))
@@ -80,7 +82,7 @@ def test_bars_do_not_wipe_printed_paths(monkeypatch):
 
 
 def test_each_device_has_a_bar(terminal):
-    other = Job(Path("in/other.png"), Path("out/other.png"))
+    other = Job(Path("in/other.png"), Path("out/other.png"), Path("out"))
     with BatchDisplay(terminal, 4, ["cuda:0", "cuda:1"]) as display:
         display.show(FileStarted(other, 1, 4, "cuda:1"))
         display.show(FileStarted(JOB, 2, 4, "cuda:0"))
@@ -88,7 +90,7 @@ def test_each_device_has_a_bar(terminal):
         display.show(TileDone(JOB, 5, 8))
         display._progress.refresh()
         both = terminal.console.file.getvalue().split("\x1b[2K")[-1]
-        third = Job(Path("in/third.png"), Path("out/third.png"))
+        third = Job(Path("in/third.png"), Path("out/third.png"), Path("out"))
         display.show(FileStarted(third, 3, 4, "cuda:1"))
         display.show(FileDone(other, 2.34, 40, 30, 999))
         display.show(DeviceLost("cuda:0", JOB, "CUDA error: launch failure"))

@@ -9,7 +9,7 @@ from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
 from mambair_cli.restoration.failures import file_failure, is_device_lost
 from mambair_cli.restoration.jobs import Job
 
-JOB = Job(Path("in/a.png"), Path("out/a.png"))
+JOB = Job(Path("in/a.png"), Path("out/a.png"), Path("out"))
 
 
 @pytest.mark.parametrize(
