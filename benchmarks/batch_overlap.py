@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from hardware import describe_commit, describe_cpu
@@ -30,7 +31,7 @@ import mambair_cli as mambair
 from mambair_cli.imaging.files import read_image, write_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.networks import prepare_kernels
-from mambair_cli.restoration.batch import Job, Restore, plan_jobs, run_batch
+from mambair_cli.restoration.batch import FileOptions, Job, Restore, plan_jobs, run_batch
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 RESULT = Path(__file__).parent / "results" / "batch_overlap.json"
@@ -50,14 +51,16 @@ def make_images(folder: Path, count: int, sides: tuple[int, int]) -> None:
 def one_after_the_other(jobs: list[Job], restore: Restore) -> None:
     """What a loop over the files does."""
     for job in jobs:
-        write_image(job.target, restore(read_image(job.source), lambda *_: None, lambda _: None))
+        image = restore.image(read_image(job.source), lambda *_: None, lambda _: None)
+        write_image(job.target, image)
 
 
 def overlapped(io_threads: int) -> Callable[[list[Job], Restore], None]:
     """What `mambair` does."""
 
     def run(jobs: list[Job], restore: Restore) -> None:
-        summary = run_batch(jobs, {"device": restore}, lambda _: None, io_threads=io_threads)
+        devices, files = {"device": restore}, FileOptions(scale=4)
+        summary = run_batch(jobs, devices, lambda _: None, files=files, io_threads=io_threads)
         assert len(summary.done) == len(jobs)  # noqa: S101
 
     return run
@@ -113,7 +116,7 @@ def bundled_network() -> Restore:
     def restore(image: RestorableImage, *callbacks: Callable[..., None]) -> RestorableImage:
         return restore_image(model.network, image, model.spec, options, *callbacks)
 
-    return restore
+    return Restore(restore, in_bands)
 
 
 def stand_in(seconds: float) -> Restore:
@@ -125,7 +128,12 @@ def stand_in(seconds: float) -> Restore:
         time.sleep(max(0.0, end - time.perf_counter()))
         return restored
 
-    return restore
+    return Restore(restore, in_bands)
+
+
+def in_bands(*_: object) -> NoReturn:
+    """None of these images is large."""
+    raise AssertionError
 
 
 def main() -> None:

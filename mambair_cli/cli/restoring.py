@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +19,8 @@ from mambair_cli.errors import MambairError
 if TYPE_CHECKING:
     import torch
 
-    from mambair_cli.imaging.image import RestorableImage
-    from mambair_cli.restoration.batch import Job, Restore, Summary
+    from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
+    from mambair_cli.restoration.batch import FileOptions, Job, Restore, Summary
     from mambair_cli.restoration.precision import Precision
     from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions
 
@@ -151,7 +151,7 @@ def _run(
             jobs,
             {str(device): _restorer(shelf, options) for device, shelf in shelves.items()},
             display.show,
-            quality=settings.quality_out,
+            files=_file_options(first, settings),
             resume=settings.resume,
             recipe=_fingerprint(first, options, settings.quality_out),
             io_threads=io_threads(list(shelves)),
@@ -160,18 +160,37 @@ def _run(
     return summary
 
 
+def _file_options(shelf: ModelShelf, settings: RestoreSettings) -> FileOptions:
+    from mambair_cli.restoration.batch import FileOptions
+
+    return FileOptions(
+        scale=1 if shelf.single is None else shelf.single.spec.scale,
+        quality=settings.quality_out,
+        metadata=settings.metadata,
+        max_pixels=FileOptions.max_pixels if settings.max_pixels is None else settings.max_pixels,
+        max_memory=settings.max_memory,
+    )
+
+
 def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
+    from mambair_cli.restoration.batch import Restore
     from mambair_cli.restoration.restorer import restore_image
 
-    def restore(
-        image: RestorableImage, on_progress: Progress, on_notice: Notice
-    ) -> RestorableImage:
-        model = shelf.suited_to(image)
-        if found := shelf.warn_of_photograph(model.spec, image):
+    def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
+        model = shelf.suited_to(source)
+        if found := shelf.warn_of_photograph(model.spec, source):
             on_notice(f"looks like a photograph: {found}")
-        return restore_image(model.network, image, model.spec, options, on_progress, on_notice)
+        return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
 
-    return restore
+    def bands(
+        reader: BandReader, on_progress: Progress, on_notice: Notice
+    ) -> tuple[ImageHeader, Iterator[Band]]:
+        from mambair_cli.restoration.streaming import restore_bands
+
+        model = shelf.suited_to(reader)
+        return restore_bands(model.network, reader, model.spec, options, on_progress, on_notice)
+
+    return Restore(image, bands)
 
 
 def _fingerprint(shelf: ModelShelf, options: RestoreOptions, quality_out: int) -> dict[str, Any]:

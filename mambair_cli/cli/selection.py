@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mambair_cli.api import Model
     from mambair_cli.checkpoints.choice import Choice
-    from mambair_cli.imaging.image import RestorableImage
+    from mambair_cli.imaging.image import BandReader, RestorableImage
     from mambair_cli.networks.spec import ModelSpec, Task
     from mambair_cli.restoration.precision import Precision
 
@@ -102,7 +102,7 @@ class ModelShelf:
         self._loaded: dict[Path, Model] = {}
         self.single = None if request.by_file else self._select(request)
 
-    def suited_to(self, image: RestorableImage) -> Model:
+    def suited_to(self, image: RestorableImage | BandReader) -> Model:
         """The weights for one image: the only ones, or those for the image's JPEG quality.
 
         Raises:

@@ -20,8 +20,8 @@ from mambair_cli.restoration.events import (
 )
 from mambair_cli.restoration.jobs import Job, plan_jobs
 from mambair_cli.restoration.manifest import Recipe
-from mambair_cli.restoration.pipeline import Pipeline, Restore
-from mambair_cli.restoration.stages import Stages
+from mambair_cli.restoration.pipeline import Pipeline
+from mambair_cli.restoration.stages import FileOptions, Restore, Stages
 
 __all__ = [
     "DeviceLost",
@@ -29,6 +29,7 @@ __all__ = [
     "FileDone",
     "FileFailed",
     "FileNoted",
+    "FileOptions",
     "FileSkipped",
     "FileStarted",
     "Job",
@@ -46,7 +47,7 @@ def run_batch(
     restorers: Mapping[str, Restore],
     on_event: Callable[[Event], None],
     *,
-    quality: int = 95,
+    files: FileOptions,
     resume: bool = False,
     recipe: Recipe | None = None,
     io_threads: int = 1,
@@ -63,11 +64,11 @@ def run_batch(
 
     Args:
         jobs: From `plan_jobs`; taken in this order.
-        restorers: For each device its name and what restores one image on it, reporting tiles and
-            notes. The first runs in the calling thread, each of the others in one of its own.
+        restorers: For each device its name and what restores images on it. The first runs in the
+            calling thread, each of the others in one of its own.
         on_event: Told of everything as it happens, from any thread but never from two at once;
             of outcomes in the order of the jobs.
-        quality: Of JPEG and WebP outputs, 1 to 100.
+        files: How files are read and written.
         resume: Skip what an earlier run with the same recipe has finished.
         recipe: What the outputs depend on beside their input: weights' sha256, options, version;
             JSON values only. None: no record is kept.
@@ -80,7 +81,7 @@ def run_batch(
     """
     kept = recipe if len(jobs) > 1 or resume else None
     report = Report(on_event)
-    stages = Stages(quality, kept, resume=resume)
+    stages = Stages(files, kept, resume=resume)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")

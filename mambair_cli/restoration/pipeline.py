@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -35,10 +35,7 @@ from mambair_cli.restoration.failures import (
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry
 from mambair_cli.restoration.queues import ReadAhead, Ticket, WriteBehind
-from mambair_cli.restoration.restorer import Notice, Progress
-from mambair_cli.restoration.stages import Settled, Stages
-
-Restore = Callable[[RestorableImage, Progress, Notice], RestorableImage]
+from mambair_cli.restoration.stages import Restore, Settled, Stages
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: it unwinds a restoration that nobody wants
@@ -50,7 +47,7 @@ class Pipeline:
 
     Args:
         jobs: What to do.
-        restorers: For each device its name and what restores one image on it.
+        restorers: For each device its name and what restores images on it.
         stages: What is done before and after that.
         report: Told of everything.
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
@@ -129,7 +126,7 @@ class Pipeline:
         self._tell_started(ticket, device)
         start = time.perf_counter()
         try:
-            restored = restore(
+            restored = restore.image(
                 reading.image,
                 partial(self._on_tile, ticket.job),
                 partial(self._on_notice, ticket.job),

@@ -5,16 +5,55 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging.files import read_image, write_image
-from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
+from mambair_cli.imaging.metadata import MetadataMode
 from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped
 from mambair_cli.restoration.failures import FileError, file_failure, no_device_left
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry, Manifest, Recipe, file_sha256
+from mambair_cli.restoration.restorer import Notice, Progress
+
+DEFAULT_MAX_PIXELS = 178_956_970
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read and written.
+
+    Attributes:
+        scale: Output side over input side of every image of the batch.
+        quality: Of outputs in formats that lose something, 1 to 100.
+        metadata: What is handed on of EXIF, XMP and IPTC.
+        max_pixels: Images of more pixels are refused; 0 for no limit.
+        max_memory: Bytes of main memory to stay below; None for what is free. Larger images are
+            read, restored and written in bands.
+    """
+
+    scale: int = 1
+    quality: int = 95
+    metadata: MetadataMode = "keep"
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What restores images on one device; one thread at a time uses it.
+
+    Attributes:
+        image: Restores a whole image, reporting tiles and notes.
+        bands: Restores an image that is too large for that: gives what is to be written, and its
+            bands from top to bottom, computed as they are asked for.
+    """
+
+    image: Callable[[RestorableImage, Progress, Notice], RestorableImage]
+    bands: Callable[[BandReader, Progress, Notice], tuple[ImageHeader, Iterator[Band]]]
 
 
 @dataclass(frozen=True)
@@ -44,14 +83,14 @@ class Stages:
     """Reads inputs and writes outputs; every method may run in several threads at once.
 
     Args:
-        quality: Of JPEG and WebP outputs, 1 to 100.
+        files: How files are read and written.
         resume: Skip what an earlier run with the same recipe has finished.
         recipe: What the outputs depend on beside their input; None: no record is kept.
     """
 
-    def __init__(self, quality: int, recipe: Recipe | None, *, resume: bool) -> None:
+    def __init__(self, files: FileOptions, recipe: Recipe | None, *, resume: bool) -> None:
         self.without_network = False
-        self._quality = quality
+        self._files = files
         self._resume = resume
         self._recipe = recipe
         self._manifests: dict[Path, Manifest] = {}
@@ -96,7 +135,7 @@ class Stages:
         try:
             if entry is not None:
                 self._manifest(job).begin(job.target, entry)
-            write_image(job.target, image, quality=self._quality)
+            write_image(job.target, image, quality=self._files.quality)
             if entry is not None:
                 self._manifest(job).finish(job.target, entry)
             size = job.target.stat().st_size

@@ -14,8 +14,10 @@ from mambair_cli.restoration import stages
 from mambair_cli.restoration.batch import (
     FileDone,
     FileFailed,
+    FileOptions,
     FileSkipped,
     FileStarted,
+    Restore,
     TileDone,
     plan_jobs,
     run_batch,
@@ -23,6 +25,7 @@ from mambair_cli.restoration.batch import (
 from mambair_cli.restoration.manifest import MANIFEST_NAME
 
 PATIENCE = 30  # seconds that a test waits for another thread before it fails
+FILES = FileOptions(scale=2)
 RECIPE = {"weights": "0123", "tile": "auto"}
 
 
@@ -59,10 +62,15 @@ def plan(output="out", *, overwrite=False):
     )
 
 
+def run_all(jobs, restore, tell, *, files=FILES, **options):
+    restorers = {"cpu": Restore(restore, never)}
+    return run_batch(jobs, restorers, tell, files=files, recipe=RECIPE, **options)
+
+
 def run(restore=enlarge, *, overwrite=False, output="out", **options):
     events = []
     jobs = plan(output, overwrite=overwrite)
-    summary = run_batch(jobs, {"cpu": restore}, events.append, recipe=RECIPE, **options)
+    summary = run_all(jobs, restore, events.append, **options)
     return summary, events
 
 
@@ -113,7 +121,7 @@ def test_a_file_that_vanished_fails_alone():
     save("b.png")
     jobs = plan()
     Path("in/b.png").unlink()
-    summary = run_batch(jobs, {"cpu": enlarge}, lambda _: None, recipe=RECIPE)
+    summary = run_all(jobs, enlarge, lambda _: None)
     assert outcomes(summary) == (["a.png"], [], ["b.png"])
 
 
@@ -189,7 +197,7 @@ def test_an_interrupted_run_is_resumed():
         return enlarge(image, progress)
 
     with pytest.raises(KeyboardInterrupt):
-        run_batch(plan(), {"cpu": interrupt_the_second}, tell, recipe=RECIPE)
+        run_all(plan(), interrupt_the_second, tell)
     summary, events = run(resume=True)
     assert outcomes(summary) == (["b.png", "c.png"], ["a.png"], [])
     assert events[0] == FileSkipped(summary.skipped[0].job, "done by an earlier run")
@@ -293,9 +301,9 @@ def test_an_output_directory_without_permission_fails_before_the_work(monkeypatc
 @pytest.mark.usefixtures("folder")
 def test_quality_reaches_the_writer():
     save("a.jpg", size=(120, 90))
-    run(quality=98)
+    run(files=replace(FILES, quality=98))
     best = Path("out/a.jpg").stat().st_size
-    run(quality=30, overwrite=True)
+    run(files=replace(FILES, quality=30), overwrite=True)
     assert Path("out/a.jpg").stat().st_size < best
 
 

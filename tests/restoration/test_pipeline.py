@@ -22,7 +22,9 @@ from mambair_cli.restoration.batch import (
     FileDone,
     FileFailed,
     FileNoted,
+    FileOptions,
     FileStarted,
+    Restore,
     TileDone,
     plan_jobs,
     run_batch,
@@ -60,6 +62,10 @@ def enlarge(image, progress, *_):
     return replace(image, pixels=image.pixels.repeat(2, 0).repeat(2, 1))
 
 
+def never(*_):
+    raise AssertionError("nothing should be restored in bands")
+
+
 def lose(*_):
     raise RuntimeError(LOST)
 
@@ -78,7 +84,14 @@ def run(tell=lambda _: None, *, output="out", options=None, **restorers):
         recursive=True,
         overwrite=False,
     )
-    return run_batch(jobs, restorers, tell, recipe={"weights": "w"}, **(options or {}))
+    return run_batch(
+        jobs,
+        {device: Restore(restore, never) for device, restore in restorers.items()},
+        tell,
+        files=FileOptions(scale=2),
+        recipe={"weights": "w"},
+        **(options or {}),
+    )
 
 
 def names(events, kind=object):
