@@ -1,0 +1,158 @@
+"""Directories of TIFF files and EXIF blocks, value by value as bytes.
+
+Libraries decode values and write what they think of them: text that is not ASCII and types that
+they do not know are lost. Bytes that nobody interprets are kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO
+
+EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
+
+_BYTE_ORDERS = {b"II": "<", b"MM": ">"}
+_LONG, _LONG8 = 4, 16
+# Bytes of one value and of the numbers that it is made of, by type; 129 is the UTF-8 of EXIF 3.
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BYTES |= {16: 8, 17: 8, 18: 8, 129: 1}
+_NUMBER_BYTES = _BYTES | {5: 4, 10: 4}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tag with its value.
+
+    Attributes:
+        tag: Number.
+        type: Number of the type, as in the TIFF specification and EXIF 3.
+        data: All values in little-endian order; nothing for a directory.
+        directory: The entries that the tag points to.
+    """
+
+    tag: int
+    type: int
+    data: bytes = b""
+    directory: tuple[Entry, ...] = ()
+
+
+def exif_entries(exif: bytes) -> tuple[Entry, ...]:
+    """Return the first directory of an EXIF block, with those for EXIF and GPS inside.
+
+    Args:
+        exif: Block with or without its `Exif` prefix.
+
+    Raises:
+        struct.error: The directory is damaged; a damaged one inside is left out.
+        ValueError: It is not an EXIF block.
+    """
+    block = exif.removeprefix(b"Exif\0\0")
+    if block[:2] not in _BYTE_ORDERS:
+        raise ValueError("not a TIFF structure")
+    order = _BYTE_ORDERS[block[:2]]
+    (start,) = struct.unpack_from(order + "I", block, 4)
+    return tuple(_entries(block, order, start, (EXIF_DIRECTORY, GPS_DIRECTORY)))
+
+
+def add_entries(file: IO[bytes], entries: Iterable[Entry]) -> None:
+    """Add entries to the first directory of a little-endian TIFF file, classic or big.
+
+    The directory is written anew at the end of the file and the header points there; everything
+    else stays where it is. A tag that the directory has already is left as it is.
+
+    Args:
+        file: Open for reading and writing.
+        entries: What to add, in any order.
+    """
+    file.seek(0)
+    layout = _BIG if file.read(4)[2:] == b"+\0" else _CLASSIC
+    file.seek(layout.first_pointer)
+    (start,) = layout.unpack(layout.offset, file)
+    file.seek(start)
+    (count,) = layout.unpack(layout.count, file)
+    records = [file.read(layout.entry_bytes) for _ in range(count)]
+    following = file.read(layout.offset_bytes)
+    present = {struct.unpack("<H", record[:2])[0] for record in records}
+    end = file.seek(0, 2)
+    file.write(bytes(end % 2))
+    added = [entry for entry in entries if entry.tag not in present]
+    new, values = layout.serialized(added, end + end % 2)
+    file.write(values)
+    start = file.tell()
+    directory = sorted(records + new, key=lambda record: struct.unpack("<H", record[:2]))
+    file.write(struct.pack(layout.count, len(directory)) + b"".join(directory) + following)
+    file.seek(layout.first_pointer)
+    file.write(struct.pack(layout.offset, start))
+    file.seek(0, 2)
+
+
+def _entries(block: bytes, order: str, start: int, directories: Collection[int]) -> Iterator[Entry]:
+    (count,) = struct.unpack_from(order + "H", block, start)
+    for position in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind, number, value = struct.unpack_from(order + "HHII", block, position)
+        if tag in directories:
+            try:
+                inside = tuple(_entries(block, order, value, (INTEROPERABILITY_DIRECTORY,)))
+            except struct.error:
+                continue
+            yield Entry(tag, _LONG, directory=inside)
+            continue
+        size = number * _BYTES.get(kind, 0)
+        place = position + 8 if size <= 4 else value
+        data = block[place : place + size]
+        if size and len(data) == size:
+            yield Entry(tag, kind, _little_endian(data, kind) if order == ">" else data)
+
+
+def _little_endian(data: bytes, kind: int) -> bytes:
+    width = _NUMBER_BYTES[kind]
+    return b"".join(data[i : i + width][::-1] for i in range(0, len(data), width))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes of the fields of a directory, as `struct` names them."""
+
+    first_pointer: int
+    count: str
+    offset: str
+    pointer_type: int
+
+    @property
+    def offset_bytes(self) -> int:
+        return struct.calcsize(self.offset)
+
+    @property
+    def entry_bytes(self) -> int:
+        return 4 + 2 * self.offset_bytes
+
+    def unpack(self, field: str, file: IO[bytes]) -> tuple[int]:
+        (value,) = struct.unpack(field, file.read(struct.calcsize(field)))
+        return (int(value),)
+
+    def serialized(self, entries: Iterable[Entry], position: int) -> tuple[list[bytes], bytes]:
+        """Return the records of a directory, and the values beside it that begin at `position`."""
+        records, values = [], b""
+        for entry in sorted(entries, key=lambda entry: entry.tag):
+            kind, data = entry.type, entry.data
+            if entry.directory:
+                kind = self.pointer_type
+                inside, beside = self.serialized(entry.directory, position + len(values))
+                values += beside
+                data = struct.pack(self.offset, position + len(values))
+                values += struct.pack(self.count, len(inside)) + b"".join(inside)
+                values += bytes(self.offset_bytes)
+            field = data
+            if len(data) > self.offset_bytes:
+                field = struct.pack(self.offset, position + len(values))
+                values += data + bytes(len(data) % 2)
+            number = len(data) // _BYTES[kind]
+            head = struct.pack("<HH", entry.tag, kind) + struct.pack(self.offset, number)
+            records.append(head + field.ljust(self.offset_bytes, b"\0"))
+        return records, values
+
+
+_CLASSIC = _Layout(first_pointer=4, count="<H", offset="<I", pointer_type=_LONG)
+_BIG = _Layout(first_pointer=8, count="<Q", offset="<Q", pointer_type=_LONG8)
