@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mambair_cli.imaging.image import Pixels, ValueRange
 from mambair_cli.imaging.resize import imresize
 
 # ITU-R BT.601 with studio swing, the matrix of MATLAB's rgb2ycbcr, for RGB in [0, 1].
@@ -21,7 +22,7 @@ _JFIF = np.array(
     ]
 )
 _JFIF_INVERSE = np.linalg.inv(_JFIF)
-_JFIF_OFFSET = np.array([0.0, 128.0, 128.0])
+_JFIF_OFFSET = np.array([0.0, 128.0, 128.0]) / 255  # of full brightness
 
 
 def rgb_to_y(rgb: NDArray[Any]) -> NDArray[np.float64]:
@@ -36,49 +37,53 @@ def rgb_to_y(rgb: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(rgb.astype(np.float64) @ (_STUDIO_Y / 255.0) + 16.0)
 
 
-def rgb_to_ycbcr(rgb: NDArray[Any]) -> NDArray[np.float32]:
+def rgb_to_ycbcr(rgb: NDArray[Any], white: float = 255.0) -> NDArray[np.float32]:
     """Convert to the full-range YCbCr of JPEG files (JFIF), not rounded.
 
     Args:
-        rgb: `(h w 3)` on the 0-255 scale, uint8 or floating point.
+        rgb: `(h w 3)` on the scale from 0 to `white`, integer or floating point.
+        white: Full brightness: 255, 65535 or 1.
 
     Returns:
-        `(h w 3)` float32 on the 0-255 scale, neutral chroma at 128.
+        `(h w 3)` float32 on the same scale, neutral chroma at `white * 128 / 255`.
     """
-    return np.asarray(rgb @ _JFIF.T + _JFIF_OFFSET, dtype=np.float32)
+    return np.asarray(rgb @ _JFIF.T + _JFIF_OFFSET * white, dtype=np.float32)
 
 
-def ycbcr_to_rgb(ycbcr: NDArray[Any]) -> NDArray[np.float32]:
+def ycbcr_to_rgb(ycbcr: NDArray[Any], white: float = 255.0) -> NDArray[np.float32]:
     """Convert the full-range YCbCr of JPEG files (JFIF) to RGB, neither rounded nor clipped.
 
     Args:
-        ycbcr: `(h w 3)` on the 0-255 scale, neutral chroma at 128.
+        ycbcr: `(h w 3)` as `rgb_to_ycbcr` gives it.
+        white: Full brightness: 255, 65535 or 1.
 
     Returns:
-        `(h w 3)` float32; colours outside the RGB cube exceed [0, 255].
+        `(h w 3)` float32; colours outside the RGB cube exceed [0, `white`].
     """
-    return np.asarray((ycbcr - _JFIF_OFFSET) @ _JFIF_INVERSE.T, dtype=np.float32)
+    return np.asarray((ycbcr - _JFIF_OFFSET * white) @ _JFIF_INVERSE.T, dtype=np.float32)
 
 
-def spread_under_alpha(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def spread_under_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
     """Continue the visible colours under fully transparent areas.
 
     What lies there is arbitrary, often black, and a network would draw that edge into the visible
     side. Pixels with any opacity keep their exact values.
 
     Args:
-        pixels: `(h w c)` uint8.
-        alpha: `(h w)` uint8, 0 transparent to 255 opaque.
+        pixels: `(h w c)` uint8, uint16 or float32.
+        alpha: `(h w)` of the same type, 0 transparent to the type's white opaque.
 
     Returns:
-        `(h w c)` uint8; `pixels` itself if nothing or everything is transparent.
+        `(h w c)` of the same type; `pixels` itself if nothing or everything is transparent.
     """
     visible = alpha > 0
     if visible.all() or not visible.any():
         return pixels
-    weights = alpha.astype(np.float32)[..., None] / np.float32(255)
-    filled = np.clip(np.rint(_fill(pixels.astype(np.float32), weights)), 0, 255)
-    return np.where(visible[..., None], pixels, filled.astype(np.uint8))
+    weights = alpha.astype(np.float32)[..., None] / np.float32(ValueRange.of(alpha.dtype).white)
+    filled = _fill(pixels.astype(np.float32), weights)
+    if np.issubdtype(pixels.dtype, np.integer):
+        filled = np.clip(np.rint(filled), 0, ValueRange.of(pixels.dtype).white)
+    return np.where(visible[..., None], pixels, filled.astype(pixels.dtype))
 
 
 def _fill(colors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:

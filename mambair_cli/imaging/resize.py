@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mambair_cli.imaging.image import ValueRange
+
 Border = Literal["symmetric", "replicate"]
 Array = NDArray[Any]
 
@@ -41,16 +43,17 @@ def resize_alpha(alpha: Array, scale: float) -> Array:
     """Resize an opacity channel; constant opacity stays constant and a binary mask stays binary.
 
     Args:
-        alpha: `(h w)` uint8, 0 transparent to 255 opaque.
+        alpha: `(h w)` uint8, uint16 or float32, 0 transparent to the type's white opaque.
         scale: Output side over input side.
 
     Returns:
-        `(ceil(h*scale) ceil(w*scale))` uint8.
+        `(ceil(h*scale) ceil(w*scale))` of the same type.
     """
     resized = imresize(alpha, scale)
-    if np.isin(alpha, (0, 255)).all():
-        return np.where(resized >= 128, np.uint8(255), np.uint8(0))
-    return resized
+    white = alpha.dtype.type(ValueRange.of(alpha.dtype).white)
+    if np.isin(alpha, (0, white)).all():
+        return np.where(resized >= white / 2, white, alpha.dtype.type(0))
+    return np.clip(resized, 0, white)  # floating point overshoots beside an edge
 
 
 def _resize_axis(image: Array, axis: int, scale: float, border: Border) -> Array:

@@ -70,3 +70,23 @@ def test_nothing_to_spread():
     pixels = np.zeros((3, 4, 1), np.uint8)
     for value in (0, 1, 255):
         assert spread_under_alpha(pixels, np.full((3, 4), value, np.uint8)) is pixels
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.float32, 1)])
+def test_deeper_pixels_have_the_same_luma_and_chroma(photo, dtype, white):
+    deep = (photo.astype(np.float64) / 255 * white).astype(dtype)
+    ycbcr = rgb_to_ycbcr(deep, white)
+    np.testing.assert_allclose(ycbcr / white, rgb_to_ycbcr(photo) / 255, atol=1e-4)
+    np.testing.assert_allclose(ycbcr_to_rgb(ycbcr, white), deep, atol=1e-5 * white)
+
+
+def test_spreading_in_sixteen_bits_and_in_floating_point(photo):
+    alpha = np.zeros(photo.shape[:2], np.uint8)
+    alpha[20:60, 30:90] = 255
+    shallow = spread_under_alpha(photo, alpha)
+    deep = spread_under_alpha(photo.astype(np.uint16) * 257, alpha.astype(np.uint16) * 257)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - shallow).max() < 2
+    real = spread_under_alpha(photo / np.float32(255), alpha / np.float32(255))
+    assert real.dtype == np.float32
+    np.testing.assert_allclose(real, deep / 65535, atol=2e-5)

@@ -154,6 +154,19 @@ def test_a_binary_mask_stays_binary_and_soft_opacity_stays_soft():
     assert len(np.unique(resize_alpha(mask, 3))) > 3
 
 
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.float32, 1)])
+def test_opacity_of_deeper_images(dtype, white):
+    mask = np.zeros((6, 9), dtype)
+    mask[:, 4:] = white
+    resized = resize_alpha(mask, 3)
+    assert resized.dtype == dtype
+    np.testing.assert_array_equal(resized, np.repeat(np.repeat(mask, 3, 0), 3, 1))
+    mask[0, 0] = white / 2
+    soft = resize_alpha(mask, 3)
+    assert len(np.unique(soft)) > 3
+    assert (soft.min(), soft.max()) == (0, white)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("MAMBAIR_DATASETS" not in os.environ, reason="MAMBAIR_DATASETS is not set")
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from mambair_cli.imaging.image import ValueRange
 from mambair_cli.imaging.tensors import to_pixels, to_tensor
 
 
@@ -48,3 +49,26 @@ def test_half_precision(dtype):
 def test_only_one_image_at_a_time():
     with pytest.raises(ValueError, match=r"^expected one image \(1 c h w\), got shape \(2, 3"):
         to_pixels(torch.zeros(2, 3, 4, 5))
+
+
+def test_every_level_of_sixteen_bits_comes_back():
+    pixels = np.arange(65536, dtype=np.uint16).reshape(256, 64, 4)[..., :3]
+    tensor = to_tensor(pixels)
+    assert (tensor.min(), tensor.max()) == (0, pixels.max() / np.float32(65535))
+    again = to_pixels(tensor, np.uint16)
+    assert again.dtype == np.uint16
+    np.testing.assert_array_equal(again, pixels)
+
+
+def test_floating_point_is_mapped_to_the_networks_range_and_back():
+    pixels = np.array([-0.5, 0.25, 1.0, 3.5], np.float32).reshape(1, 4, 1)
+    span = ValueRange(-0.5, 3.5)
+    tensor = to_tensor(pixels, span)
+    assert tensor.flatten().tolist() == [0, 0.1875, 0.375, 1]
+    np.testing.assert_array_equal(to_pixels(tensor, np.float32, span), pixels)
+    assert to_pixels(tensor, np.float32).flatten().tolist() == [0, 0.1875, 0.375, 1]
+
+
+def test_restored_floating_point_stays_between_its_black_and_white():
+    values = torch.tensor([-0.1, 1.1]).reshape(1, 1, 1, 2)
+    assert to_pixels(values, np.float32, ValueRange(-2, 6)).flatten().tolist() == [-2, 6]
