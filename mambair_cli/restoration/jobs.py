@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
+from mambair_cli.restoration.inputs import Pattern, Source, find_images
+from mambair_cli.restoration.naming import NameTemplate
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,22 @@ class Job:
 
 
 def plan_jobs(
-    inputs: Sequence[Path],
+    inputs: Sequence[Path | Pattern],
     *,
     output: Path | None,
     suffix: str,
     format: str | None,  # noqa: A002 - the name of the option
     recursive: bool,
     overwrite: bool,
+    name: NameTemplate | None = None,
 ) -> list[Job]:
     """Finds the images to restore and where each result goes.
 
-    Of a directory, visible files with a supported suffix are taken, in order of their names; a
-    file named outright is tried whatever its suffix. Left out of a directory are the output
-    directory and earlier results: `photo_x4.png` where the suffix is `_x4` and there is a `photo`
-    of any format beside it.
+    Which images are taken is told at `find_images`; a file named outright is tried whatever its
+    suffix.
 
     Args:
-        inputs: Files and directories.
+        inputs: Files, directories and patterns, from `resolve_inputs`.
         output: A file (for one input file), a directory (made if need be, directory trees are
             mirrored under it), or None for beside each input. A path that does not exist yet is a
             file if the input is one file and the path has a suffix.
@@ -54,23 +55,26 @@ def plan_jobs(
         format: Suffix of the outputs, such as `png`; None for that of each input.
         recursive: Take sub-directories too.
         overwrite: Existing outputs may be replaced; else they are refused one by one.
+        name: Names the outputs in place of `suffix`; its values are filled in.
 
     Returns:
         The jobs, at least one. No target is an input, and no two targets are the same file.
 
     Raises:
-        UsageError: An input is missing, a directory has no images, outputs collide with each other
-            or with an input, or the output's format is not supported.
+        UsageError: A directory has no images, outputs collide with each other or with an input, a
+            name is none, or the output's format is not supported.
     """
-    _check_exist(inputs)
     extension = _extension(format)
     if output is not None and _names_a_file(output, inputs):
-        pairs = [(inputs[0], _file_target(output, extension))]
+        sources = find_images(inputs, output=None, suffix="", recursive=recursive)
+        pairs = [(sources[0].path, _file_target(output, extension, name))]
         output = output.parent
     else:
+        sources = find_images(inputs, output=output, suffix=suffix, recursive=recursive)
+        template = NameTemplate.of_suffix(suffix) if name is None else name
         pairs = [
-            (source, _target(source, root, output, suffix, extension))
-            for source, root in _unique(_sources(inputs, output, suffix, recursive=recursive))
+            (source.path, _target(source, output, template, extension, index))
+            for index, source in enumerate(sources, start=1)
         ]
     _check_collisions(pairs)
     _check_not_inputs(pairs, [source for source, _ in pairs])
@@ -78,14 +82,6 @@ def plan_jobs(
         Job(source, target, output or target.parent, None if overwrite else _exists_already(target))
         for source, target in pairs
     ]
-
-
-def _check_exist(inputs: Sequence[Path]) -> None:
-    if not inputs:
-        raise UsageError("no input was given", "name at least one image or directory")
-    missing = [str(path) for path in inputs if not path.exists()]
-    if missing:
-        raise UsageError(f"no such file or directory: {', '.join(missing)}", "check the spelling")
 
 
 def _extension(name: str | None) -> str | None:
@@ -97,10 +93,10 @@ def _extension(name: str | None) -> str | None:
     return extension
 
 
-def _names_a_file(output: Path, inputs: Sequence[Path]) -> bool:
+def _names_a_file(output: Path, inputs: Sequence[Path | Pattern]) -> bool:
     if output.is_dir():
         return False
-    one_file = len(inputs) == 1 and not inputs[0].is_dir()
+    one_file = len(inputs) == 1 and isinstance(inputs[0], Path) and not inputs[0].is_dir()
     if output.exists() and not one_file:
         raise UsageError(
             f"{output} is a file, but more than one image may be written",
@@ -114,7 +110,12 @@ def _names_a_file(output: Path, inputs: Sequence[Path]) -> bool:
     return one_file and (output.exists() or output.suffix != "")
 
 
-def _file_target(output: Path, extension: str | None) -> Path:
+def _file_target(output: Path, extension: str | None, name: NameTemplate | None) -> Path:
+    if name is not None:
+        raise UsageError(
+            f"--name {name.text!r} and -o {output} both name the result",
+            f"leave out one; if {output} is meant as a directory, create it first",
+        )
     if output.suffix.lower() not in SUPPORTED_SUFFIXES:
         raise UsageError(
             f"{output}: images cannot be written as {output.suffix or 'a file without suffix'}",
@@ -128,83 +129,20 @@ def _file_target(output: Path, extension: str | None) -> Path:
     return output
 
 
-def _sources(
-    inputs: Sequence[Path], output: Path | None, suffix: str, *, recursive: bool
-) -> Iterator[tuple[Path, Path]]:
-    """Yields each source with the directory that its place in the output is relative to."""
-    for path in inputs:
-        if not path.is_dir():
-            yield path, path.parent
-            continue
-        found = _without_results(_images(path, output, recursive=recursive), suffix)
-        if not found:
-            raise _no_images(path, output, recursive=recursive)
-        for source in found:
-            yield source, path
-
-
-def _images(directory: Path, output: Path | None, *, recursive: bool) -> list[Path]:
-    # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
-    excluded = output.resolve() if output is not None else None
-    if excluded == directory.resolve():
-        excluded = None
-    found: list[Path] = []
-    for parent, directories, files in os.walk(directory):
-        here = Path(parent)
-        directories[:] = sorted(
-            name
-            for name in directories
-            if recursive and not name.startswith(".") and (here / name).resolve() != excluded
-        )
-        found += [here / name for name in sorted(files) if _is_candidate(here / name)]
-    return found
-
-
-def _is_candidate(path: Path) -> bool:
-    # Dot files are other programs' (and our own unfinished) files, never photographs.
-    visible = not path.name.startswith(".")
-    return visible and path.suffix.lower() in SUPPORTED_SUFFIXES and path.is_file()
-
-
-def _without_results(found: list[Path], suffix: str) -> list[Path]:
-    if not suffix:
-        return found
-    stems = {(path.parent, path.stem) for path in found}
-    return [
-        path
-        for path in found
-        if not path.stem.endswith(suffix)
-        or (path.parent, path.stem.removesuffix(suffix)) not in stems
-    ]
-
-
-def _no_images(directory: Path, output: Path | None, *, recursive: bool) -> UsageError:
-    if not recursive and _images(directory, output, recursive=True):
-        return UsageError(
-            f"{directory} has no images of its own, only in its sub-directories",
-            "use -r to take those",
-        )
-    return UsageError(f"{directory} has no images", f"supported are {_formats()}")
-
-
-def _unique(sources: Iterator[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
-    seen: set[Path] = set()
-    for source, root in sources:
-        # The same entry named twice is one job; two links to one file are two images to the user.
-        entry = source.parent.resolve() / source.name
-        if entry not in seen:
-            seen.add(entry)
-            yield source, root
-
-
 def _target(
-    source: Path, root: Path, output: Path | None, suffix: str, extension: str | None
+    source: Source, output: Path | None, name: NameTemplate, extension: str | None, index: int
 ) -> Path:
-    if extension is None:
-        known = source.suffix.lower() in SUPPORTED_SUFFIXES
-        extension = source.suffix if known else ".png"
-    directory = source.parent if output is None else output / source.parent.relative_to(root)
-    return directory / f"{source.stem}{suffix}{extension}"
+    if None not in (extension, name.extension) and extension != name.extension:
+        raise UsageError(
+            f"--name {name.text!r} does not end in the requested format {extension}",
+            "leave out --format, or end the name with .{ext}",
+        )
+    known = source.path.suffix.lower() in SUPPORTED_SUFFIXES
+    own = source.path.suffix if known else ".png"
+    directory = source.path.parent
+    if output is not None:
+        directory = output / directory.relative_to(source.root)
+    return directory / name.name(source.path, extension or own, index)
 
 
 def _check_collisions(pairs: Sequence[tuple[Path, Path]]) -> None:

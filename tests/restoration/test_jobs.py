@@ -134,13 +134,6 @@ def refusal(*inputs, **options):
 
 @pytest.mark.usefixtures("folder")
 class TestRefusedBeforeAnyWork:
-    def test_missing_inputs_all_named(self):
-        touch("a.png")
-        assert refusal("a.png", "b.png", "c") == "no such file or directory: b.png, c"
-
-    def test_no_inputs(self):
-        assert refusal() == "no input was given"
-
     def test_a_directory_without_images(self):
         touch("d/notes.txt")
         with pytest.raises(UsageError, match=r"^d has no images$") as caught:
