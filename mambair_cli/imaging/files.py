@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,7 +19,15 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from mambair_cli.errors import ImageError, OutputError, UsageError
-from mambair_cli.imaging.image import Pixels, RestorableImage
+from mambair_cli.imaging import formats
+from mambair_cli.imaging.image import (
+    Band,
+    BandReader,
+    ImageHeader,
+    ImageSequence,
+    Pixels,
+    RestorableImage,
+)
 from mambair_cli.imaging.metadata import Metadata, read_metadata, save_arguments
 
 
@@ -79,7 +88,83 @@ _DAMAGE = (
 )
 
 
-def read_image(path: Path) -> RestorableImage:
+DEFAULT_MAX_PIXELS = 178_956_970  # where Pillow, too, takes a file for an attack
+
+
+def read_header(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageHeader:
+    """Read what a file's header announces of its upright pixels, decoding as little as it takes.
+
+    Args:
+        path: The file.
+        max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
+
+    Raises:
+        ImageError: As `read_images` raises, for all that can be known without the pixels.
+    """
+    image = read_image(path, max_pixels=max_pixels)
+    height, width, channels = image.pixels.shape
+    return ImageHeader(width, height, channels, image.pixels.dtype, image.alpha is not None)
+
+
+def read_images(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageSequence:
+    """Read all images of a file, whatever its name: one, the pages, or the composed frames.
+
+    The EXIF orientation is applied. Gray stays gray; palettes become RGB, 1-bit becomes gray;
+    transparency of any kind becomes an alpha channel. Images keep the depth of their file.
+
+    Args:
+        path: The file.
+        max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
+
+    Raises:
+        ImageError: The file is missing, unreadable, damaged, not an image, too large, needs a
+            plugin that is not installed, or holds pixels that stand for no brightness.
+    """
+    return ImageSequence((read_image(path, max_pixels=max_pixels),))
+
+
+def open_bands(
+    path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> AbstractContextManager[BandReader]:
+    """Open a file to read its only image from top to bottom, never the whole of it in memory.
+
+    The pixels are those that `read_image` gives.
+
+    Args:
+        path: A file of a format that `can_band`.
+        max_pixels: The most pixels that are read; 0 for any number.
+
+    Raises:
+        ImageError: As `read_image` raises.
+    """
+    return contextlib.nullcontext(_WholeImage(read_image(path, max_pixels=max_pixels)))
+
+
+def can_band(path: Path) -> bool:
+    """Whether the format that the path's suffix names is read and written band by band."""
+    file_format = formats.format_of(path)
+    return file_format is not None and file_format.bands
+
+
+class _WholeImage:
+    """Bands of an image in memory."""
+
+    def __init__(self, image: RestorableImage) -> None:
+        self._image = image
+        self.metadata, self.span, self.changes = image.metadata, image.span, image.changes
+
+    @property
+    def header(self) -> ImageHeader:
+        height, width, channels = self._image.pixels.shape
+        has_alpha = self._image.alpha is not None
+        return ImageHeader(width, height, channels, self._image.pixels.dtype, has_alpha)
+
+    def read(self, start: int, stop: int) -> Band:
+        alpha = self._image.alpha
+        return Band(self._image.pixels[start:stop], None if alpha is None else alpha[start:stop])
+
+
+def read_image(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> RestorableImage:
     """Read a PNG, JPEG, WebP, TIFF or BMP file, whatever its name, to upright 8-bit pixels.
 
     The EXIF orientation is applied. Gray stays gray; palettes become RGB, 1-bit becomes gray;

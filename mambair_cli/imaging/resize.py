@@ -39,6 +39,25 @@ def imresize(image: Array, scale: float, *, border: Border = "symmetric") -> Arr
     return resized
 
 
+def imresize_rows(part: Array, first: int, side: int, rows: slice, scale: float) -> Array:
+    """Resize some rows of an image to exactly what `imresize` makes of them.
+
+    Args:
+        part: Consecutive rows of the image, `(r w)` or `(r w c)`: all that the wanted ones depend
+            on, which at a scale of 1 or more are within three rows of them.
+        first: Row of the image that `part` begins with.
+        side: Rows of the whole image.
+        rows: Rows of the result that are wanted.
+        scale: As for `imresize`.
+
+    Returns:
+        `(stop-start ceil(w*scale))` or the same with channels, in the dtype of `part`.
+    """
+    weights, indices = _contributions(side, math.ceil(side * scale), scale, "symmetric")
+    resized = _combine(part, 0, weights[:, rows], indices[:, rows] - first)
+    return _resize_axis(resized, 1, scale, "symmetric")
+
+
 def resize_alpha(alpha: Array, scale: float) -> Array:
     """Resize an opacity channel; constant opacity stays constant and a binary mask stays binary.
 
@@ -49,16 +68,47 @@ def resize_alpha(alpha: Array, scale: float) -> Array:
     Returns:
         `(ceil(h*scale) ceil(w*scale))` of the same type.
     """
-    resized = imresize(alpha, scale)
-    white = alpha.dtype.type(ValueRange.of(alpha.dtype).white)
-    if np.isin(alpha, (0, white)).all():
-        return np.where(resized >= white / 2, white, alpha.dtype.type(0))
+    side = alpha.shape[0]
+    rows = slice(0, math.ceil(side * scale))
+    return resize_alpha_rows(alpha, 0, side, rows, scale, binary=is_binary(alpha))
+
+
+def resize_alpha_rows(
+    part: Array, first: int, side: int, rows: slice, scale: float, *, binary: bool
+) -> Array:
+    """Resize some rows of an opacity channel to exactly what `resize_alpha` makes of them.
+
+    Args:
+        part: As for `imresize_rows`; `(r w)`.
+        first: As for `imresize_rows`.
+        side: As for `imresize_rows`.
+        rows: As for `imresize_rows`.
+        scale: As for `imresize_rows`.
+        binary: Whether the whole channel is (`is_binary`).
+
+    Returns:
+        `(stop-start ceil(w*scale))` of the same type.
+    """
+    resized = imresize_rows(part, first, side, rows, scale)
+    white = part.dtype.type(ValueRange.of(part.dtype).white)
+    if binary:
+        return np.where(resized >= white / 2, white, part.dtype.type(0))
     return np.clip(resized, 0, white)  # floating point overshoots beside an edge
+
+
+def is_binary(alpha: Array) -> bool:
+    """Whether an opacity channel knows only transparent and opaque."""
+    return bool(np.isin(alpha, (0, ValueRange.of(alpha.dtype).white)).all())
 
 
 def _resize_axis(image: Array, axis: int, scale: float, border: Border) -> Array:
     side = image.shape[axis]
-    weights, indices = _contributions(side, math.ceil(side * scale), scale, border)
+    return _combine(image, axis, *_contributions(side, math.ceil(side * scale), scale, border))
+
+
+def _combine(
+    image: Array, axis: int, weights: NDArray[np.float64], indices: NDArray[np.intp]
+) -> Array:
     shape = list(image.shape)
     shape[axis] = weights.shape[1]
     resized = np.empty(shape, image.dtype)
@@ -73,7 +123,9 @@ def _resize_axis(image: Array, axis: int, scale: float, border: Border) -> Array
     return resized
 
 
-@lru_cache(maxsize=256)
+# Few: an image's two axes, and a training's two scales. Each takes up to 160 bytes for every output
+# pixel of its axis, and in a batch of photographs hardly a size comes twice.
+@lru_cache(maxsize=8)
 def _contributions(
     in_side: int, out_side: int, scale: float, border: Border
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

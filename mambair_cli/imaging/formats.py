@@ -1,0 +1,83 @@
+"""The image file formats: what each can hold and which package reads and writes it."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_UNLIMITED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format, as far as this package reads and writes it.
+
+    Attributes:
+        name: Pillow's name.
+        label: As people write it.
+        suffixes: In lower case, the usual one first.
+        alpha: Whether it holds opacity.
+        bits: The most bits of an integer sample that are written.
+        floats: Whether floating point is written.
+        several: Whether several frames or pages are written.
+        bands: Whether it is read and written band by band.
+        max_side: Pixels.
+        extra: Extra of this package that brings the plugin which reads and writes the format.
+        plugin: That plugin's module.
+    """
+
+    name: str
+    label: str
+    suffixes: tuple[str, ...]
+    alpha: bool = True
+    bits: int = 8
+    floats: bool = False
+    several: bool = False
+    bands: bool = False
+    max_side: int = _UNLIMITED
+    extra: str | None = None
+    plugin: str | None = None
+
+
+PNG = Format("PNG", "PNG", (".png", ".apng"), bits=16, several=True, bands=True)
+JPEG = Format(
+    "JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, max_side=65500
+)  # libjpeg's JPEG_MAX_DIMENSION
+WEBP = Format("WEBP", "WebP", (".webp",), several=True, max_side=16383)
+TIFF = Format("TIFF", "TIFF", (".tif", ".tiff"), bits=16, floats=True, several=True, bands=True)
+BMP = Format("BMP", "BMP", (".bmp",), alpha=False)
+GIF = Format("GIF", "GIF", (".gif",), several=True, max_side=65535)
+AVIF = Format("AVIF", "AVIF", (".avif",), several=True, max_side=65536)
+HEIF = Format(
+    "HEIF", "HEIC", (".heic", ".heif"), max_side=65535, extra="heic", plugin="pillow_heif"
+)
+JXL = Format("JXL", "JPEG XL", (".jxl",), extra="jxl", plugin="pillow_jxl")
+
+FORMATS = (PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, HEIF, JXL)
+BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}
+
+
+@cache
+def is_installed(entry: Format) -> bool:
+    """Whether the format can be read and written here; its plugin is then registered with Pillow."""
+    if entry.plugin is None:
+        return True
+    try:
+        plugin = importlib.import_module(entry.plugin)
+    except ImportError:
+        return False
+    if entry is HEIF:
+        plugin.register_heif_opener()
+    return True
+
+
+def install_hint(entry: Format) -> str:
+    """The command that installs what reads and writes the format."""
+    return f"pip install 'mambair[{entry.extra}]'"
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that a path's suffix names; None where none has it."""
+    return BY_SUFFIX.get(path.suffix.lower())
