@@ -6,11 +6,14 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# Of what `--json` prints: counted up when a key changes its meaning or goes away.
+EVENTS_VERSION = 1
 # No table is wider; rich needs some number.
 FULL_WIDTH = 1000
 
@@ -72,7 +75,7 @@ class Messages:
     Args:
         quiet: Leave out everything for people but errors.
         verbose: Tell details too.
-        as_json: Events go to standard output, one JSON object a line.
+        as_json: Events go to standard output, one JSON object a line, in place of paths.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Messages:
         self.quiet = quiet
         self.verbose = verbose and not quiet
         self.as_json = as_json
+        self.lists_results = not as_json
 
     @property
     def animated(self) -> bool:
@@ -103,9 +107,14 @@ class Messages:
         self.console.print(Text(text, "red"), soft_wrap=True)
 
     def event(self, name: str, **values: object) -> None:
-        """Tell programs what happened; nothing is printed without `--json`."""
+        """Tell programs what happened; nothing is printed without `--json`.
+
+        `docs/events.schema.json` describes the events of restoring commands.
+        """
         if self.as_json:
-            print_json({"event": name, **values})
+            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            time = now.replace("+00:00", "Z")
+            print_json({"version": EVENTS_VERSION, "event": name, "time": time, **values})
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:

@@ -133,7 +133,7 @@ class BatchDisplay:
             height=event.height,
             bytes=event.bytes,
         )
-        if not self._messages.as_json:
+        if self._messages.lists_results:
             self._print_path(str(event.job.target))
 
     def _skipped(self, event: batch.FileSkipped) -> None:

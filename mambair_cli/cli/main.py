@@ -26,6 +26,7 @@ class ExitStatus(IntEnum):
     WRONG_REQUEST = 2
     BUG = 70
     INTERRUPTED = 130
+    READER_GONE = 141
 
 
 # Read by torch and OpenMP when they are first imported, which happens inside the commands.
@@ -88,6 +89,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # As the shell reports any program that wrote into a pipe nobody reads; nothing is said.
+        status = ExitStatus.READER_GONE
     # Nothing below this function catches broadly, so that a bug of ours is told from a failure.
     except Exception as error:  # noqa: BLE001
         status = _report(error, invocation)
@@ -127,4 +131,8 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold bytes that are no text; they leave as they came.
         sys.stdout.reconfigure(errors="surrogateescape")
-    sys.exit(run())
+    status = run()
+    if status == ExitStatus.READER_GONE:
+        # Python flushes standard output at its end, and would complain of what is left in it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
