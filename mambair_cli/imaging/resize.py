@@ -123,8 +123,8 @@ def _combine(
     return resized
 
 
-# Few: an image's two axes, and a training's two scales. Each takes up to 160 bytes for every output
-# pixel of its axis, and in a batch of photographs hardly a size comes twice.
+# Few: each takes 16 bytes for every tap of every output position, and in a batch of photographs
+# hardly a size comes twice.
 @lru_cache(maxsize=8)
 def _contributions(
     in_side: int, out_side: int, scale: float, border: Border

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,37 @@ def available_system_memory(root: Path = Path("/")) -> int:
     system = _meminfo_available(root)
     if system is None:
         system = _unaided_available()
-    return max(0, min([system, *_control_group_headrooms(root)]))
+    return max(
+        0, min([system, *_control_group_headrooms(root), *_process_limit_headrooms(root)])
+    )
+
+
+def available_main_memory(max_memory: int | None) -> int:
+    """Main memory that this process can still take.
+
+    Args:
+        max_memory: Bytes that all of the process stays below; None for no such limit.
+
+    Returns:
+        Bytes, at least 0.
+    """
+    available = available_system_memory()
+    if max_memory is None:
+        return available
+    return max(0, min(available, max_memory - resident_memory()))
+
+
+def resident_memory(root: Path = Path("/")) -> int:
+    """Bytes of main memory that this process takes; its peak where the system tells no more."""
+    for line in _lines(root / "proc/self/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return 0
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
@@ -91,7 +122,8 @@ def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
         raise MemoryLimitError(
             f"the smallest tile needs {least / MEBIBYTE:.0f} MiB of memory, "
             f"{max(0, available) / MEBIBYTE:.0f} MiB are available",
-            "close other programs, raise the container's limit, or use a smaller model",
+            "close other programs, raise the container's limit or --max-memory, or use a smaller "
+            "model",
         )
     pixels = int(PLANNED_SHARE * available) // per_pixel
     if height * width <= pixels:
@@ -159,6 +191,25 @@ def _control_group_headrooms(root: Path) -> Iterator[int]:
                 yield from _headrooms(mount, path, _VERSION_2)
         elif "memory" in controllers.split(","):
             yield from _headrooms(root / "sys/fs/cgroup/memory", path, _VERSION_1)
+
+
+# Limits of `ulimit`, and the lines that say how much of each is used.
+_PROCESS_LIMITS = {"Max address space": "VmSize:", "Max data size": "VmData:"}
+
+
+def _process_limit_headrooms(root: Path) -> Iterator[int]:
+    """Bytes left under each memory limit of this process itself."""
+    used = {
+        name: int(rest.split()[0]) * 1024
+        for line in _lines(root / "proc/self/status")
+        for name, _, rest in [line.partition("\t")]
+        if name in _PROCESS_LIMITS.values()
+    }
+    for line in _lines(root / "proc/self/limits"):
+        for limit, usage in _PROCESS_LIMITS.items():
+            soft = line.removeprefix(limit).split()[0] if line.startswith(limit) else ""
+            if soft.isdecimal() and usage in used:
+                yield int(soft) - used[usage]
 
 
 @dataclass(frozen=True)

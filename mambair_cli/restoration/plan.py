@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from mambair_cli.errors import MemoryLimitError
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.networks.ss2d import SS2D
 from mambair_cli.restoration import memory
@@ -37,6 +38,7 @@ class RestoreOptions:
             under 128.
         ensemble: Average over the eight flips and turns (MambaIR+).
         precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16`.
+        max_memory: Bytes of main memory that the process stays below; None for what is free.
 
     Raises:
         UsageError: The tile or the overlap cannot work.
@@ -46,6 +48,7 @@ class RestoreOptions:
     overlap: int | None = None
     ensemble: bool = False
     precision: PrecisionRequest = "auto"
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
         validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
@@ -106,6 +109,8 @@ class Limits:
         batches: Whether several tiles at once are faster than one: on a GPU.
         graphs: Whether runs can be recorded.
         known: Bytes that turned out to work after memory had run out, or None.
+        rows: Most rows of a tile that is planned; None for no limit.
+        strict: Whether tiles that the user chose must fit too.
     """
 
     per_pixel: int
@@ -113,6 +118,8 @@ class Limits:
     batches: bool = False
     graphs: bool = False
     known: int | None = None
+    rows: int | None = None
+    strict: bool = False
 
     def plan(self, height: int, width: int, options: RestoreOptions) -> Plan:
         """Plans an image.
@@ -126,21 +133,19 @@ class Limits:
             The plan.
 
         Raises:
-            MemoryLimitError: Not even the smallest tile fits.
+            MemoryLimitError: Not even the smallest tile fits, or not the one that the user chose.
         """
         available = self.available
-        if options.tile == "auto":
-            tile = memory.auto_tile(height, width, self.per_pixel, available)
-        else:
-            tile = options.tile
+        tile = self._auto(height, width, available) if options.tile == "auto" else options.tile
         grid = options.grid(height, width, tile)
+        if self.strict:
+            self._check(grid)
         if self.known is not None:
             limited = int(self.known / memory.PLANNED_SHARE) + 1
             least = memory.smallest_need(height, width, self.per_pixel)
             available = min(available, max(limited, least))
             if grid.tile_pixels * self.per_pixel > self.known:
-                tile = memory.auto_tile(height, width, self.per_pixel, available)
-                grid = options.grid(height, width, tile)
+                grid = options.grid(height, width, self._auto(height, width, available))
         fitting = memory.fitting(grid.tile_pixels, self.per_pixel, available)
         members = next(n for n in (4, 2, 1) if n <= fitting) if options.ensemble else 1
         tiles = 1
@@ -148,6 +153,21 @@ class Limits:
             tiles = min(fitting // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
         # Graphs keep memory: not where it ran out once.
         return Plan(grid, max(1, tiles), members, self.graphs and self.known is None)
+
+    def _auto(self, height: int, width: int, available: int) -> int:
+        tile = memory.auto_tile(height, width, self.per_pixel, available)
+        if self.rows is None or self.rows >= (tile or height):
+            return tile
+        return self.rows
+
+    def _check(self, grid: Grid) -> None:
+        if (needed := grid.tile_pixels * self.per_pixel) > self.available:
+            raise MemoryLimitError(
+                f"a tile of {grid.columns.size}x{grid.rows.size} pixels needs "
+                f"{needed / memory.MEBIBYTE:.0f} MiB of memory, "
+                f"{max(0, self.available) / memory.MEBIBYTE:.0f} MiB are available",
+                "use --tile auto, or raise --max-memory",
+            )
 
 
 def attempts(first: Plan, options: RestoreOptions, release: Callable[[], bool]) -> Iterator[Plan]:
@@ -200,7 +220,14 @@ def remember(network: nn.Module, plan: Plan, per_pixel: int) -> None:
 
 
 def limits_of(
-    network: nn.Module, precision: Precision, reserved: int, *, batches: bool, graphs: bool
+    network: nn.Module,
+    precision: Precision,
+    reserved: int,
+    *,
+    batches: bool,
+    graphs: bool,
+    max_memory: int | None = None,
+    rows: int | None = None,
 ) -> Limits:
     """Asks what the network and its device allow.
 
@@ -210,17 +237,25 @@ def limits_of(
         reserved: Bytes on that device that the images will take.
         batches: Whether several tiles at once are faster than one.
         graphs: Whether runs can be recorded.
+        max_memory: Bytes of main memory that the process stays below; None for what is free.
+        rows: Most rows of a tile that is planned; None for no limit.
 
     Returns:
         What plans are made from.
     """
     device = next(network.parameters()).device
+    available = memory.available_memory(device)
+    strict = max_memory is not None and device.type == "cpu"
+    if strict:
+        available = min(available, memory.available_main_memory(max_memory))
     scan = next((m.scan.name for m in network.modules() if isinstance(m, SS2D)), "auto")
     config = getattr(network, "config", _UNKNOWN_NETWORK)
     return Limits(
         bytes_per_pixel(config, precision, scan, device.type),
-        memory.available_memory(device) - reserved,
+        available - reserved,
         batches,
         graphs,
         _WORKED.get(network),
+        rows,
+        strict,
     )

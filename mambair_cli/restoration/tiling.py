@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -131,15 +131,19 @@ def plan_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
 class Mosaic:
     """An image that grows tile by tile, blended where tiles overlap.
 
+    Its canvas holds the whole image, or a window of rows that is at least as high as a tile. Such a
+    window begins at the top of the image; when its tiles are done it moves on (`advance`).
+
     Args:
-        canvas: `(1 c h*scale w*scale)` float32, overwritten.
+        canvas: `(1 c rows*scale w*scale)` float32, overwritten; `rows` is the window's height.
         grid: Plan for `h` and `w`.
         scale: Output side over input side.
 
     Attributes:
-        canvas: As given; the result when all tiles are done.
+        canvas: As given.
         grid: As given.
-        done: Tiles that are in the canvas; they are never needed again.
+        done: Tiles that are in the canvas or have left it; they are never needed again.
+        top: Input row at which the window begins.
     """
 
     def __init__(self, canvas: Tensor, grid: Grid, scale: int) -> None:
@@ -150,34 +154,53 @@ class Mosaic:
     def restart(self, grid: Grid) -> None:
         """Forgets all tiles and goes on with another grid for the same image."""
         self.grid = grid
-        self.done = 0
+        self.done = self.top = 0
         self.canvas.zero_()
-        row_weights, column_weights = (
-            _placed(grid.rows, self._scale),
-            _placed(grid.columns, self._scale),
-        )
-        self._places = list(product(row_weights, column_weights))
+        self._rows = _placed(grid.rows, self._scale)
+        self._columns = _placed(grid.columns, self._scale)
+
+    @property
+    def window(self) -> slice:
+        """Input rows that the tiles of the window are cut from."""
+        bottom = self.top + self.canvas.shape[2] // self._scale
+        return slice(self.top, min(bottom, self.grid.rows.side))
+
+    @property
+    def finished(self) -> Tensor:
+        """`(1 c rows w*scale)`: all rows above the next tile, a view of the canvas."""
+        return self.canvas[:, :, : (self._next_top - self.top) * self._scale]
+
+    def advance(self) -> bool:
+        """Moves the window down to the next tile; returns False if none is left."""
+        finished = self.finished.shape[2]
+        kept = self.canvas.shape[2] - finished
+        # The two may overlap in memory.
+        self.canvas[:, :, :kept] = self.canvas[:, :, finished:].clone()
+        self.canvas[:, :, kept:].zero_()
+        self.top = self._next_top
+        return self.done < len(self.grid)
 
     def batches(self, x: Tensor, size: int) -> Iterator[Tensor]:
-        """Cuts the tiles that are not done yet, in as few batches of about one size as it takes.
+        """Cuts the window's tiles that are not done, in as few batches of about one size as it takes.
 
         Args:
-            x: `(1 c h w)`.
+            x: `(1 c rows w)`, the image's rows in the window.
             size: Most tiles in a batch.
 
         Yields:
-            `(g c th tw)`; a view of the image where `g` is 1.
+            `(g c th tw)`; a view of `x` where `g` is 1.
         """
-        remaining = self._places[self.done :]
+        remaining = range(self.done, self._due)
         if not remaining:
             return
         count = math.ceil(len(remaining) / size)
         even = math.ceil(len(remaining) / count)
+        height, width = self.grid.rows.size, self.grid.columns.size
         for start in range(0, len(remaining), even):
-            tiles = [
-                x[:, :, top : top + self.grid.rows.size, left : left + self.grid.columns.size]
-                for (top, _), (left, _) in remaining[start : start + even]
-            ]
+            tiles = []
+            for index in remaining[start : start + even]:
+                (top, _), (left, _) = self._place(index)
+                tiles.append(x[:, :, top - self.top :, left : left + width][:, :, :height])
             yield tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
     def add(self, restored: Tensor, on_tile: Callable[[], None]) -> None:
@@ -188,8 +211,9 @@ class Mosaic:
             on_tile: Called after each tile.
         """
         for tile in torch.split(restored, 1):
-            (top, row_weights), (left, column_weights) = self._places[self.done]
-            rows = slice(top * self._scale, (top + self.grid.rows.size) * self._scale)
+            (top, row_weights), (left, column_weights) = self._place(self.done)
+            first = (top - self.top) * self._scale
+            rows = slice(first, first + self.grid.rows.size * self._scale)
             columns = slice(left * self._scale, (left + self.grid.columns.size) * self._scale)
             place = self.canvas[:, :, rows, columns]
             if len(self.grid) == 1:
@@ -201,9 +225,28 @@ class Mosaic:
             self.done += 1
             on_tile()
 
+    def _place(self, index: int) -> tuple[_Placed, _Placed]:
+        row, column = divmod(index, len(self._columns))
+        return self._rows[row], self._columns[column]
 
-def _placed(axis: Axis, scale: int) -> Iterator[tuple[int, Tensor]]:
-    return zip(axis.starts, axis.weights(scale), strict=True)
+    @property
+    def _due(self) -> int:
+        """How many tiles, from the image's first on, lie above the window's end."""
+        end = self.window.stop - self.grid.rows.size
+        return sum(start <= end for start in self.grid.rows.starts) * len(self._columns)
+
+    @property
+    def _next_top(self) -> int:
+        row = self.done // len(self._columns)
+        return self._rows[row][0] if row < len(self._rows) else self.grid.rows.side
+
+
+# The first input pixel of a tile on one axis, and its weights.
+_Placed = tuple[int, Tensor]
+
+
+def _placed(axis: Axis, scale: int) -> list[_Placed]:
+    return list(zip(axis.starts, axis.weights(scale), strict=True))
 
 
 @lru_cache(maxsize=32)

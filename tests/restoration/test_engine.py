@@ -60,7 +60,7 @@ def memory_for_four(monkeypatch):
     """Four tiles of 32x32 fit beside the results, which a stand-in has in the same memory."""
     needed = 4 * 32 * 32 * 1000
     monkeypatch.setattr(
-        memory, "available_memory", lambda _: round(needed / memory.PLANNED_SHARE + 720_009)
+        memory, "available_memory", lambda _: round(needed / memory.PLANNED_SHARE + 480_009)
     )
     monkeypatch.setattr("mambair_cli.restoration.plan.bytes_per_pixel", lambda *_: 1000)
 

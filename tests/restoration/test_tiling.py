@@ -32,6 +32,7 @@ def test_no_sliver_for_any_width_up_to_three_tiles(tile, share):
         assert min(side, tile / 2) <= axis.size <= tile, side
 
 
+@settings(deadline=None)
 @given(tilings())
 def test_tiles_cover_the_axis_and_share_the_overlap(tiling):
     side, tile, overlap = tiling
@@ -42,6 +43,7 @@ def test_tiles_cover_the_axis_and_share_the_overlap(tiling):
         assert start < following <= start + axis.size - overlap
 
 
+@settings(deadline=None)
 @given(tilings(), st.integers(1, 4))
 def test_weights_sum_to_one_everywhere(tiling, scale):
     side, tile, overlap = tiling
@@ -53,6 +55,7 @@ def test_weights_sum_to_one_everywhere(tiling, scale):
     torch.testing.assert_close(total, torch.ones(side * scale), rtol=0, atol=3e-7)
 
 
+@settings(deadline=None)
 @given(tilings(), st.integers(1, 4))
 def test_weights_are_one_at_the_border_of_the_image_and_nothing_beside_a_cut(tiling, scale):
     side, tile, overlap = tiling

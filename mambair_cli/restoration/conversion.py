@@ -1,0 +1,140 @@
+"""What a network is shown of an image, and how its answer becomes rows of that image's own kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mambair_cli.imaging.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to_rgb
+from mambair_cli.imaging.image import Band, ImageHeader, Pixels, ValueRange
+from mambair_cli.imaging.resize import imresize_rows, resize_alpha_rows
+from mambair_cli.imaging.tensors import to_pixels, to_tensor
+
+# Rows of the source that enlarging opacity and chroma needs above and below.
+CONTEXT = 3
+# Values that are converted at a time, so that no step needs another image's worth of memory.
+_VALUES = 2**22
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Between an image's own pixels and what a network takes and gives.
+
+    A colour network is shown a gray image as three equal channels, which are averaged afterwards. A
+    gray network is shown the luma of a colour image; the chroma is kept, bicubic at a scale above
+    1. Opacity is scaled and never shown.
+
+    Attributes:
+        source: Of the image.
+        value_range: What its black and white are.
+        channels: Of the network, 1 or 3.
+        scale: Output side over input side.
+        binary_alpha: Whether opacity is nothing or full everywhere, and has to stay so.
+    """
+
+    source: ImageHeader
+    value_range: ValueRange
+    channels: int
+    scale: int
+    binary_alpha: bool
+
+    @property
+    def result(self) -> ImageHeader:
+        """What comes out."""
+        return ImageHeader(
+            self.source.width * self.scale,
+            self.source.height * self.scale,
+            self.source.channels,
+            self.source.dtype,
+            self.source.has_alpha,
+        )
+
+    def prepared(self, part: Band) -> Band:
+        """Continues the visible colours under transparent areas of some rows of the image."""
+        if part.alpha is None:
+            return part
+        return Band(spread_under_alpha(part.pixels, part.alpha), part.alpha)
+
+    def shown(self, part: Band) -> Tensor:
+        """What the network is shown of some prepared rows.
+
+        Returns:
+            `(1 channels rows w)` float32 in [0, 1].
+        """
+        if self._luma_only:
+            planes = [self._ycbcr(part.pixels[rows])[..., 0] for rows in self._chunks(part)]
+            return torch.from_numpy(np.concatenate(planes) / self._white)[None, None]
+        x = to_tensor(part.pixels, self.value_range)
+        return x.expand(-1, self.channels, -1, -1)
+
+    def rows(self, restored: Tensor, start: int, part: Band, first: int) -> Iterator[Band]:
+        """Turns rows of the network's answer into rows of the result, a few at a time.
+
+        Args:
+            restored: `(1 channels rows w*scale)` float32 in [0, 1].
+            start: Row of the result that it begins with.
+            part: Prepared rows of the source: those that belong to `restored`, and `CONTEXT` more
+                on each side where there are any.
+            first: Row of the source that `part` begins with.
+
+        Yields:
+            Consecutive rows.
+        """
+        step = max(1, _VALUES // (restored.shape[1] * restored.shape[3]))
+        for top in range(0, restored.shape[2], step):
+            answer = restored[:, :, top : top + step]
+            rows = slice(start + top, start + top + answer.shape[2])
+            pixels = self._pixels(answer, rows, part, first)
+            yield Band(pixels, self._alpha(rows, part, first))
+
+    def _pixels(self, answer: Tensor, rows: slice, part: Band, first: int) -> Pixels:
+        if self._luma_only:
+            return self._with_chroma(answer, rows, part, first)
+        if self.source.channels < self.channels:
+            answer = answer.mean(dim=1, keepdim=True)
+        return to_pixels(answer, self.source.dtype, self.value_range)
+
+    def _with_chroma(self, luma: Tensor, rows: slice, part: Band, first: int) -> Pixels:
+        near = slice(
+            max(0, rows.start // self.scale - CONTEXT - first),
+            -(-rows.stop // self.scale) + CONTEXT - first,
+        )
+        ycbcr = self._ycbcr(part.pixels[near])
+        enlarged = imresize_rows(
+            ycbcr, first + near.start, self.source.height, rows, self.scale
+        )
+        enlarged[..., 0] = luma[0, 0].cpu().numpy() * self._white
+        values = ycbcr_to_rgb(enlarged, self._white).clip(0, self._white)
+        if np.issubdtype(self.source.dtype, np.integer):
+            return np.rint(values).astype(self.source.dtype)
+        return np.asarray(values + self.value_range.black, self.source.dtype)
+
+    def _alpha(self, rows: slice, part: Band, first: int) -> Pixels | None:
+        if part.alpha is None:
+            return None
+        return resize_alpha_rows(
+            part.alpha, first, self.source.height, rows, self.scale, binary=self.binary_alpha
+        )
+
+    def _ycbcr(self, pixels: Pixels) -> Any:
+        above_black = pixels - self.value_range.black if self.value_range.black else pixels
+        return rgb_to_ycbcr(above_black, self._white)
+
+    def _chunks(self, part: Band) -> Iterator[slice]:
+        height, width, channels = part.pixels.shape
+        step = max(1, _VALUES // (width * channels))
+        for top in range(0, height, step):
+            yield slice(top, top + step)
+
+    @property
+    def _luma_only(self) -> bool:
+        return self.channels < self.source.channels
+
+    @property
+    def _white(self) -> float:
+        return self.value_range.white - self.value_range.black

@@ -1,0 +1,208 @@
+"""Restores an image that is larger than memory: read, restored and handed on in bands of rows.
+
+A window of rows moves down the image. Its tiles are restored and blended as those of a whole image
+are; rows that no later tile reaches are handed on. On a CPU the result is the one that
+`restorer.restore_image` gives with the same tiles, bit for bit, with one exception: colours are
+continued under transparent areas from a window's own rows and not from the whole image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from mambair_cli.errors import MemoryLimitError
+from mambair_cli.imaging.image import Band, BandReader, ImageHeader, ValueRange
+from mambair_cli.imaging.resize import is_binary
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration import memory
+from mambair_cli.restoration.conversion import CONTEXT, Conversion
+from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.padding import pad_to
+from mambair_cli.restoration.plan import RestoreOptions, limits_of
+from mambair_cli.restoration.precision import resolve_precision
+from mambair_cli.restoration.restorer import LEAST_SIDE, Notice, Progress
+from mambair_cli.restoration.tiled_run import Reports, TiledRun, new_canvas
+from mambair_cli.restoration.tiling import Mosaic
+
+_FLOAT = 4
+# Assumed where the network is not known yet.
+_NETWORK_CHANNELS = 3
+# Of the memory that an image may take; the network and the writer share the rest.
+_WINDOW_SHARE = 0.5
+
+
+def memory_budget(options: RestoreOptions) -> int:
+    """Bytes of main memory that can still be taken: what is free, or less by `max_memory`."""
+    return memory.available_main_memory(options.max_memory)
+
+
+def needs_bands(header: ImageHeader, scale: int, budget_bytes: int) -> bool:
+    """Whether an image is too large to be restored as a whole.
+
+    Args:
+        header: Of the image.
+        scale: Output side over input side.
+        budget_bytes: Main memory that can still be taken (`memory_budget`). A share of it is left
+            to the network and to the file that is being written.
+
+    Returns:
+        Whether one image of this size, what the network is shown of it, the network's answer and
+        the result take more than that.
+    """
+    canvas = header.width * _NETWORK_CHANNELS * scale**2 * _FLOAT
+    result = header.width * scale**2 * _pixel_bytes(header)
+    row = _bytes_of_a_row(header, _NETWORK_CHANNELS) + canvas + result
+    return header.height * row > memory.PLANNED_SHARE * budget_bytes
+
+
+def has_binary_alpha(reader: BandReader) -> bool:
+    """Whether the opacity of an image is nothing or full everywhere; reads the whole file.
+
+    Args:
+        reader: Open at the top; nothing else can be read from it afterwards.
+
+    Returns:
+        False for an image without opacity.
+
+    Raises:
+        ImageError: The file is damaged.
+    """
+    header = reader.header
+    rows = max(1, 2**22 // header.width)
+    if not header.has_alpha:
+        return False
+    return all(
+        is_binary(band.alpha)
+        for start in range(0, header.height, rows)
+        for band in [reader.read(start, min(start + rows, header.height))]
+        if band.alpha is not None
+    )
+
+
+def restore_bands(
+    network: nn.Module,
+    reader: BandReader,
+    spec: ModelSpec,
+    options: RestoreOptions,
+    on_progress: Progress | None = None,
+    on_notice: Notice | None = None,
+    *,
+    binary_alpha: bool = False,
+) -> tuple[ImageHeader, Iterator[Band]]:
+    """Restores an image while it is read and written.
+
+    When memory runs out, fewer tiles or self-ensemble members run at a time. Smaller tiles are
+    taken only as long as nothing was handed on, which is where it matters: all tiles have one shape.
+
+    Args:
+        network: As for `restorer.restore_tensor`.
+        reader: The open file.
+        spec: As for `restorer.restore_tensor`.
+        options: As for `restorer.restore_tensor`; with a tile of 0 the image is one window.
+        on_progress: As for `restorer.restore_tensor`.
+        on_notice: As for `restorer.restore_tensor`.
+        binary_alpha: Whether opacity is nothing or full everywhere (`has_binary_alpha`) and has to
+            stay so; at scale 1 it makes no difference.
+
+    Returns:
+        What the result is, and its rows from top to bottom. The work is done as they are asked for,
+        in the thread that asks.
+
+    Raises:
+        BackendError: As for `restorer.restore_tensor`; also while rows are asked for.
+        MemoryLimitError: Likewise.
+        ImageError: The file is damaged; while rows are asked for.
+    """
+    header = reader.header
+    conversion = Conversion(
+        header,
+        reader.span or ValueRange.of(header.dtype),
+        spec.channels,
+        spec.scale,
+        binary_alpha,
+    )
+    reports = Reports.to(on_progress, on_notice)
+    run = _planned_run(network, conversion, spec, options, reports)
+    return conversion.result, _restored(run, reader, conversion)
+
+
+def _planned_run(
+    network: nn.Module,
+    conversion: Conversion,
+    spec: ModelSpec,
+    options: RestoreOptions,
+    reports: Reports,
+) -> TiledRun:
+    device = next(network.parameters()).device
+    precision = resolve_precision(options.precision, device)
+    engine = Engine(network, precision, ensemble=options.ensemble, notify=reports.notice)
+    header = conversion.source
+    height, width = (max(side, LEAST_SIDE) for side in (header.height, header.width))
+    canvas = header.width * spec.channels * spec.scale**2 * _FLOAT
+    # Half of the canvas is there twice where rows move up; a reader keeps rows of its own.
+    reading = header.width * _pixel_bytes(header)
+    row = _bytes_of_a_row(header, spec.channels) + reading + canvas + canvas // 2
+    most = _window_rows(height, row, options)
+    limits = limits_of(
+        network,
+        precision,
+        most * row if device.type == "cpu" else 0,
+        batches=engine.batches,
+        graphs=engine.records,
+        max_memory=options.max_memory,
+        rows=most,
+    )
+    planned = limits.plan(height, width, options)
+    window = planned.grid.rows.size
+    shape = (1, spec.channels, window * spec.scale, width * spec.scale)
+    mosaic = Mosaic(new_canvas(shape, torch.device("cpu")), planned.grid, spec.scale)
+    return TiledRun(network, engine, limits, planned, options, mosaic, reports)
+
+
+def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iterator[Band]:
+    height, width = reader.header.height, reader.header.width
+    scale, going_on = conversion.scale, True
+    while going_on:
+        top, bottom = run.mosaic.window.start, run.mosaic.window.stop
+        first = max(0, top - CONTEXT)
+        part = conversion.prepared(reader.read(first, min(bottom + CONTEXT, height)))
+        window = Band(part.pixels[top - first : bottom - first])
+        finished = run.complete(pad_to(conversion.shown(window), LEAST_SIDE, LEAST_SIDE))
+        visible = finished[:, :, : (height - top) * scale, : width * scale]
+        yield from conversion.rows(visible, top * scale, part, first)
+        going_on = run.mosaic.advance()
+
+
+def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
+    """Most rows of a window: those of the user's tile, or as many as memory has room for."""
+    available = memory_budget(options)
+    least = min(height, memory.SMALLEST_AUTO_TILE)
+    if options.tile == "auto":
+        room = int(_WINDOW_SHARE * memory.PLANNED_SHARE * available) // row
+        wanted = min(max(room // 8 * 8, least), memory.LARGEST_AUTO_TILE, height)
+    else:
+        wanted = min(options.tile or height, height)
+    if wanted * row > available:
+        raise MemoryLimitError(
+            f"{wanted} rows of the image and of its result need "
+            f"{wanted * row / memory.MEBIBYTE:.0f} MiB of memory, "
+            f"{available / memory.MEBIBYTE:.0f} MiB are available",
+            "close other programs, raise --max-memory, or use smaller tiles: --tile auto",
+        )
+    return wanted
+
+
+def _bytes_of_a_row(header: ImageHeader, channels: int) -> int:
+    """Bytes for each row of the source: its pixels, what a network of so many channels is shown,
+    and what continuing colours under transparent areas takes.
+    """
+    spreading = _FLOAT * (1 + 4 * header.channels) if header.has_alpha else 0
+    return header.width * (_pixel_bytes(header) + channels * _FLOAT + spreading)
+
+
+def _pixel_bytes(header: ImageHeader) -> int:
+    """Bytes of one pixel with its opacity."""
+    return header.dtype.itemsize * (header.channels + header.has_alpha)
