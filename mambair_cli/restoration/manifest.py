@@ -61,7 +61,7 @@ class Manifest:
     def __init__(self, directory: Path, shard: Shard | None = None) -> None:
         self.path = directory / manifest_name(shard)
         self._directory = directory
-        self._last = _read(directory)
+        self._last = self._latest()
         self._appending = threading.Lock()
 
     def knows(self, target: Path) -> bool:
@@ -76,6 +76,11 @@ class Manifest:
         if (entry.input, entry.recipe) != (wanted.input, wanted.recipe):
             return False
         return target.stat().st_size == entry.size and file_sha256(target) == entry.output
+
+    def last_done(self, target: Path) -> Entry | None:
+        """What the last record of an output says, if it says that the output was written."""
+        status, entry = self._last.get(self._key(target), ("begun", None))
+        return entry if status == "done" else None
 
     def has_failed(self, target: Path) -> bool:
         """Whether the last attempt to write this output failed."""
@@ -103,7 +108,15 @@ class Manifest:
             OutputError: The record cannot be written.
         """
         size, digest = target.stat().st_size, file_sha256(target)
-        self._append(target, "done", replace(entry, output=digest, size=size))
+        self.finish_as(target, replace(entry, output=digest, size=size))
+
+    def finish_as(self, target: Path, entry: Entry) -> None:
+        """Records an output whose digest and size the entry has; for those written elsewhere.
+
+        Raises:
+            OutputError: The record cannot be written.
+        """
+        self._append(target, "done", entry)
 
     def fail(self, target: Path, entry: Entry, error: MambairError) -> None:
         """Records that an output could not be made, and why.
@@ -131,7 +144,7 @@ class Manifest:
             "status": status,
             "time": time.time(),
             "target": key,
-            "source": entry.source and _relative(entry.source, self._directory),
+            "source": entry.source and self._source_to_text(entry.source),
             "input_sha256": entry.input,
             "recipe": entry.recipe,
             "output_sha256": entry.output,
@@ -139,9 +152,13 @@ class Manifest:
         }
         if error is not None:
             record |= {"error": error.message, "hint": error.hint}
+        self._write(json.dumps(record).encode() + b"\n", flush=flush)
+        self._last[key] = status, entry
+
+    def _write(self, line: bytes, *, flush: bool) -> None:
         try:
             with self._appending, self.path.open("ab+") as file:
-                file.write(_line_break_if_cut(file) + json.dumps(record).encode() + b"\n")
+                file.write(_line_break_if_cut(file) + line)
                 if flush:
                     file.flush()
                     os.fsync(file.fileno())
@@ -150,7 +167,47 @@ class Manifest:
                 f"{self.path} cannot be written: {problem.strerror}",
                 "choose a directory with -o that can be written to",
             ) from problem
-        self._last[key] = status, entry
+
+    def _contents(self) -> Iterator[bytes]:
+        """Yields what all manifests of the directory hold, in the order of their names."""
+        for path in sorted(self._directory.glob(MANIFESTS)):
+            if path.is_file():
+                yield path.read_bytes()
+
+    def _source_to_text(self, source: Path) -> str:
+        try:
+            relative = os.path.relpath(source.resolve(), self._directory.resolve())
+        except ValueError:  # on another drive
+            relative = str(source.resolve())
+        return Path(relative).as_posix()
+
+    def _source_from_text(self, text: str) -> Path:
+        return self._directory / text
+
+    def _latest(self) -> dict[str, tuple[Status, Entry]]:
+        """Reads the last record of each output."""
+        records = [record for content in self._contents() for record in self._records(content)]
+        # By time, and where clocks agree by file and line: sorting keeps that order.
+        records.sort(key=lambda record: record[0])
+        return {key: (status, entry) for _, key, status, entry in records}
+
+    def _records(self, content: bytes) -> Iterator[tuple[float, str, Status, Entry]]:
+        for line in content.splitlines():
+            try:
+                record = json.loads(line)
+                if record["version"] != VERSION or record["status"] not in get_args(Status):
+                    continue
+                source = record["source"]
+                entry = Entry(
+                    str(record["input_sha256"]),
+                    record["recipe"],
+                    record["output_sha256"],
+                    record["output_bytes"],
+                    None if source is None else self._source_from_text(source),
+                )
+                yield float(record["time"]), str(record["target"]), record["status"], entry
+            except (ValueError, KeyError, TypeError):
+                continue
 
 
 def manifest_name(shard: Shard | None = None) -> str:
@@ -165,46 +222,6 @@ def file_sha256(path: Path) -> str:
     """Returns the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read(directory: Path) -> dict[str, tuple[Status, Entry]]:
-    """Reads the last record of each output from all manifests of a directory."""
-    records = [
-        record
-        for path in sorted(directory.glob(MANIFESTS))
-        if path.is_file()
-        for record in _records(path, directory)
-    ]
-    # By time, and where clocks agree by file and line: sorting keeps that order.
-    records.sort(key=lambda record: record[0])
-    return {key: (status, entry) for _, key, status, entry in records}
-
-
-def _records(path: Path, directory: Path) -> Iterator[tuple[float, str, Status, Entry]]:
-    for line in path.read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-            if record["version"] != VERSION or record["status"] not in get_args(Status):
-                continue
-            source = record["source"]
-            entry = Entry(
-                str(record["input_sha256"]),
-                record["recipe"],
-                record["output_sha256"],
-                record["output_bytes"],
-                None if source is None else directory / source,
-            )
-            yield float(record["time"]), str(record["target"]), record["status"], entry
-        except (ValueError, KeyError, TypeError):
-            continue
-
-
-def _relative(source: Path, directory: Path) -> str:
-    try:
-        relative = os.path.relpath(source.resolve(), directory.resolve())
-    except ValueError:  # on another drive
-        relative = str(source.resolve())
-    return Path(relative).as_posix()
 
 
 def _line_break_if_cut(file: Any) -> bytes:
