@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -13,7 +14,7 @@ from mambair_cli.errors import CheckpointError
 from mambair_cli.networks.mambair import UPSAMPLER_CHANNELS
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig, Upsampler
 
-BLOCK_KEY = re.compile(r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\.")
+BLOCK_KEY = re.compile(r"layers\.(\d{1,9})\.residual_group\.blocks\.(\d{1,9})\.", re.ASCII)
 PUBLISHED_RATIOS = (1.2, 1.5, 2.0)
 
 # Part of a key that gives another network away; MambaIRv2 first, as it shares most of its keys.
@@ -142,9 +143,10 @@ def _refuse_other_block(tensors: Mapping[str, Tensor], *, light: bool) -> None:
 
 
 def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
+    # Counted, not taken from the largest number: a made-up key may hold any number.
     blocks = {(int(m[1]), int(m[2])) for key in tensors if (m := BLOCK_KEY.match(key))}
-    groups = 1 + max(group for group, _ in blocks)
-    return tuple(sum(group == i for group, _ in blocks) for i in range(groups))
+    counts = Counter(group for group, _ in blocks)
+    return tuple(counts[group] for group in sorted(counts))
 
 
 def _count(tensors: Mapping[str, Tensor], level: str) -> int:

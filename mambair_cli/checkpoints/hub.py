@@ -80,7 +80,9 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
     Raises:
         CheckpointError: The Hub cannot be reached, or does not hand the file out.
     """
-    address = hf_hub_url(reference.repo, reference.path, revision=reference.revision)
+    address = hf_hub_url(
+        reference.repo, reference.path, repo_type=reference.kind, revision=reference.revision
+    )
     with _explained(reference), _told_to(listener):
         try:
             answer = get_hf_file_metadata(address, timeout=_patience())
@@ -169,7 +171,9 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
     Raises:
         CheckpointError: It cannot be fetched, or is not what the Hub says that it is.
     """
-    kept = try_to_load_from_cache(file.repo, file.path, revision=file.revision)
+    kept = try_to_load_from_cache(
+        file.repo, file.path, revision=file.revision, repo_type=file.reference.kind
+    )
     if isinstance(kept, str):
         return _verified(file, Path(kept))
     _require_room(file)
@@ -180,6 +184,7 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
             path = hf_hub_download(
                 file.repo,
                 file.path,
+                repo_type=file.reference.kind,
                 revision=file.reference.revision,
                 etag_timeout=_patience(),
                 library_name="mambair",
@@ -346,7 +351,7 @@ def _refusal(reference: HubReference, error: HfHubHTTPError) -> tuple[str, str]:
             what = f"{repo} is handed out only to those who were granted access"
             return what, f"ask for it at {page(repo)}, then {LOG_IN}"
         case RepositoryNotFoundError():
-            return f"there is no public model repository {repo}", LOG_IN
+            return f"there is no public {reference.kind} repository {repo}", LOG_IN
         case RevisionNotFoundError():
             what = f"{repo} has no revision {reference.revision}"
             return what, f"see those it has at {page(repo)}"

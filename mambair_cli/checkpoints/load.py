@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,8 @@ from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfi
 
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork
+
+STORED_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 # What shapes do not tell: the white level, and which of the ratios that give one width it was.
 UNTOLD = ("mlp_ratio", "img_range")
@@ -132,7 +135,7 @@ def _contradictions(stated: dict[str, Any], detected: dict[str, Any]) -> Iterato
         if stated.get(name) != value and (
             name not in UNTOLD or (name == "mlp_ratio" and inner_differs)
         ):
-            yield f"{name} {stated.get(name)!r} instead of {value!r}"
+            yield f"{name} {reprlib.repr(stated.get(name))} instead of {value!r}"
 
 
 def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
@@ -153,8 +156,11 @@ def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
     if misshapen:
         raise CheckpointError(_listed("wrong shapes", misshapen), "its network was changed")
     for key, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise CheckpointError(f"{key} holds {tensor.dtype}, expected floating point")
+        if tensor.dtype not in STORED_TYPES:
+            raise CheckpointError(
+                f"{key} holds {str(tensor.dtype).removeprefix('torch.')} values, "
+                "expected float32, float16, bfloat16 or float64"
+            )
         if not torch.isfinite(tensor).all():
             raise CheckpointError(
                 f"{key} holds NaN or infinity", "its training diverged, or the file is damaged"

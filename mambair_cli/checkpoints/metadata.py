@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
@@ -29,6 +29,8 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "MambaIR": MambaIRConfig,
     "MambaIRUNet": MambaIRUNetConfig,
 }
+
+LARGEST = 1_000_000  # of a ratio and of a white level
 
 Record = TypeVar("Record")
 
@@ -68,12 +70,16 @@ def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
     network = values.pop("network", None)
     if not isinstance(network, str) or network not in NETWORKS:
         raise CheckpointError(
-            f"metadata {CONFIG}: unknown network {network!r}", "known: " + ", ".join(NETWORKS)
+            f"metadata {CONFIG}: unknown network {reprlib.repr(network)}",
+            "known: " + ", ".join(NETWORKS),
         )
     config = _record(NETWORKS[network], values, CONFIG)
     for number in (config.mlp_ratio, getattr(config, "img_range", 1.0)):
-        if not isinstance(number, int | float) or not 0 < number < math.inf:
-            raise CheckpointError(f"metadata {CONFIG}: {number!r} is not a positive number")
+        if not isinstance(number, int | float) or not 0 < number <= LARGEST:
+            raise CheckpointError(
+                f"metadata {CONFIG}: {reprlib.repr(number)} is not a positive number "
+                f"up to {LARGEST}"
+            )
     return config
 
 
@@ -92,12 +98,15 @@ def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
     if SPEC not in metadata:
         return None
     spec = _record(ModelSpec, _object(metadata, SPEC), SPEC)
-    for value in (spec.sigma, spec.quality):
-        if not isinstance(value, int | None):
-            raise CheckpointError(f"metadata {SPEC}: {value!r} is not a whole number")
+    for value in (spec.sigma, spec.quality, spec.scale, spec.channels):
+        if type(value) is not int and value is not None:
+            raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(value)} is not a whole number")
+    if not isinstance(spec.id, str) or not spec.id.isprintable():
+        raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(spec.id)} is not a model's id")
     if spec.task not in get_args(Task):
         raise CheckpointError(
-            f"metadata {SPEC}: unknown task {spec.task!r}", "known: " + ", ".join(get_args(Task))
+            f"metadata {SPEC}: unknown task {reprlib.repr(spec.task)}",
+            "known: " + ", ".join(get_args(Task)),
         )
     return spec
 
@@ -105,10 +114,10 @@ def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
 def _object(metadata: Mapping[str, str], entry: str) -> dict[str, Any]:
     try:
         value = json.loads(metadata[entry])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, lists in lists in lists
         raise CheckpointError(f"metadata {entry} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"metadata {entry} is not a JSON object: {value!r}")
+        raise CheckpointError(f"metadata {entry} is not a JSON object: {reprlib.repr(value)}")
     return value
 
 

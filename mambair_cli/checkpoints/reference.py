@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from mambair_cli.errors import UsageError
 
 HUB = "hf://"
+Kind = Literal["model", "dataset"]
 FORM = re.compile(
     r"hf://(?:models/)?(?P<repo>[\w.-]+/[\w.-]+)"
     # Of the revisions that hold a slash, those of pull requests may be written as they are.
@@ -20,17 +21,19 @@ OTHER_REPOSITORIES = ("datasets", "spaces", "kernels", "buckets")
 
 @dataclass(frozen=True)
 class HubReference:
-    """One file of a model repository.
+    """One file of a repository.
 
     Attributes:
         repo: Owner and name of the repository, such as `cguoh/MambaIR`.
         path: Path of the file in it.
         revision: Branch, tag or commit; None for the main branch.
+        kind: What the repository holds.
     """
 
     repo: str
     path: str
     revision: str | None = None
+    kind: Kind = "model"
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -66,13 +69,14 @@ class HubReference:
         return f"{HUB}{self.repo}@{revision}/{self.path}"
 
 
-def page(repo: str) -> str:
-    """Gives the address of the page of a model repository.
+def page(repo: str, kind: Kind = "model") -> str:
+    """Gives the address of the page of a repository.
 
     Args:
         repo: Owner and name of the repository.
+        kind: What it holds.
 
     Returns:
         The address on the public Hub.
     """
-    return f"https://huggingface.co/{repo}"
+    return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"

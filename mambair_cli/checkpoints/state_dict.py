@@ -7,6 +7,7 @@ import pickletools
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ DAMAGE = (
     MemoryError,
     struct.error,
 )
+
+# Weights hardly compress: what unpacks to more than this many times its size is made to harm.
+MOST_UNPACKED = 10
+LONGEST_NAME = 300  # characters of a tensor's name
 
 DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
 
@@ -97,12 +102,13 @@ def _read_safetensors(path: Path) -> RawCheckpoint:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, *DAMAGE) as error:
         raise CheckpointError(
-            f"{path} is damaged or was cut short ({error})", DOWNLOAD_AGAIN
+            f"{path} is damaged or was cut short ({ascii(str(error))[1:-1]})", DOWNLOAD_AGAIN
         ) from error
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors", DOWNLOAD_AGAIN)
+    _refuse_odd_names(path, tensors)
     return RawCheckpoint(_without_prefix(tensors), metadata, "safetensors")
 
 
@@ -121,6 +127,7 @@ def _refuse_known_text(path: Path, head: bytes) -> None:
 
 
 def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
+    _refuse_bomb(path)
     try:
         with warnings.catch_warnings():
             # An unusual pickle protocol is either read or reported below.
@@ -129,13 +136,52 @@ def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
     except DAMAGE as error:
         raise _pickle_error(path, head, str(error)) from error
     wrapper, state = _unwrap(content)
-    tensors = {key: value.detach() for key, value in state.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    for key, tensor in tensors.items():
+        if not _is_plain(tensor):
+            raise CheckpointError(
+                f"{path} was refused: {key!a} is no plain tensor",
+                "save only the state dict: torch.save(network.state_dict(), FILE)",
+            )
+    tensors = {key: tensor.detach() for key, tensor in tensors.items()}
     if not tensors:
         raise CheckpointError(
             f"{path} holds no state dict, but {_describe(content)}",
             "expected a dictionary of tensors, at the top or under: " + ", ".join(WRAPPERS),
         )
+    _refuse_odd_names(path, tensors)
     return RawCheckpoint(_without_prefix(tensors), {}, "pickle", wrapper)
+
+
+def _refuse_odd_names(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    # Names are shown in messages, and a terminal obeys what is not printable.
+    for key in tensors:
+        if not key.isprintable() or len(key) > LONGEST_NAME:
+            raise CheckpointError(
+                f"{path} is damaged: it has a tensor named {key[:40]!a}", DOWNLOAD_AGAIN
+            )
+
+
+def _refuse_bomb(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, *DAMAGE):
+        return  # PyTorch's reader says what is wrong with it
+    size = path.stat().st_size
+    if unpacked > MOST_UNPACKED * size:
+        raise CheckpointError(
+            f"{path} was refused: its {size} bytes unpack to {unpacked}, and weights do not shrink"
+            " like that",
+            "get the weights as .safetensors from a source that you trust",
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds all of its elements; a view may claim any size on a few bytes."""
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
@@ -174,7 +220,7 @@ def _first_global(path: Path, head: bytes) -> str | None:
                     return ".".join(strings[-2:])
                 if isinstance(argument, str):
                     strings.append(argument)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError, MemoryError):
             return None
     return None
 
@@ -185,10 +231,12 @@ def _is_text(head: bytes) -> bool:
 
 def _unwrap(content: object) -> tuple[str, Mapping[str, object]]:
     path: list[str] = []
-    while isinstance(content, Mapping):
+    # A dictionary may hold itself, and then nothing else is found in it.
+    while isinstance(content, Mapping) and len(path) < len(WRAPPERS):
         wrapped = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
         if not wrapped:
-            return ".".join(path), {str(key): value for key, value in content.items()}
+            named = {key: value for key, value in content.items() if isinstance(key, str)}
+            return ".".join(path), named
         path.append(wrapped[0])
         content = content[wrapped[0]]
     return "", {}
@@ -199,7 +247,10 @@ def _describe(content: object) -> str:
         return f"a {type(content).__name__}"
     if not content:
         return "an empty dictionary"
-    return "the keys " + ", ".join(str(key) for key in list(content)[:5])
+    keys = [
+        ascii(key[:40])[1:-1] if isinstance(key, str) else type(key).__name__ for key in content
+    ]
+    return "the keys " + ", ".join(keys[:5])
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -79,7 +79,7 @@ BROKEN = {
     ),
     "type": (
         lambda s: {**s, "norm.bias": torch.zeros(12, dtype=torch.int64)},
-        "norm.bias holds torch.int64, expected floating point",
+        "norm.bias holds int64 values, expected float32, float16, bfloat16 or float64",
         None,
     ),
     "nan": (
