@@ -16,7 +16,10 @@ from mambair_cli.imaging.resize import imresize_rows, resize_alpha_rows
 from mambair_cli.imaging.tensors import to_pixels, to_tensor
 
 # Rows of the source that enlarging opacity and chroma needs above and below.
-CONTEXT = 3
+_CONTEXT = 3
+# Colours are continued from blocks of twice, four times, ... the side. Rows that begin at a multiple
+# of this get the same blocks up to this side as the whole image.
+_BLOCK = 32
 # Values that are converted at a time, so that no step needs another image's worth of memory.
 _VALUES = 2**22
 
@@ -54,6 +57,14 @@ class Conversion:
             self.source.has_alpha,
         )
 
+    def needed(self, rows: slice) -> slice:
+        """Which rows of the source have to be read to restore some of them."""
+        top, bottom = rows.start - _CONTEXT, rows.stop + _CONTEXT
+        if self.source.has_alpha:
+            top = (rows.start - _BLOCK // 2) // _BLOCK * _BLOCK
+            bottom = -(-(rows.stop + _BLOCK // 2) // _BLOCK) * _BLOCK
+        return slice(max(0, top), min(bottom, self.source.height))
+
     def prepared(self, part: Band) -> Band:
         """Continues the visible colours under transparent areas of some rows of the image."""
         if part.alpha is None:
@@ -78,8 +89,7 @@ class Conversion:
         Args:
             restored: `(1 channels rows w*scale)` float32 in [0, 1].
             start: Row of the result that it begins with.
-            part: Prepared rows of the source: those that belong to `restored`, and `CONTEXT` more
-                on each side where there are any.
+            part: Prepared rows of the source, all that are `needed`.
             first: Row of the source that `part` begins with.
 
         Yields:
@@ -101,13 +111,11 @@ class Conversion:
 
     def _with_chroma(self, luma: Tensor, rows: slice, part: Band, first: int) -> Pixels:
         near = slice(
-            max(0, rows.start // self.scale - CONTEXT - first),
-            -(-rows.stop // self.scale) + CONTEXT - first,
+            max(0, rows.start // self.scale - _CONTEXT - first),
+            -(-rows.stop // self.scale) + _CONTEXT - first,
         )
         ycbcr = self._ycbcr(part.pixels[near])
-        enlarged = imresize_rows(
-            ycbcr, first + near.start, self.source.height, rows, self.scale
-        )
+        enlarged = imresize_rows(ycbcr, first + near.start, self.source.height, rows, self.scale)
         enlarged[..., 0] = luma[0, 0].cpu().numpy() * self._white
         values = ycbcr_to_rgb(enlarged, self._white).clip(0, self._white)
         if np.issubdtype(self.source.dtype, np.integer):

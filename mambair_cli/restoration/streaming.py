@@ -2,8 +2,8 @@
 
 A window of rows moves down the image. Its tiles are restored and blended as those of a whole image
 are; rows that no later tile reaches are handed on. On a CPU the result is the one that
-`restorer.restore_image` gives with the same tiles, bit for bit, with one exception: colours are
-continued under transparent areas from a window's own rows and not from the whole image.
+`restorer.restore_image` gives with the same tiles, bit for bit, with one exception: under large
+transparent areas colours are continued from the rows around a window, not from the whole image.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mambair_cli.imaging.image import Band, BandReader, ImageHeader, ValueRange
 from mambair_cli.imaging.resize import is_binary
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration import memory
-from mambair_cli.restoration.conversion import CONTEXT, Conversion
+from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.padding import pad_to
 from mambair_cli.restoration.plan import RestoreOptions, limits_of
@@ -163,16 +163,16 @@ def _planned_run(
 
 
 def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iterator[Band]:
-    height, width = reader.header.height, reader.header.width
     scale, going_on = conversion.scale, True
     while going_on:
-        top, bottom = run.mosaic.window.start, run.mosaic.window.stop
-        first = max(0, top - CONTEXT)
-        part = conversion.prepared(reader.read(first, min(bottom + CONTEXT, height)))
-        window = Band(part.pixels[top - first : bottom - first])
-        finished = run.complete(pad_to(conversion.shown(window), LEAST_SIDE, LEAST_SIDE))
-        visible = finished[:, :, : (height - top) * scale, : width * scale]
-        yield from conversion.rows(visible, top * scale, part, first)
+        window = slice(run.mosaic.window.start, min(run.mosaic.window.stop, reader.header.height))
+        needed = conversion.needed(window)
+        part = conversion.prepared(reader.read(needed.start, needed.stop))
+        inner = Band(part.pixels[window.start - needed.start : window.stop - needed.start])
+        finished = run.complete(pad_to(conversion.shown(inner), LEAST_SIDE, LEAST_SIDE))
+        rows = (reader.header.height - window.start) * scale
+        visible = finished[:, :, :rows, : conversion.result.width]
+        yield from conversion.rows(visible, window.start * scale, part, needed.start)
         going_on = run.mosaic.advance()
 
 

@@ -99,3 +99,36 @@ def test_bands_are_the_whole(size, tile, scale):
     options = RestoreOptions(*tile)
     whole, bands = both(picture(*size), options, scale)
     np.testing.assert_array_equal(bands.pixels, whole.pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [None, "soft", "binary"])
+@pytest.mark.parametrize(("image_channels", "channels"), [(3, 3), (1, 3), (3, 1), (1, 1)])
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_bands_are_the_whole_for_every_kind_of_image(dtype, alpha, image_channels, channels, scale):
+    image = picture(171, 40, image_channels, dtype, alpha)
+    options = RestoreOptions(40, 12)
+    whole, bands = both(image, options, scale, channels, binary_alpha=alpha == "binary")
+    np.testing.assert_array_equal(bands.pixels, whole.pixels)
+    if alpha:
+        np.testing.assert_array_equal(bands.alpha, whole.alpha)
+        assert bands.alpha.dtype == dtype
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bands_are_the_whole_beyond_zero_and_one(channels):
+    image = picture(90, 50, dtype=np.float32, span=ValueRange(-0.5, 7))
+    whole, bands = both(image, RestoreOptions(32, 8), 2, channels)
+    np.testing.assert_array_equal(bands.pixels, whole.pixels)
+    assert whole.pixels.max() > 1
+
+
+def test_under_a_large_transparent_area_visible_colours_hardly_differ():
+    image = picture(300, 60, alpha="binary")
+    image.alpha[:] = 255
+    image.alpha[20:280, 5:50] = 0
+    whole, bands = both(image, RestoreOptions(48, 12), binary_alpha=True)
+    visible = image.alpha > 0
+    difference = np.abs(whole.pixels.astype(int) - bands.pixels)
+    assert difference[visible].max() <= 8
+    assert (difference[visible] > 0).mean() < 0.02
