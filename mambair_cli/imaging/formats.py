@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from PIL import Image
+
 _UNLIMITED = 2**31 - 1
+_SIGNATURE_BYTES = 16  # as Pillow reads
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,34 @@ JXL = Format("JXL", "JPEG XL", (".jxl",), extra="jxl", plugin="pillow_jxl")
 FORMATS = (PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, HEIF, JXL)
 BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}
 
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", PNG),
+    (b"\xff\xd8\xff", JPEG),
+    (b"II*\0", TIFF),
+    (b"MM\0*", TIFF),
+    (b"II+\0", TIFF),  # BigTIFF
+    (b"MM\0+", TIFF),
+    (b"GIF8", GIF),
+    (b"BM", BMP),
+    (b"\xff\x0a", JXL),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", JXL),
+)
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+
+
+def identify(start: bytes) -> Format | None:
+    """The format of a file that begins with these bytes, 512 or all; None where none does."""
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return WEBP
+    if start[4:8] == b"ftyp":
+        brands = start[8 : int.from_bytes(start[:4], "big")]
+        names = {brands[i : i + 4] for i in range(0, len(brands), 4)}
+        if names & _AVIF_BRANDS:
+            return AVIF
+        return HEIF if names & _HEIF_BRANDS else None
+    return next((entry for signature, entry in _SIGNATURES if start.startswith(signature)), None)
+
 
 @cache
 def is_installed(entry: Format) -> bool:
@@ -81,3 +112,18 @@ def install_hint(entry: Format) -> str:
 def format_of(path: Path) -> Format | None:
     """The format that a path's suffix names; None where none has it."""
     return BY_SUFFIX.get(path.suffix.lower())
+
+
+def suffix_of_content(path: Path) -> str | None:
+    """The usual suffix of the format that a file begins like; None where that is not known."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SIGNATURE_BYTES)
+    except OSError:
+        return None
+    Image.init()
+    for entry in filter(is_installed, FORMATS):
+        _, accepts = Image.OPEN[entry.name]
+        if accepts is not None and accepts(start) is True:
+            return entry.suffixes[0]
+    return None
