@@ -188,7 +188,8 @@ def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
     refused = re.search(r"GLOBAL (\S+)", reason)
     if wanted := refused[1] if refused else _first_global(path, head):
         return CheckpointError(
-            f"{path} was refused: it wants to run {wanted}, and weights need no code",
+            f"{path} was refused: it wants to run {ascii(wanted)[1:-1][:LONGEST_NAME]}, "
+            "and weights need no code",
             "get the weights as .safetensors, or save only the state dict: "
             "torch.save(network.state_dict(), FILE)",
         )
