@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted, duration
+from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.options import RestoreSettings
+from mambair_cli.cli.piping import is_piped, restore_piped
+from mambair_cli.cli.planning import names_the_model, plan
 from mambair_cli.cli.selection import ModelShelf, Request, choose_for
 from mambair_cli.errors import MambairError
 
 if TYPE_CHECKING:
     import torch
 
+    from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
+    from mambair_cli.networks.spec import ModelSpec
     from mambair_cli.restoration.batch import FileOptions, Job, Restore, Summary
+    from mambair_cli.restoration.manifest import RecipeOf
     from mambair_cli.restoration.precision import Precision
     from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions
 
-SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
 HINTS_SHOWN = 3
 
 
@@ -38,18 +43,32 @@ def restore_files(request: Request, settings: RestoreSettings) -> None:
     Raises:
         MambairError: The request cannot be met, or images failed; the rest of a batch is done.
     """
+    check_together(settings)
+    if settings.retry_failed:
+        settings = replace(settings, resume=True)
+    if is_piped(settings):
+        restore_piped(settings, partial(_restore, request))
+        return
+    messages = Messages(quiet=settings.quiet, verbose=settings.verbose, as_json=settings.json)
+    _restore(request, settings, messages)
+
+
+def _restore(request: Request, settings: RestoreSettings, messages: Messages) -> None:
     from mambair_cli.restoration.restorer import RestoreOptions
 
-    messages = Messages(quiet=settings.quiet, verbose=settings.verbose, as_json=settings.json)
     compute = _compute(settings)
     options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, compute.precision)
     messages.notice(compute.description)
     once = OnceOnly(messages)
     first = compute.devices[0]
     # A dry run fetches no weights, and what is wrong with the files is said before any are fetched.
-    # Only weights that the user names have to tell their scale themselves.
-    shelf = None if request.weights is None else _shelf(request, compute, first, once)
-    jobs = _plan(settings, _suffix(request, first, shelf))
+    # Only what the user wants to know of the weights themselves needs them before.
+    early = request.weights is not None or (names_the_model(settings) and not settings.dry_run)
+    shelf = _shelf(request, compute, first, once) if early else None
+    jobs = plan(request, settings, _weights_of(request, first, shelf))
+    if not jobs:
+        _tell_nothing_to_do(settings, messages)
+        return
     if settings.dry_run:
         _tell_plan(jobs, settings, messages)
         return
@@ -106,25 +125,25 @@ def _needed(
     return needed
 
 
-def _suffix(request: Request, device: torch.device, shelf: ModelShelf | None) -> str:
+def _weights_of(
+    request: Request, device: torch.device, shelf: ModelShelf | None
+) -> ModelSpec | CatalogueEntry | None:
+    """What is known of the weights; None where each file decides about them."""
+    if request.by_file:
+        return None
     if shelf is not None and shelf.single is not None:
-        scale = shelf.single.spec.scale
-    else:
-        scale = 1 if request.by_file else choose_for(request, device).entry.scale
-    return SUFFIXES.get(request.task, f"_x{scale}")
+        return shelf.single.spec
+    return choose_for(request, device).entry
 
 
-def _plan(settings: RestoreSettings, suffix: str) -> list[Job]:
-    from mambair_cli.restoration.batch import plan_jobs
-
-    return plan_jobs(
-        [Path(name) for name in settings.inputs or []],
-        output=None if settings.output is None else Path(settings.output),
-        suffix=suffix if settings.suffix is None else settings.suffix,
-        format=settings.format,
-        recursive=settings.recursive,
-        overwrite=settings.overwrite,
-    )
+def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
+    of_part = ""
+    if settings.shard is not None:
+        index, count = settings.shard
+        of_part = f" in part {index}/{count}"
+    what = "no image failed in an earlier run" if settings.retry_failed else "there is no image"
+    messages.notice(f"{what}{of_part}: nothing to do")
+    messages.event("summary", restored=0, skipped=0, failed=0, seconds=0.0)
 
 
 def _tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
@@ -153,7 +172,8 @@ def _run(
             display.show,
             files=_file_options(first, settings),
             resume=settings.resume,
-            recipe=_fingerprint(first, options, settings.quality_out),
+            recipe=_recipe(first, options, settings),
+            shard=settings.shard,
             io_threads=io_threads(list(shelves)),
         )
     _tell_summary(summary, len(jobs), time.perf_counter() - start, messages)
@@ -193,15 +213,16 @@ def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
     return Restore(image, bands)
 
 
-def _fingerprint(shelf: ModelShelf, options: RestoreOptions, quality_out: int) -> dict[str, Any]:
+def _recipe(shelf: ModelShelf, options: RestoreOptions, settings: RestoreSettings) -> RecipeOf:
     """What a result depends on beside its source; with --resume it must not have changed."""
-    weights = "by JPEG quality" if shelf.single is None else shelf.single.sha256
-    return {
+    # How much memory there is decides how a result is made, not what it is.
+    of_all = {name: value for name, value in asdict(options).items() if name != "max_memory"}
+    of_all |= {
         "version": version("mambair"),
-        "weights": weights,
-        "quality_out": quality_out,
-        **asdict(options),
+        "quality_out": settings.quality_out,
+        "metadata": settings.metadata,
     }
+    return lambda source: {**of_all, "weights": shelf.digest_for(source)}
 
 
 def _tell_summary(summary: Summary, images: int, seconds: float, messages: Messages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
     from mambair_cli.api import Model
     from mambair_cli.checkpoints.choice import Choice
@@ -100,6 +103,8 @@ class ModelShelf:
         self._scan = scan
         self._messages = messages
         self._loaded: dict[Path, Model] = {}
+        self._digests: dict[Path, str] = {}
+        self._obtaining = threading.Lock()
         self.single = None if request.by_file else self._select(request)
 
     def suited_to(self, image: RestorableImage | BandReader) -> Model:
@@ -111,14 +116,28 @@ class ModelShelf:
         """
         if self.single is not None:
             return self.single
-        quality = image.metadata.jpeg_quality
-        if quality is None:
-            raise ImageError(
-                f"a {image.metadata.source_format} image does not say with which JPEG quality it "
-                "was once saved",
-                "give it: --quality 10, 30 or 40",
-            )
-        return self._select(replace(self._request, quality=quality))
+        metadata = image.metadata
+        named = f"a {metadata.source_format} image"
+        return self._select(self._request_for(named, metadata.jpeg_quality))
+
+    def digest_for(self, path: Path) -> str:
+        """The sha256 of the weights that are `suited_to` the image in a file; none are loaded.
+
+        Raises:
+            ImageError: The file does not say with which JPEG quality it was saved.
+            CheckpointError: The weights for its quality cannot be had.
+        """
+        if self.single is not None:
+            return self.single.sha256
+        from mambair_cli.checkpoints.digest import sha256_of
+        from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
+
+        # Files are read by several threads.
+        with self._obtaining:
+            weights = self._obtain(self._request_for(str(path), read_jpeg_quality(path)))
+            if weights not in self._digests:
+                self._digests[weights] = sha256_of(weights)
+            return self._digests[weights]
 
     def warn_of_photograph(self, spec: ModelSpec, image: RestorableImage) -> str | None:
         """Warn, once a run, that weights trained on clean images meet the traces of a camera.
@@ -130,7 +149,7 @@ class ModelShelf:
             return None
         from mambair_cli.imaging.traces import measure_traces
 
-        traces = measure_traces(image.pixels)
+        traces = measure_traces(_in_8_bits(image))
         if traces.found is None:
             return None
         self._messages.notice(
@@ -141,19 +160,30 @@ class ModelShelf:
         self._messages.notice("hint: photographs are enlarged by: mambair realsr", "yellow")
         return f"{traces.found}: blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
 
+    def _request_for(self, image: str, quality: int | None) -> Request:
+        if quality is None:
+            raise ImageError(
+                f"{image} does not say with which JPEG quality it was once saved",
+                "give it: --quality 10, 30 or 40",
+            )
+        return replace(self._request, quality=quality)
+
     def _select(self, request: Request) -> Model:
+        return self._load(self._obtain(request), request)
+
+    def _obtain(self, request: Request) -> Path:
         from mambair_cli.checkpoints.obtain import obtain, resolve
 
         download = DownloadDisplay(self._messages)
         if request.weights is not None:
-            return self._load(resolve(request.weights, download), request)
+            return resolve(request.weights, download)
         choice = choose_for(request, self._device)
         for notice in choice.notices:
             self._messages.notice(notice)
         path, stands_in = obtain(choice, download)
         if stands_in is not None:
             self._messages.notice(stands_in, "yellow")
-        return self._load(path, request)
+        return path
 
     def _load(self, path: Path, request: Request) -> Model:
         from mambair_cli.api import load_model
@@ -168,6 +198,16 @@ class ModelShelf:
             prepare_network(model, self._messages)
             self._loaded[path] = model
         return self._loaded[path]
+
+
+def _in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
+    import numpy as np
+
+    if image.pixels.dtype == np.uint8:
+        return image.pixels
+    black, white = image.value_range.black, image.value_range.white
+    scaled = (image.pixels.astype(np.float32) - black) * np.float32(255 / (white - black))
+    return scaled.round().astype(np.uint8)
 
 
 def check_purpose(spec: ModelSpec, request: Request) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,6 +26,8 @@ MANIFESTS = ".mambair-manifest*.jsonl"
 VERSION = 1
 
 Recipe = Mapping[str, Any]
+# Of an input file: weights may be chosen by what is in it.
+RecipeOf = Callable[[Path], Recipe]
 Shard = tuple[int, int]
 Status = Literal["begun", "done", "failed"]
 

@@ -1,0 +1,73 @@
+"""Options that cannot stand together, or not without another: one table for each."""
+
+from __future__ import annotations
+
+from mambair_cli.cli.options import RestoreSettings
+from mambair_cli.errors import UsageError
+
+STANDARD_STREAM = "-"
+
+ONE_RESULT = "- is one image from standard input, and its result alone goes to standard output"
+NOTHING_RECORDED = "of standard input nothing is recorded; run the command again as it was"
+ONE_NAME = "a template names the whole file; write the suffix into it: {stem}SUFFIX.{ext}"
+
+EXCLUSIVE = (
+    ("-", "another input", ONE_RESULT),
+    ("-", "--files-from", ONE_RESULT),
+    ("-", "--output", ONE_RESULT),
+    ("-", "--json", ONE_RESULT),
+    ("-", "--name", ONE_RESULT),
+    ("-", "--suffix", ONE_RESULT),
+    ("-", "--dry-run", ONE_RESULT),
+    ("-", "--shard", ONE_RESULT),
+    ("-", "--resume", NOTHING_RECORDED),
+    ("-", "--retry-failed", NOTHING_RECORDED),
+    ("-", "--engine ray", "pipe files through this machine: leave out --engine"),
+    ("--name", "--suffix", ONE_NAME),
+    ("--weights", "--model", "both name the weights; leave out one"),
+    ("--quiet", "--verbose", "leave out one"),
+)
+NEEDED = (
+    ("--null", "--files-from", "it says how the names in a list end: --files-from LIST --null"),
+    ("--ray-address", "--engine ray", "add --engine ray"),
+)
+
+
+def check_together(settings: RestoreSettings) -> None:
+    """Refuse options that contradict each other or do nothing.
+
+    Raises:
+        UsageError: Two exclude each other, or one needs another that is missing.
+    """
+    given = _given(settings)
+    for first, second, reason in EXCLUSIVE:
+        if first in given and second in given:
+            raise UsageError(f"{first} and {second} exclude each other", reason)
+    for option, other, remedy in NEEDED:
+        if option in given and other not in given:
+            raise UsageError(f"{option} does nothing without {other}", remedy)
+
+
+def _given(settings: RestoreSettings) -> set[str]:
+    inputs = settings.inputs or []
+    is_given = {
+        "-": STANDARD_STREAM in inputs,
+        "another input": len(inputs) > 1,
+        "--files-from": settings.files_from is not None,
+        "--null": settings.null,
+        "--output": settings.output is not None,
+        "--json": settings.json,
+        "--name": settings.name is not None,
+        "--suffix": settings.suffix is not None,
+        "--dry-run": settings.dry_run,
+        "--shard": settings.shard is not None,
+        "--resume": settings.resume,
+        "--retry-failed": settings.retry_failed,
+        "--engine ray": settings.engine == "ray",
+        "--ray-address": settings.ray_address is not None,
+        "--weights": settings.weights is not None,
+        "--model": settings.model is not None,
+        "--quiet": settings.quiet,
+        "--verbose": settings.verbose,
+    }
+    return {name for name, given in is_given.items() if given}

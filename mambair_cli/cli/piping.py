@@ -1,0 +1,98 @@
+"""One image from standard input, its result to standard output."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mambair_cli.cli.console import Messages
+from mambair_cli.cli.contradictions import STANDARD_STREAM
+from mambair_cli.cli.options import RestoreSettings
+from mambair_cli.errors import MambairError, OutputError, UsageError
+
+INPUT, OUTPUT = "standard input", "standard output"
+EXAMPLE = "redirect both, for example: mambair sr - < in.png > out.png"
+
+
+def is_piped(settings: RestoreSettings) -> bool:
+    """Whether standard input is the image to restore."""
+    return settings.inputs == [STANDARD_STREAM]
+
+
+def restore_piped(
+    settings: RestoreSettings, restore: Callable[[RestoreSettings, Messages], None]
+) -> None:
+    """Restore standard input to standard output, which gets nothing else.
+
+    The format is the one asked for, or that of the input.
+
+    Args:
+        settings: What the user asked for.
+        restore: Restores files, given settings that name them.
+
+    Raises:
+        UsageError: One of the streams is a terminal.
+        OutputError: There is no room for temporary files.
+        MambairError: As `restore` raises.
+        BrokenPipeError: Nobody reads the result.
+    """
+    for stream, name in ((sys.stdin, INPUT), (sys.stdout, OUTPUT)):
+        if stream.isatty():
+            raise UsageError(f"{name} is a terminal, and images are no text", EXAMPLE)
+    with tempfile.TemporaryDirectory(prefix="mambair-") as folder:
+        source = Path(folder, INPUT)
+        _keep(source)
+        target = Path(folder, OUTPUT).with_suffix(_suffix(source, settings.format))
+        piped = replace(settings, inputs=[str(source)], output=str(target), format=None)
+        try:
+            restore(piped, _PipedMessages(settings, source, target))
+        except MambairError as error:
+            raise type(error)(_without_paths(error.message, source, target), error.hint) from error
+        with target.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+class _PipedMessages(Messages):
+    """Messages that name the streams instead of temporary files."""
+
+    def __init__(self, settings: RestoreSettings, source: Path, target: Path) -> None:
+        super().__init__(quiet=settings.quiet, verbose=settings.verbose)
+        self.lists_results = False
+        self._files = source, target
+
+    def notice(self, text: str, style: str = "") -> None:
+        """Tell people something that they should know."""
+        super().notice(_without_paths(text, *self._files), style)
+
+
+def _without_paths(text: str, source: Path, target: Path) -> str:
+    return text.replace(str(source), INPUT).replace(str(target), OUTPUT)
+
+
+def _keep(path: Path) -> None:
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:
+        raise OutputError(
+            f"standard input cannot be kept in {path.parent}: {error.strerror}",
+            "set TMPDIR to a folder with more room",
+        ) from error
+
+
+def _suffix(source: Path, wanted: str | None) -> str:
+    from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
+    from mambair_cli.imaging.formats import suffix_of_content
+
+    if wanted is None:
+        return suffix_of_content(source) or ".png"
+    suffix = "." + wanted.lower().removeprefix(".")
+    if suffix not in SUPPORTED_SUFFIXES:
+        listed = ", ".join(sorted(SUPPORTED_SUFFIXES))
+        raise UsageError(f"format {wanted!r} cannot be written", f"choose one of: {listed}")
+    return suffix

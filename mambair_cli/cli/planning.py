@@ -1,0 +1,120 @@
+"""From the words of a command line to the files that are restored, and into which."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mambair_cli.cli.contradictions import STANDARD_STREAM
+from mambair_cli.cli.options import RestoreSettings
+from mambair_cli.cli.selection import Request
+from mambair_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from mambair_cli.checkpoints.catalogue import CatalogueEntry
+    from mambair_cli.networks.spec import ModelSpec
+    from mambair_cli.restoration.inputs import Pattern
+    from mambair_cli.restoration.jobs import Job
+    from mambair_cli.restoration.naming import NameTemplate
+
+SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
+
+
+def plan(
+    request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
+) -> list[Job]:
+    """Finds what this run is to do; with `--shard` and `--retry-failed` that may be nothing.
+
+    Args:
+        request: What is to be done.
+        settings: Which files, where to, named how.
+        spec: The weights that will do it; None where each file decides about them.
+
+    Raises:
+        UsageError: The inputs, the outputs or the names are wrong.
+    """
+    from mambair_cli.restoration.jobs import plan_jobs
+    from mambair_cli.restoration.shards import in_shard
+
+    scale = 1 if spec is None else spec.scale
+    suffix = SUFFIXES.get(request.task, f"_x{scale}")
+    output = None if settings.output is None else Path(settings.output)
+    jobs = plan_jobs(
+        _inputs(settings),
+        output=output,
+        suffix=suffix if settings.suffix is None else settings.suffix,
+        format=settings.format,
+        recursive=settings.recursive,
+        overwrite=settings.overwrite,
+        name=_template(request, settings, spec),
+    )
+    if settings.shard is not None:
+        jobs = in_shard(jobs, settings.shard, output)
+    return _failed_before(jobs) if settings.retry_failed else jobs
+
+
+def names_the_model(settings: RestoreSettings) -> bool:
+    """Whether the weights have to be had before the results can be named.
+
+    Raises:
+        UsageError: The template for names is malformed.
+    """
+    from mambair_cli.restoration.naming import NameTemplate
+
+    return settings.name is not None and "model" in NameTemplate.parse(settings.name).fields
+
+
+def _inputs(settings: RestoreSettings) -> list[Path | Pattern]:
+    from mambair_cli.restoration.inputs import is_url, read_names, resolve_inputs
+
+    names = settings.inputs or []
+    listed: list[str] = []
+    if settings.files_from is not None:
+        listed = read_names(_content(settings.files_from), null=settings.null)
+        if not listed and not names:
+            raise UsageError(
+                f"--files-from {settings.files_from} names no files", "see what made the list"
+            )
+    places = [*names, *listed, *([] if settings.output is None else [settings.output])]
+    if urls := [name for name in places if is_url(name)]:
+        raise UsageError(
+            f"addresses are no files of this machine: {', '.join(urls)}",
+            "add --engine ray, which reads and writes them, or copy the files here",
+        )
+    return resolve_inputs(names, listed)
+
+
+def _content(source: str) -> bytes:
+    if source == STANDARD_STREAM:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"--files-from {source} cannot be read: {error.strerror}", "check the spelling"
+        ) from error
+
+
+def _template(
+    request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
+) -> NameTemplate | None:
+    from mambair_cli.checkpoints import catalogue
+    from mambair_cli.restoration.naming import NameTemplate
+
+    if settings.name is None:
+        return None
+    values: dict[str, object] = {"task": request.task, "scale": 1}
+    if spec is not None:
+        variants = {entry.id: entry.variant for entry in catalogue.entries()}
+        model = variants.get(spec.id, spec.id)
+        levels = {"scale": spec.scale, "sigma": spec.sigma, "quality": spec.quality}
+        values |= {"model": model, **levels}
+    return NameTemplate.parse(settings.name).with_values(values)
+
+
+def _failed_before(jobs: list[Job]) -> list[Job]:
+    from mambair_cli.restoration.manifest import Manifest
+
+    manifests = {directory: Manifest(directory) for directory in {job.record for job in jobs}}
+    return [job for job in jobs if manifests[job.record].has_failed(job.target)]
