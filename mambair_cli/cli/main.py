@@ -12,7 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mambair_cli.cli.commands import doctor, models, restore, train
+from mambair_cli.cli import interrupts
+from mambair_cli.cli.commands import bench, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
 from mambair_cli.cli.options import Invocation
 from mambair_cli.errors import MambairError
@@ -25,7 +26,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     WRONG_REQUEST = 2
     BUG = 70
-    INTERRUPTED = 130
+    INTERRUPTED = interrupts.EXIT_STATUS
     READER_GONE = 141
 
 
@@ -44,6 +45,7 @@ app.command()(restore.realsr)
 app.command()(restore.denoise)
 app.command()(restore.dejpeg)
 app.add_typer(models.app, name="models")
+app.command()(bench.bench)
 app.command()(train.train)
 app.command()(doctor.doctor)
 
@@ -96,8 +98,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001
         status = _report(error, invocation)
     if status == ExitStatus.INTERRUPTED:
-        print_error("interrupted", None)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        print_error("interrupted", _how_to_go_on(words, invocation))
     return int(status or ExitStatus.DONE)
+
+
+def _how_to_go_on(words: Sequence[str], invocation: Invocation) -> str | None:
+    # What came through a pipe does not come a second time, and a dry run has done nothing.
+    if invocation.resumes is None or not {"-", "--dry-run"}.isdisjoint(words):
+        return None
+    return f"go on with: {interrupts.resume_command(words, resumes=invocation.resumes)}"
 
 
 def _report(error: Exception, invocation: Invocation) -> int:
@@ -128,6 +138,7 @@ def _report_usage(error: typer.TyperException) -> int:
 
 def main() -> NoReturn:
     """Entry point of the `mambair` command."""
+    interrupts.install()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold bytes that are no text; they leave as they came.
         sys.stdout.reconfigure(errors="surrogateescape")

@@ -17,9 +17,15 @@ MetadataMode = Literal["keep", "strip", "private"]
 
 @dataclass
 class Invocation:
-    """What `main` must know of a command line even when the command fails."""
+    """What `main` must know of a command line even when the command fails.
+
+    Attributes:
+        debug: Whether to print tracebacks.
+        resumes: Whether the command goes on with an earlier run; None if it cannot.
+    """
 
     debug: bool = False
+    resumes: bool | None = None
 
 
 def _remember_debug(context: typer.Context, value: bool) -> bool:
@@ -28,7 +34,15 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
     return value
 
 
-def _parse_tile(value: str) -> Tile:
+def remember_resume(context: typer.Context, value: bool) -> bool:
+    """Callback of every `--resume`: should the command be interrupted, it is told how to go on."""
+    if isinstance(context.obj, Invocation):
+        context.obj.resumes = value
+    return value
+
+
+def parse_tile(value: str) -> Tile:
+    """Reads `auto` or a number of pixels."""
     if value == "auto":
         return "auto"
     if value.isdecimal():
@@ -234,6 +248,7 @@ class RestoreSettings:
         typer.Option(
             "--resume",
             help="Skip images already restored from the same file, weights and options.",
+            callback=remember_resume,
             rich_help_panel="Files",
         ),
     ] = False
@@ -328,7 +343,7 @@ class RestoreSettings:
         typer.Option(
             "--tile",
             metavar="auto|N|0",
-            parser=_parse_tile,
+            parser=parse_tile,
             help="Side of the tiles in input pixels; 0 for the whole image at once.",
             rich_help_panel="Computation",
         ),

@@ -145,8 +145,7 @@ def measure(
     """
     require_task(dataset, spec)
     device = next(network.parameters()).device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    reset_peak(device)
     images, made = [], False
     for example in examples:
         trial = protocol.prepare(example, spec, dataset)
@@ -162,7 +161,7 @@ def measure(
         "made" if made else "given",
         inference,
         tuple(images),
-        _peak_bytes(device),
+        peak_bytes(device),
     )
 
 
@@ -198,7 +197,14 @@ def _mean(scores: Sequence[Scores]) -> Scores:
     )
 
 
-def _peak_bytes(device: torch.device) -> int:
+def reset_peak(device: torch.device) -> None:
+    """Has `peak_bytes` count from now on, where that can be had."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory so far: of a GPU since `reset_peak`, elsewhere of this process since it began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Kibibytes on Linux, bytes on macOS.

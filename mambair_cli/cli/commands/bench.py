@@ -1,0 +1,403 @@
+"""`mambair bench`: what weights reach on the benchmark sets, beside the paper's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from mambair_cli.cli.compute import describe_device, prepare_scan
+from mambair_cli.cli.console import Messages, print_json, print_table
+from mambair_cli.cli.download import DownloadDisplay
+from mambair_cli.cli.options import (
+    Debug,
+    Device,
+    Json,
+    Precision,
+    Quiet,
+    Scan,
+    Tile,
+    Verbose,
+    complete_variant,
+    parse_tile,
+)
+from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from mambair_cli.api import Model
+    from mambair_cli.evaluation.benchmark import ImageResult, Pictures
+    from mambair_cli.evaluation.datasets import Dataset
+    from mambair_cli.evaluation.page import Page
+    from mambair_cli.evaluation.report import Run
+    from mambair_cli.networks.spec import Task
+    from mambair_cli.restoration.restorer import RestoreOptions
+
+REPORTS = (".html", ".md", ".csv", ".json")
+SPEED_SIZES = ((64, 64), (128, 128), (256, 256), (320, 180))
+SPEED_RUNS = 5
+# What is measured where the user names a set but no level: the hardest that the paper has.
+DEFAULT_SCALE, DEFAULT_SIGMA, DEFAULT_QUALITY = 4, 25, 10
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """How the networks run."""
+
+    device: torch.device
+    precision: Any
+    scan: str
+    options: RestoreOptions
+    messages: Messages
+
+
+def complete_dataset(incomplete: str) -> list[str]:
+    """Names of the sets that begin like what was typed, for the shell."""
+    from mambair_cli.evaluation.datasets import DATASETS
+
+    return [d.name for d in DATASETS if d.name.lower().startswith(incomplete.lower())]
+
+
+def bench(
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            help="The set to measure on, such as Set5, CBSD68 or classic5. May be repeated.",
+            autocompletion=complete_dataset,
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder of the set, or the folder above it. Otherwise sets are fetched.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="VARIANT|ID",
+            help="Models to measure, such as tiny or light. May be repeated.",
+            autocompletion=complete_variant,
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE|ID|hf://...",
+            help="Weights to measure. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", help="Of super-resolution, by default 4.")
+    ] = None,
+    sigma: Annotated[
+        int | None, typer.Option("--sigma", help="Of Gaussian noise, by default 25.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option("--quality", help="Of JPEG, by default 10.")
+    ] = None,
+    protocol: Annotated[
+        Literal["paper", "whole", "tiled"],
+        typer.Option(
+            "--protocol", help="How large images are cut: as the authors did, not, or as we do."
+        ),
+    ] = "paper",
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="With the self-ensemble (MambaIR+).")
+    ] = False,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Write a report: .html, .md, .csv or .json. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        float | None,
+        typer.Option(
+            "--check",
+            metavar="DB",
+            help="Fail if a PSNR differs from the reported one by more than this.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[
+        bool,
+        typer.Option("--speed", help="Measure throughput and memory; needs no data set."),
+    ] = False,
+    device: Device = "auto",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Number format of the network.")
+    ] = "auto",
+    scan: Scan = "auto",
+    tile: Annotated[
+        Any,
+        typer.Option(
+            "--tile",
+            metavar="auto|N|0",
+            parser=parse_tile,
+            help="Side of the tiles with --protocol tiled.",
+        ),
+    ] = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,  # noqa: ARG001 - read by its callback
+) -> None:
+    """Measure weights on benchmark sets, beside the numbers that the paper reports."""
+    messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
+    setting = _setting(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
+    if speed:
+        if dataset:
+            raise UsageError("--speed and --dataset exclude each other", "give one of them")
+        for one in _models(_requests("sr", model, weights, scale, sigma, quality), setting):
+            _tell_speed(one, setting)
+        return
+    if not dataset:
+        raise UsageError(
+            "no data set was named", "name one, such as --dataset Set5, or measure --speed"
+        )
+    _check_reports(report or [])
+    from mambair_cli.evaluation.page import Page
+    from mambair_cli.evaluation.report import check as check_runs
+
+    page = Page("Benchmark") if any(path.suffix == ".html" for path in report or []) else None
+    runs = [
+        _measured(one, found, folder, protocol, setting, page)
+        for found, folder in _located(dataset, data, messages)
+        for one in _models(
+            _requests(_task(found, scale, sigma, quality), model, weights, scale, sigma, quality),
+            setting,
+        )
+    ]
+    _tell(runs, messages)
+    for path in report or []:
+        _write_report(path, runs, page)
+        messages.notice(f"report: {path}")
+    if check is not None:
+        check_runs(runs, check)
+
+
+def _tile(protocol: str, tile: Tile) -> Tile:
+    if protocol == "tiled":
+        return tile
+    if tile != "auto":
+        raise UsageError(
+            f"--tile {tile} means nothing with --protocol {protocol}", "use --protocol tiled"
+        )
+    return 0
+
+
+def _setting(
+    device: str,
+    precision: Precision,
+    scan: str,
+    tile: Tile,
+    messages: Messages,
+    *,
+    ensemble: bool,
+) -> _Setting:
+    from mambair_cli.restoration.precision import resolve_device, resolve_precision
+    from mambair_cli.restoration.restorer import RestoreOptions
+
+    place = resolve_device(device)
+    number_format = resolve_precision(precision, place)
+    backend = prepare_scan(scan, place, messages)
+    messages.notice(
+        f"device: {describe_device(place)}, scan: {backend}, precision: {number_format}"
+    )
+    options = RestoreOptions(tile, ensemble=ensemble, precision=number_format)
+    return _Setting(place, number_format, backend, options, messages)
+
+
+def _located(
+    names: Sequence[str], data: Path | None, messages: Messages
+) -> Iterator[tuple[Dataset, Path]]:
+    from mambair_cli.evaluation.datasets import find_dataset
+    from mambair_cli.evaluation.sources import locate
+
+    # All of them first: one that is missing is said before an hour of work on another.
+    known = [find_dataset(name) for name in names]
+    yield from [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
+
+
+def _task(dataset: Dataset, scale: int | None, sigma: int | None, quality: int | None) -> Task:
+    asked: dict[Task, object] = {"sr": scale, "denoise": sigma, "dejpeg": quality}
+    given = [task for task, value in asked.items() if value is not None]
+    for task in given:
+        if task not in dataset.tasks:
+            raise UsageError(
+                f"{dataset.name} measures {' and '.join(dataset.tasks)}, not {task}",
+                "leave out the option that is for another task",
+            )
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} were asked for at once", "measure one at a time")
+    return given[0] if given else dataset.tasks[0]
+
+
+def _requests(
+    task: Task,
+    variants: Sequence[str] | None,
+    weights: Sequence[str] | None,
+    scale: int | None,
+    sigma: int | None,
+    quality: int | None,
+) -> list[Request]:
+    asked = Request(
+        task,
+        scale=scale or DEFAULT_SCALE if task == "sr" else None,
+        sigma=sigma or DEFAULT_SIGMA if task == "denoise" else None,
+        quality=quality or DEFAULT_QUALITY if task == "dejpeg" else None,
+    )
+    named = [replace(asked, variant=variant) for variant in variants or []]
+    # Weights that the user names say themselves what they are for.
+    named += [Request(task, scale=scale, weights=reference) for reference in weights or []]
+    return named or [asked]
+
+
+def _models(requests: Sequence[Request], setting: _Setting) -> Iterator[Model]:
+    for request in requests:
+        shelf = ModelShelf(
+            request, setting.device, setting.precision, setting.scan, setting.messages
+        )
+        assert shelf.single is not None
+        yield shelf.single
+
+
+def _measured(
+    model: Model,
+    dataset: Dataset,
+    folder: Path,
+    protocol: Literal["paper", "whole", "tiled"],
+    setting: _Setting,
+    page: Page | None,
+) -> Run:
+    from mambair_cli.evaluation.benchmark import measure
+    from mambair_cli.evaluation.datasets import examples_in
+    from mambair_cli.evaluation.report import Run
+
+    messages = setting.messages
+    examples = examples_in(folder, model.spec.task, model.spec.scale)
+    if len(examples) != dataset.images:
+        messages.notice(
+            f"warning: {folder} has {len(examples)} of the {dataset.images} images of "
+            f"{dataset.name}: the mean is not the set's",
+            "yellow",
+        )
+    label = f"{model.spec.id}{'+' if setting.options.ensemble else ''}"
+    done = 0
+
+    def on_image(image: ImageResult, pictures: Pictures) -> None:
+        nonlocal done
+        done += 1
+        scores = f"{image.restored.psnr:.2f} dB, SSIM {image.restored.ssim:.4f}"
+        messages.detail(f"{dataset.name}/{image.name}: {scores} ({done} of {len(examples)})")
+        if page is not None:
+            page.add(dataset.name, image.name, label, model.spec.scale, pictures)
+
+    with messages.waiting(f"{label} on {dataset.name}: {len(examples)} images ..."):
+        result = measure(
+            model.network, model.spec, dataset, examples, setting.options, protocol, on_image
+        )
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    return Run(
+        model.spec,
+        parameters,
+        model.sha256,
+        setting.options.ensemble,
+        describe_device(setting.device),
+        setting.precision,
+        setting.scan,
+        result,
+    )
+
+
+def _tell(runs: Sequence[Run], messages: Messages) -> None:
+    from mambair_cli.evaluation.published import peers_of
+    from mambair_cli.evaluation.report import cells, conditions, facts
+
+    if messages.as_json:
+        for run in runs:
+            messages.event("score", **facts(run))
+        return
+    columns = ("data set", "model", "PSNR", "SSIM", "reported", "difference", "input", "seconds")
+    table = Table(*columns, box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for run in runs:
+        table.add_row(*cells(run))
+    print_table(table)
+    for run in runs:
+        peers = peers_of(run.spec, run.result.dataset)
+        listed = ", ".join(f"{row.method} {row.psnr[run.result.dataset]:.2f}" for row in peers)
+        if listed:
+            messages.notice(f"{run.result.dataset}, {peers[0].source}: {listed}")
+    for condition in conditions(runs):
+        messages.notice(condition, "dim")
+
+
+def _check_reports(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if path.suffix.lower() not in REPORTS:
+            raise UsageError(
+                f"{path}: reports cannot be written as {path.suffix or 'a file without suffix'}",
+                f"use one of {', '.join(REPORTS)}",
+            )
+
+
+def _write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
+    from mambair_cli.evaluation.report import as_csv, as_json, as_markdown
+
+    match path.suffix.lower():
+        case ".html":
+            assert page is not None
+            text = page.render(runs)
+        case ".md":
+            text = as_markdown(runs)
+        case ".csv":
+            text = as_csv(runs)
+        case _:
+            text = as_json(runs)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}", "choose another place with --report"
+        ) from error
+
+
+def _tell_speed(model: Model, setting: _Setting) -> None:
+    from mambair_cli.evaluation.speed import measure_speed
+
+    sizes = sorted(SPEED_SIZES, key=lambda size: size[0] * size[1])
+    table = Table("input", "seconds", "range", "MP/s", "peak MiB", box=None, pad_edge=False)
+    for row in measure_speed(model.network, model.spec, setting.options, sizes, SPEED_RUNS):
+        if setting.messages.as_json:
+            print_json({"event": "speed", "model": model.spec.id, **asdict(row)})
+        table.add_row(
+            f"{row.width}x{row.height}",
+            f"{row.seconds:.3f}",
+            f"{row.fastest:.3f} to {row.slowest:.3f}",
+            f"{row.megapixels_per_second:.3f}",
+            f"{row.peak_bytes / 2**20:.0f}",
+        )
+    if not setting.messages.as_json:
+        print_table(table)

@@ -1,0 +1,84 @@
+"""Throughput and memory of a network, without any data set."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mambair_cli.evaluation.benchmark import peak_bytes, reset_peak
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast images of one size are restored.
+
+    Attributes:
+        width: Pixels of the input.
+        height: Pixels of the input.
+        seconds: Median over the runs.
+        fastest: Seconds of the fastest run.
+        slowest: Seconds of the slowest run.
+        megapixels_per_second: Pixels of results, in millions a second, at the median.
+        peak_bytes: Most memory: of the GPU since this size was begun, or of the process so far.
+    """
+
+    width: int
+    height: int
+    seconds: float
+    fastest: float
+    slowest: float
+    megapixels_per_second: float
+    peak_bytes: int
+
+
+def measure_speed(
+    network: nn.Module,
+    spec: ModelSpec,
+    options: RestoreOptions,
+    sizes: list[tuple[int, int]],
+    runs: int,
+) -> Iterator[Speed]:
+    """Restores noise of given sizes several times.
+
+    Args:
+        network: On its device, evaluation mode.
+        spec: Of the network.
+        options: Tiles, self-ensemble, precision.
+        sizes: Width and height of the inputs, in pixels; smallest first for honest peaks on a CPU.
+        runs: Timed runs of each size, after one that is not.
+
+    Yields:
+        The results, one for each size as soon as it is there.
+
+    Raises:
+        MemoryLimitError: A size does not fit.
+    """
+    device = next(network.parameters()).device
+    for width, height in sizes:
+        x = torch.rand(1, spec.channels, height, width, generator=torch.Generator().manual_seed(0))
+        reset_peak(device)
+        seconds = []
+        for _ in range(runs + 1):
+            start = time.perf_counter()
+            # What comes back is in main memory: on a GPU, too, the work is done by then.
+            restore_tensor(network, x, spec, options)
+            seconds.append(time.perf_counter() - start)
+        timed = seconds[1:]
+        median = statistics.median(timed)
+        pixels = width * height * spec.scale**2
+        yield Speed(
+            width,
+            height,
+            median,
+            min(timed),
+            max(timed),
+            pixels / median / 1e6,
+            peak_bytes(device),
+        )
