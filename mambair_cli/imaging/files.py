@@ -181,7 +181,7 @@ def read_image(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Restorabl
         # Pillow warns of odd metadata and of 90 million pixels; neither concerns the user here.
         warnings.simplefilter("ignore")
         with _decode(path, file) as image:
-            metadata = read_metadata(image)
+            metadata = read_metadata(image, file)
             pixels, alpha = _split(_upright(image))
     return RestorableImage(pixels, alpha, metadata)
 
@@ -221,7 +221,7 @@ def write_image(path: Path, image: RestorableImage, *, quality: int = 95) -> Non
     merged = _merge(path, image, file_format)
     arguments = save_arguments(image.metadata, file_format.name, merged.width, merged.height)
     if file_format is _WEBP and merged.mode == "L" and _profile_is_gray(image.metadata):
-        del arguments["icc_profile"]  # WebP stores gray as RGB, which this profile does not fit
+        arguments.pop("icc_profile", None)  # WebP stores gray as RGB, which this profile does not fit
     with _whole_or_not_at_all(path) as file:
         merged.save(file, file_format.name, **_encoding(file_format, quality), **arguments)
 

@@ -1,57 +1,35 @@
-"""What a file says about its image beside the pixels, and how to hand that on to another file."""
+"""What a file says about its image beside the pixels."""
 
 from __future__ import annotations
 
 import math
-import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.PngImagePlugin import PngInfo
 
-from mambair_cli.imaging.exif import sized_exif, upright_exif
-
-# ITU-T T.81, table K.1: libjpeg's luminance table at quality 50, in natural order.
-_LUMINANCE_TABLE = np.array(
-    [
-        *(16, 11, 10, 16, 24, 40, 51, 61),
-        *(12, 12, 14, 19, 26, 58, 60, 55),
-        *(14, 13, 16, 24, 40, 57, 69, 56),
-        *(14, 17, 22, 29, 51, 87, 80, 62),
-        *(18, 22, 37, 56, 68, 109, 103, 77),
-        *(24, 35, 55, 64, 81, 104, 113, 92),
-        *(49, 64, 78, 87, 103, 121, 120, 101),
-        *(72, 92, 95, 98, 112, 100, 103, 99),
-    ]
+from mambair_cli.imaging.exif import (
+    exif_orientation,
+    exif_resolution,
+    has_thumbnail,
+    upright_exif,
 )
-
-# A TIFF file keeps these beside tags that only describe its own layout of strips and tiles.
-_DESCRIPTIVE_TIFF_TAGS = (
-    *(0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C),  # description to host computer
-    *(0x4746, 0x4749, 0x8298),  # rating, rating in percent, copyright
-    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title to subject as Windows writes them
-)
-_TIFF_DIRECTORIES = (0x8769, 0x8825)  # EXIF, GPS
-_INTEROPERABILITY = 0xA005
-_XMP_TIFF_TAG = 0x02BC
-_PREDICTOR_TIFF_TAG = 0x013D
-_HORIZONTAL_DIFFERENCING = 2
-
-# One JPEG segment holds 65533 bytes, of which XMP's identifier takes 29.
-_JPEG_SEGMENT = 65533
-_JPEG_XMP = _JPEG_SEGMENT - 29
-
-_UNREADABLE = (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError)
-
+from mambair_cli.imaging.iptc import without_previews
+from mambair_cli.imaging.jpeg_quality import estimate_jpeg_quality
+from mambair_cli.imaging.jpeg_segments import jpeg_segments, read_jpeg_segments
+from mambair_cli.imaging.png_chunks import read_png_chunks
+from mambair_cli.imaging.tiff_metadata import TiffMetadata, read_tiff_page
+from mambair_cli.imaging.xmp import upright_xmp, utf8_xmp, without_thumbnails
 
 # `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
 MetadataMode = Literal["keep", "strip", "private"]
+
+# Code points of H.273 that mean sRGB or nothing in particular.
+_USUAL_PRIMARIES, _USUAL_TRANSFER = (1, 2), (1, 2, 6, 13)
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,7 @@ class Metadata:
         exif: EXIF block with its prefix, orientation 1, without thumbnail.
         xmp: XMP packet, orientation 1, without thumbnails.
         iptc: Records of IPTC-IIM, as in TIFF tag 33723.
-        dpi: Horizontal and vertical pixels per inch.
+        dpi: Horizontal and vertical pixels per inch, of the pixels as they were stored.
         jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
         text: PNG text chunks.
         color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
@@ -112,30 +90,24 @@ class Metadata:
 def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata:
     """Collect the metadata of an image that Pillow opened, before it is turned upright.
 
-    Whatever is damaged is left out: a broken tag is no reason to refuse the pixels. Of a TIFF file
-    it is the metadata of the page that `image` is at.
+    Whatever is damaged is left out, and said in `reading`: a broken tag is no reason to refuse the
+    pixels. Of a TIFF file it is the metadata of the page that `image` is at.
 
     Args:
         image: Loaded or not.
         file: The file from which Pillow opened the image; it is left at the position it had.
-            Without it nothing is found behind a PNG file's pixels unless they are loaded.
+            None for an image that has none, or is not loaded yet.
     """
-    info = image.info
-    exif, xmp = _exif_block(image), info.get("xmp")
-    tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
-    is_png = isinstance(image, PngImageFile)
-    return Metadata(
-        source_format="JPEG" if image.format == "MPO" else image.format or "PNG",
-        icc_profile=info.get("icc_profile") or None,
-        exif=upright_exif(exif) if exif else None,
-        xmp=_set_xmp(_without_thumbnails(xmp), {b"tiff:Orientation": 1})
-        if isinstance(xmp, bytes)
-        else None,
-        dpi=_plausible_dpi(info.get("dpi")),
-        jpeg_quality=estimate_jpeg_quality(tables[0]) if 0 in tables else None,
-        text=_text(image) if isinstance(image, PngImageFile) else {},
-        color_chunks=_color_chunks(info) if is_png else {},
-    )
+    file = file or getattr(image, "fp", None)
+    if file is not None and image.format == "PNG":
+        metadata = _of_png(file)
+    elif file is not None and image.format == "TIFF":
+        metadata = _of_tiff(file, image.tell())
+    elif image.format in ("JPEG", "MPO"):
+        metadata = _of_jpeg(image)
+    else:
+        metadata = _of_info(image)
+    return _upright(metadata, image.info.get("original_orientation") or 1)
 
 
 def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
@@ -146,168 +118,172 @@ def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
         page: Which of its images, from 0.
 
     Returns:
-        What was found; an empty `Metadata` if the directory is damaged.
+        What was found; nothing of a directory that is damaged.
+
+    Raises:
+        OSError: The file cannot be read.
     """
-    return Metadata(source_format="TIFF")
+    with path.open("rb") as file:
+        return _upright(_of_tiff(file, page), 1)
 
 
 def save_arguments(metadata: Metadata, file_format: str, width: int, height: int) -> dict[str, Any]:
-    """Arguments of `PIL.Image.Image.save` that write as much of the metadata as the format holds.
+    """Arguments of `PIL.Image.Image.save`, until `prepared` is used instead."""
+    from mambair_cli.imaging.preparation import prepared
 
-    Args:
-        metadata: What to write.
-        file_format: Pillow's name: PNG, JPEG, WEBP, TIFF or BMP.
-        width: Width of the image to write, in pixels; size tags are set to it.
-        height: Height of the image to write.
-
-    Returns:
-        Keyword arguments; empty values are left out.
-    """
-    arguments: dict[str, Any] = {"dpi": metadata.dpi}
-    if file_format != "BMP":
-        exif = metadata.exif and sized_exif(metadata.exif, width, height)
-        xmp = metadata.xmp and _set_xmp_size(metadata.xmp, width, height)
-        arguments |= {"icc_profile": metadata.icc_profile, "exif": exif, "xmp": xmp}
+    ready = prepared(metadata, file_format, width, height)
+    arguments: dict[str, Any] = {"dpi": ready.dpi, "icc_profile": ready.icc_profile}
+    arguments |= {"exif": ready.exif, "xmp": ready.xmp}
     if file_format == "JPEG":
-        for name, limit in (("exif", _JPEG_SEGMENT), ("xmp", _JPEG_XMP)):
-            if len(arguments[name] or b"") > limit:
-                arguments[name] = None
-    elif file_format == "TIFF":
-        arguments |= _tiff_arguments(exif, arguments.pop("xmp"))
-    elif file_format == "PNG":
-        arguments["pnginfo"] = _png_chunks(metadata, arguments.pop("xmp"))
+        arguments |= {"xmp": None, "extra": jpeg_segments(ready.xmp, ready.iptc)}
+    if file_format == "TIFF":
+        tags = Image.Exif()
+        if ready.exif:
+            tags.load(ready.exif)
+        if ready.xmp:
+            tags[700] = ready.xmp
+        arguments |= {"exif": tags, "xmp": None, "compression": None if len(tags) else "tiff_lzw"}
+    if file_format == "PNG":
+        chunks = PngInfo()
+        for name, data in ready.color_chunks.items():
+            chunks.add(name, data)
+        for keyword, text in ready.text.items():
+            chunks.add_text(keyword, text)
+        if ready.xmp:
+            chunks.add_itxt("XML:com.adobe.xmp", ready.xmp.decode("utf-8", "replace"))
+        arguments["pnginfo"] = chunks
     return {name: value for name, value in arguments.items() if value}
 
 
-def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
-    """The libjpeg quality whose luminance table is nearest to the given one.
-
-    Exact for files of libjpeg and its descendants; for cameras and Photoshop, whose tables are
-    their own, the quality of about the same loss.
-
-    Args:
-        luminance_table: 64 quantisation steps in natural order.
-
-    Returns:
-        1 (worst) to 100.
-    """
-    steps = np.log(np.maximum(np.array(luminance_table, dtype=np.float64), 1))
-    qualities = range(1, 101)
-    errors = [np.abs(np.log(_scaled_table(quality)) - steps).sum() for quality in qualities]
-    return qualities[int(np.argmin(errors))]
-
-
-def _scaled_table(quality: int) -> NDArray[np.int64]:
-    """Libjpeg's `jpeg_quality_scaling` and `jpeg_add_quant_table` for baseline files."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.asarray(np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255))
+def _of_png(file: IO[bytes]) -> Metadata:
+    found = read_png_chunks(file)
+    dropped = [f"{name} (damaged)" for name in found.damaged]
+    if found.others:
+        dropped.append(f"PNG chunks {', '.join(sorted(found.others))}")
+    return Metadata(
+        source_format="PNG",
+        icc_profile=found.icc_profile,
+        exif=found.exif,
+        xmp=found.xmp,
+        iptc=found.iptc,
+        dpi=found.dpi,
+        text=found.text,
+        color_chunks=found.color,
+        reading=Fate(dropped=tuple(dropped)),
+    )
 
 
-def _exif_block(image: Image.Image) -> bytes | None:
+def _of_tiff(file: IO[bytes], page: int) -> Metadata:
+    position = file.tell()
     try:
-        if image.format == "TIFF":
-            tags = _descriptive(image.getexif())
-            return tags.tobytes() if len(tags) else None
-        if "exif" not in image.info and "Raw profile type exif" in image.info:
-            return image.getexif().tobytes()
-    except _UNREADABLE:
-        return None
-    block = image.info.get("exif")
-    return block if isinstance(block, bytes) else None
+        found = read_tiff_page(file, page)
+    except ValueError:
+        found = TiffMetadata(dropped=("TIFF tags (damaged)",))
+    finally:
+        file.seek(position)
+    return Metadata(
+        source_format="TIFF",
+        icc_profile=found.icc_profile,
+        exif=found.exif,
+        xmp=found.xmp,
+        iptc=found.iptc,
+        dpi=found.dpi,
+        reading=Fate(
+            changed=("orientation applied",) if found.orientation != 1 else (),
+            dropped=found.dropped,
+        ),
+    )
 
 
-def _descriptive(source: Image.Exif) -> Image.Exif:
-    tags = Image.Exif()
-    for tag in _DESCRIPTIVE_TIFF_TAGS:
-        if tag in source:
-            tags[tag] = source[tag]
-    for tag in _TIFF_DIRECTORIES:
-        if tag in source:
-            directory = tags.get_ifd(tag)
-            directory.update(source.get_ifd(tag))
-            directory.pop(_INTEROPERABILITY, None)  # an offset into the old block
-            tags[tag] = directory
-    return tags
+def _of_jpeg(image: Image.Image) -> Metadata:
+    segments: Sequence[tuple[str, bytes]] = getattr(image, "applist", ())
+    found = read_jpeg_segments(segments)
+    tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
+    dropped = list(found.dropped)
+    has_profile = any(data.startswith(b"ICC_PROFILE\0") for _, data in segments)
+    if has_profile and not image.info.get("icc_profile"):
+        dropped.append("colour profile (damaged)")
+    return replace(
+        _of_info(image),
+        source_format="JPEG",
+        xmp=found.xmp,
+        iptc=found.iptc,
+        jpeg_quality=estimate_jpeg_quality(tables[0]) if 0 in tables else None,
+        comment=found.comment,
+        reading=Fate(dropped=tuple(dropped)),
+    )
 
 
-def _tiff_arguments(exif: bytes | None, xmp: bytes | None) -> dict[str, Any]:
-    tags = _tiff_tags(exif) if exif else Image.Exif()
-    # libtiff, which compresses, cannot be given EXIF directories through Pillow.
-    compression = None if len(tags) else "tiff_adobe_deflate"
-    if compression:
-        tags[_PREDICTOR_TIFF_TAG] = _HORIZONTAL_DIFFERENCING
+def _of_info(image: Image.Image) -> Metadata:
+    """What Pillow itself reads."""
+    info = image.info
+    return Metadata(
+        source_format=image.format or "PNG",
+        icc_profile=_bytes(info.get("icc_profile")),
+        exif=_bytes(info.get("exif")),
+        xmp=_bytes(info.get("xmp")),
+        dpi=info.get("dpi"),
+        comment=_bytes(info.get("comment")),
+        color_chunks=_color_signal(info.get("nclx_profile")),
+    )
+
+
+def _bytes(value: object) -> bytes | None:
+    return value if isinstance(value, bytes) and value else None
+
+
+def _color_signal(profile: Any) -> dict[bytes, bytes]:
+    """The code points of a HEIC file without profile as PNG writes them, if they are not sRGB's."""
+    if not isinstance(profile, dict):
+        return {}
+    primaries = int(profile.get("color_primaries", 2))
+    transfer = int(profile.get("transfer_characteristics", 2))
+    if primaries in _USUAL_PRIMARIES and transfer in _USUAL_TRANSFER:
+        return {}
+    return {b"cICP": struct.pack("4B", primaries & 255, transfer & 255, 0, 1)}  # full-range RGB
+
+
+def _upright(metadata: Metadata, orientation: int) -> Metadata:
+    """Correct what describes the pixels as they were stored."""
+    changed, dropped = [], []
+    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
+    dpi = metadata.dpi
+    if exif:
+        orientation = max(orientation, exif_orientation(exif))
+        dpi = dpi or exif_resolution(exif)
+        if has_thumbnail(exif):
+            dropped.append("thumbnail")
+        exif = upright_exif(exif)
+        if exif is None:
+            dropped.append("EXIF (damaged)")
     if xmp:
-        tags[_XMP_TIFF_TAG] = xmp
-    return {"exif": tags, "compression": compression}
+        whole = utf8_xmp(xmp)
+        xmp = without_thumbnails(whole)
+        if xmp != whole:
+            dropped.append("thumbnail")
+        xmp = upright_xmp(xmp)
+    if iptc:
+        iptc, phrases = without_previews(iptc)
+        dropped += phrases
+    if orientation != 1:
+        changed.append("orientation applied")
+    if dpi and _plausible(dpi) is None:
+        dropped.append("resolution (impossible)")
+    reading = metadata.reading.joined(Fate(changed=tuple(changed), dropped=tuple(dropped)))
+    return replace(
+        metadata,
+        exif=exif,
+        xmp=xmp or None,
+        iptc=iptc or None,
+        dpi=_plausible(dpi),
+        reading=reading,
+    )
 
 
-def _tiff_tags(exif: bytes) -> Image.Exif:
-    source = Image.Exif()
-    try:
-        source.load(exif)
-        tags = _descriptive(source)
-        tags.tobytes()  # values that Pillow cannot write are found now, not in the open output
-    except _UNREADABLE:
-        return Image.Exif()
-    return tags
-
-
-def _png_chunks(metadata: Metadata, xmp: bytes | None) -> PngInfo:
-    chunks = PngInfo()
-    for name, data in metadata.color_chunks.items():
-        chunks.add(name, data)
-    for keyword, text in metadata.text.items():
-        chunks.add_text(keyword, text)
-    if xmp:
-        chunks.add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    return chunks
-
-
-def _text(image: PngImageFile) -> dict[str, str]:
-    elsewhere = ("XML:com.adobe.xmp", "Raw profile type")
-    return {key: text for key, text in image.text.items() if not key.startswith(elsewhere)}
-
-
-def _color_chunks(info: Mapping[str | tuple[int, int], Any]) -> dict[bytes, bytes]:
-    chunks = {}
-    if "gamma" in info:
-        chunks[b"gAMA"] = struct.pack(">I", round(info["gamma"] * 100000))
-    if "chromaticity" in info:
-        values = [round(value * 100000) for value in info["chromaticity"]]
-        chunks[b"cHRM"] = struct.pack(f">{len(values)}I", *values)
-    if "srgb" in info:
-        chunks[b"sRGB"] = bytes([info["srgb"]])
-    return chunks
-
-
-def _plausible_dpi(dpi: object) -> tuple[float, float] | None:
+def _plausible(dpi: object) -> tuple[float, float] | None:
     if not isinstance(dpi, tuple) or len(dpi) != 2:
         return None
     x, y = (float(value) for value in dpi)
     # JPEG stores 16 bits; a resolution of 0, infinity or NaN comes from a damaged fraction.
     plausible = all(math.isfinite(value) and 1 <= value <= 65535 for value in (x, y))
     return (x, y) if plausible else None
-
-
-def _without_thumbnails(xmp: bytes) -> bytes:
-    return re.sub(rb"<xmp:Thumbnails\b.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)
-
-
-def _set_xmp_size(xmp: bytes, width: int, height: int) -> bytes:
-    return _set_xmp(
-        xmp,
-        {
-            b"tiff:ImageWidth": width,
-            b"tiff:ImageLength": height,
-            b"exif:PixelXDimension": width,
-            b"exif:PixelYDimension": height,
-        },
-    )
-
-
-def _set_xmp(xmp: bytes, values: Mapping[bytes, int]) -> bytes:
-    """Replace integer properties where they stand, written as attributes or as elements."""
-    for name, value in values.items():
-        pattern = rb"(\b" + name + rb"\s*(?:=\s*[\"']|>)\s*)\d+"
-        xmp = re.sub(pattern, rb"\g<1>%d" % value, xmp)
-    return xmp

@@ -3,10 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mambair_cli.imaging.exif import sized_exif
+from mambair_cli.imaging import formats
+from mambair_cli.imaging.exif import (
+    exif_resolution,
+    private_exif,
+    sized_exif,
+    with_resolution,
+    without_maker_notes,
+    without_orientation,
+)
+from mambair_cli.imaging.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
 from mambair_cli.imaging.metadata import Fate, Metadata, MetadataMode
+from mambair_cli.imaging.png_chunks import IPTC_KEYWORD, raw_profile
+from mambair_cli.imaging.tag_reader import exif_entries
+from mambair_cli.imaging.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
+from mambair_cli.imaging.xmp import private_phrase, private_xmp, sized_xmp
+
+# Items by their attribute in `Metadata`, as people are told of them.
+_LABELS = {
+    "icc_profile": "colour profile",
+    "color_chunks": "colour chunks",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "dpi": "resolution",
+    "text": "text",
+    "comment": "comment",
+}
+_NOTHING = Metadata()
+_COLOR = {"icc_profile", "color_chunks"}
+_IN_EXIF = {"icc_profile", "exif", "xmp", "dpi"}  # such formats hold the resolution in EXIF
+_HELD = {
+    "PNG": set(_LABELS),
+    "JPEG": {"icc_profile", "exif", "xmp", "iptc", "dpi", "comment"},
+    "TIFF": {"icc_profile", "exif", "xmp", "iptc", "dpi"},
+    "WEBP": _IN_EXIF,
+    "AVIF": _IN_EXIF,
+    "HEIF": _IN_EXIF,
+    "JXL": _IN_EXIF - {"icc_profile"},  # its plugin for Pillow writes none
+    "GIF": {"comment"},
+    "BMP": {"dpi"},
+}
+_RESOLUTION_IN_EXIF = ("WEBP", "AVIF", "HEIF", "JXL")
+# Gray is stored as RGB, which a profile for gray does not fit.
+_WITHOUT_GRAY = ("WEBP",)
+_LARGEST_JPEG_EXIF = 65533
 
 
 @dataclass(frozen=True)
@@ -15,9 +58,10 @@ class Prepared:
 
     Attributes:
         icc_profile: Colour profile.
-        exif: EXIF block with its `Exif` prefix; `exif.tiff_entries` splits it for a TIFF file.
-        xmp: XMP packet.
-        iptc: IPTC-IIM records as in TIFF tag 33723; `iptc.photoshop_segment` wraps them for JPEG.
+        exif: EXIF block with its `Exif` prefix; of its first directory a TIFF file takes
+            `tiff_metadata.DESCRIPTIVE_TAGS`.
+        xmp: XMP packet; `jpeg_segments.jpeg_segments` wraps it and `iptc` for JPEG.
+        iptc: IPTC-IIM records as in TIFF tag 33723; for PNG they are in `text`.
         dpi: Horizontal and vertical pixels per inch.
         text: PNG text chunks; keywords and values.
         color_chunks: PNG chunks by name: gAMA, cHRM, sRGB, cICP.
@@ -36,6 +80,21 @@ class Prepared:
     fate: Fate = field(default_factory=Fate)
 
 
+@dataclass(frozen=True)
+class _Target:
+    format_name: str
+    width: int
+    height: int
+    mode: MetadataMode
+
+    @property
+    def label(self) -> str:
+        return next(one.label for one in formats.FORMATS if one.name == self.format_name)
+
+
+_Step = tuple[Metadata, Fate]
+
+
 def prepared(
     metadata: Metadata, format_name: str, width: int, height: int, mode: MetadataMode = "keep"
 ) -> Prepared:
@@ -47,16 +106,137 @@ def prepared(
             HEIF or JXL.
         width: Pixels of the image to write; size tags are set to it.
         height: Pixels of the image to write.
-        mode: Whether everything is kept, nothing but colour, or everything but places, serial
-            numbers and owners.
+        mode: `keep` everything; `strip` all but the colour profile and colour chunks; `private`
+            drops places, serial numbers, maker notes, owners' names and identifiers of documents,
+            and keeps the rest, artist and copyright among it.
     """
+    target = _Target(format_name, width, height, mode)
+    fate = metadata.reading
+    for step in (_stripped, _private, _held, _sized, _fitting):
+        metadata, more = step(metadata, target)
+        fate = fate.joined(more)
+    kept = tuple(_label(metadata, name) for name in _LABELS if getattr(metadata, name))
+    written = _converted(metadata, target)
     return Prepared(
-        icc_profile=metadata.icc_profile,
-        exif=metadata.exif and sized_exif(metadata.exif, width, height),
-        xmp=metadata.xmp,
-        iptc=metadata.iptc,
-        dpi=metadata.dpi,
-        text=metadata.text,
-        color_chunks=metadata.color_chunks,
-        comment=metadata.comment,
+        **{name: getattr(written, name) for name in _LABELS}, fate=fate.joined(Fate(kept=kept))
     )
+
+
+def _stripped(metadata: Metadata, target: _Target) -> _Step:
+    unwanted = _LABELS.keys() - _COLOR if target.mode == "strip" else set()
+    return _without(metadata, unwanted, "")
+
+
+def _held(metadata: Metadata, target: _Target) -> _Step:
+    """Leave out what the format has no place for."""
+    held = _HELD[target.format_name]
+    left, fate = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
+    gray = (left.icc_profile or b"")[16:20] == b"GRAY"
+    if gray and target.format_name in _WITHOUT_GRAY:
+        phrase = f"colour profile ({target.label} stores gray as RGB)"
+        return replace(left, icc_profile=None), fate.joined(Fate(dropped=(phrase,)))
+    if left.exif and target.format_name == "TIFF":
+        fate = fate.joined(Fate(dropped=_lost_in_tiff(left.exif)))
+    return left, fate
+
+
+def _without(metadata: Metadata, names: set[str], reason: str) -> _Step:
+    present = [name for name in _LABELS if name in names and getattr(metadata, name)]
+    phrases = tuple(_label(metadata, name) + reason for name in present)
+    empty = {name: getattr(_NOTHING, name) for name in present}
+    return replace(metadata, **empty), Fate(dropped=phrases)
+
+
+def _label(metadata: Metadata, name: str) -> str:
+    if name == "color_chunks":
+        return f"{_LABELS[name]} {', '.join(chunk.decode() for chunk in metadata.color_chunks)}"
+    return _LABELS[name]
+
+
+def _lost_in_tiff(exif: bytes) -> tuple[str, ...]:
+    try:
+        tags = {entry.tag for entry in exif_entries(exif)}
+    except ValueError:
+        return ("EXIF (damaged)",)
+    lost = sorted(tags - DESCRIPTIVE_TAGS - LAYOUT_TAGS)
+    return (f"EXIF tags {', '.join(str(tag) for tag in lost)}",) if lost else ()
+
+
+def _private(metadata: Metadata, target: _Target) -> _Step:
+    if target.mode != "private":
+        return metadata, Fate()
+    dropped: list[str] = []
+    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
+    if exif:
+        exif, phrases = private_exif(exif)
+        dropped += phrases
+        if exif is None:
+            dropped.append("EXIF")
+    if xmp:
+        xmp, phrases = private_xmp(xmp)
+        dropped += phrases
+    if iptc:
+        iptc, phrases = private_iptc(iptc)
+        dropped += phrases
+        if iptc is None:
+            dropped.append("IPTC")
+    text = {}
+    for keyword, value in metadata.text.items():
+        phrase = private_phrase(keyword)
+        if phrase is None and not _is_markup(value):
+            text[keyword] = value
+        else:
+            dropped.append(phrase or f"text {keyword}")
+    left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text)
+    return left, Fate(dropped=tuple(dropped))
+
+
+def _is_markup(value: str) -> bool:
+    """Whether a text may be a packet under another name, with anything inside."""
+    return any(mark in value for mark in ("<x:xmpmeta", "<rdf:RDF", "<?xpacket"))
+
+
+def _sized(metadata: Metadata, target: _Target) -> _Step:
+    """Set the sizes that tags give to those of the image that is written."""
+    exif, xmp, changed = metadata.exif, metadata.xmp, []
+    if exif:
+        exif = sized_exif(exif, target.width, target.height)
+        if exif != metadata.exif:
+            changed.append("EXIF size tags updated")
+    if xmp:
+        xmp = sized_xmp(xmp, target.width, target.height)
+        if xmp != metadata.xmp:
+            changed.append("XMP size tags updated")
+    return replace(metadata, exif=exif, xmp=xmp), Fate(changed=tuple(changed))
+
+
+def _fitting(metadata: Metadata, target: _Target) -> _Step:
+    """Make EXIF fit into the one segment that JPEG has for it."""
+    exif = metadata.exif
+    if target.format_name != "JPEG" or not exif or len(exif) <= _LARGEST_JPEG_EXIF:
+        return metadata, Fate()
+    limit = f"(JPEG holds {_LARGEST_JPEG_EXIF} bytes of EXIF)"
+    shorter = without_maker_notes(exif)
+    if len(shorter) <= _LARGEST_JPEG_EXIF:
+        return replace(metadata, exif=shorter), Fate(dropped=(f"maker notes {limit}",))
+    return replace(metadata, exif=None), Fate(dropped=(f"EXIF {limit}",))
+
+
+def _converted(metadata: Metadata, target: _Target) -> Metadata:
+    """Put items where the format has them under another name."""
+    text, iptc, exif, comment = dict(metadata.text), metadata.iptc, metadata.exif, metadata.comment
+    if target.format_name == "PNG":
+        if iptc:
+            text[IPTC_KEYWORD] = raw_profile("iptc", photoshop_resources({IPTC_RESOURCE: iptc}))
+        if comment:
+            text.setdefault("Comment", comment.decode("utf-8", "replace"))
+        iptc = comment = None
+    if (
+        metadata.dpi
+        and target.format_name in _RESOLUTION_IN_EXIF
+        and not (exif and exif_resolution(exif) == metadata.dpi)
+    ):
+        exif = with_resolution(exif, metadata.dpi)
+    if exif and target.format_name == "AVIF":
+        exif = without_orientation(exif)  # with it, Pillow would write the block anew
+    return replace(metadata, text=text, iptc=iptc, exif=exif, comment=comment)

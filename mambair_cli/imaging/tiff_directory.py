@@ -7,18 +7,17 @@ they do not know are lost. Bytes that nobody interprets are kept.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import IO
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
 
-_BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _LONG, _LONG8 = 4, 16
 # Bytes of one value and of the numbers that it is made of, by type; 129 is the UTF-8 of EXIF 3.
-_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-_BYTES |= {16: 8, 17: 8, 18: 8, 129: 1}
-_NUMBER_BYTES = _BYTES | {5: 4, 10: 4}
+VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+VALUE_BYTES |= {16: 8, 17: 8, 18: 8, 129: 1}
+NUMBER_BYTES = VALUE_BYTES | {5: 4, 10: 4}
 
 
 @dataclass(frozen=True)
@@ -38,22 +37,12 @@ class Entry:
     directory: tuple[Entry, ...] = ()
 
 
-def exif_entries(exif: bytes) -> tuple[Entry, ...]:
-    """Return the first directory of an EXIF block, with those for EXIF and GPS inside.
-
-    Args:
-        exif: Block with or without its `Exif` prefix.
-
-    Raises:
-        struct.error: The directory is damaged; a damaged one inside is left out.
-        ValueError: It is not an EXIF block.
-    """
-    block = exif.removeprefix(b"Exif\0\0")
-    if block[:2] not in _BYTE_ORDERS:
-        raise ValueError("not a TIFF structure")
-    order = _BYTE_ORDERS[block[:2]]
-    (start,) = struct.unpack_from(order + "I", block, 4)
-    return tuple(_entries(block, order, start, (EXIF_DIRECTORY, GPS_DIRECTORY)))
+def exif_block(entries: Iterable[Entry]) -> bytes:
+    """The entries as an EXIF block without prefix, little-endian."""
+    header = 8
+    records, values = _CLASSIC.serialized(entries, header)
+    start = struct.pack("<2sHI", b"II", 42, header + len(values))
+    return start + values + struct.pack("<H", len(records)) + b"".join(records) + bytes(4)
 
 
 def add_entries(file: IO[bytes], entries: Iterable[Entry]) -> None:
@@ -86,29 +75,6 @@ def add_entries(file: IO[bytes], entries: Iterable[Entry]) -> None:
     file.seek(layout.first_pointer)
     file.write(struct.pack(layout.offset, start))
     file.seek(0, 2)
-
-
-def _entries(block: bytes, order: str, start: int, directories: Collection[int]) -> Iterator[Entry]:
-    (count,) = struct.unpack_from(order + "H", block, start)
-    for position in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind, number, value = struct.unpack_from(order + "HHII", block, position)
-        if tag in directories:
-            try:
-                inside = tuple(_entries(block, order, value, (INTEROPERABILITY_DIRECTORY,)))
-            except struct.error:
-                continue
-            yield Entry(tag, _LONG, directory=inside)
-            continue
-        size = number * _BYTES.get(kind, 0)
-        place = position + 8 if size <= 4 else value
-        data = block[place : place + size]
-        if size and len(data) == size:
-            yield Entry(tag, kind, _little_endian(data, kind) if order == ">" else data)
-
-
-def _little_endian(data: bytes, kind: int) -> bytes:
-    width = _NUMBER_BYTES[kind]
-    return b"".join(data[i : i + width][::-1] for i in range(0, len(data), width))
 
 
 @dataclass(frozen=True)
@@ -148,7 +114,7 @@ class _Layout:
             if len(data) > self.offset_bytes:
                 field = struct.pack(self.offset, position + len(values))
                 values += data + bytes(len(data) % 2)
-            number = len(data) // _BYTES[kind]
+            number = len(data) // VALUE_BYTES[kind]
             head = struct.pack("<HH", entry.tag, kind) + struct.pack(self.offset, number)
             records.append(head + field.ljust(self.offset_bytes, b"\0"))
         return records, values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
@@ -11,12 +10,9 @@ import numpy as np
 
 from mambair_cli.imaging.image import ImageHeader, Pixels
 from mambair_cli.imaging.preparation import Prepared
-from mambair_cli.imaging.tiff_directory import (
-    EXIF_DIRECTORY,
-    GPS_DIRECTORY,
-    add_entries,
-    exif_entries,
-)
+from mambair_cli.imaging.tag_reader import exif_entries
+from mambair_cli.imaging.tiff_directory import add_entries
+from mambair_cli.imaging.tiff_metadata import DESCRIPTIVE_TAGS
 
 _TILE = 256
 _DEFLATE_LEVEL = 6
@@ -25,14 +21,6 @@ _BUFFER_BYTES = 2**24  # of tiles that wait to be compressed
 _CLASSIC_BYTES = 2**32 - 2**26
 _XMP, _IPTC = 700, 33723
 _BYTE = 1
-
-# Of an EXIF block's first directory; the others describe the layout of another file.
-_DESCRIPTIVE_TAGS = {
-    *(0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C),  # description to host computer
-    *(0x4746, 0x4749, 0x8298),  # rating, rating in percent, copyright
-    *(0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),  # title to subject as Windows writes them
-    *(EXIF_DIRECTORY, GPS_DIRECTORY),
-}
 
 
 def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepared]]) -> None:
@@ -142,6 +130,6 @@ def _add_exif(file: IO[bytes], metadata: Prepared) -> None:
         return
     try:
         entries = exif_entries(metadata.exif)
-    except (struct.error, ValueError):
+    except ValueError:
         return
-    add_entries(file, [entry for entry in entries if entry.tag in _DESCRIPTIVE_TAGS])
+    add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS])

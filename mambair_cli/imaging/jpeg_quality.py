@@ -1,0 +1,63 @@
+"""The quality that a JPEG file was written with, from its quantisation tables."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# ITU-T T.81, table K.1: libjpeg's luminance table at quality 50, in natural order.
+_LUMINANCE_TABLE = np.array(
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61),
+        *(12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56),
+        *(14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77),
+        *(24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101),
+        *(72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
+
+
+def read_jpeg_quality(path: Path) -> int | None:
+    """The quality of a JPEG file, 1 to 100, without its pixels; None where it is no such file."""
+    # Of no concern here, and told by whoever reads the file: damage, and how large it says it is.
+    with (
+        contextlib.suppress(OSError, SyntaxError, Image.DecompressionBombError),
+        warnings.catch_warnings(action="ignore"),
+        Image.open(path, formats=["JPEG"]) as image,
+    ):
+        tables = getattr(image, "quantization", {})
+        return estimate_jpeg_quality(tables[0]) if 0 in tables else None
+    return None
+
+
+def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
+    """The libjpeg quality whose luminance table is nearest to the given one.
+
+    Exact for files of libjpeg and its descendants; for cameras and Photoshop, whose tables are
+    their own, the quality of about the same loss.
+
+    Args:
+        luminance_table: 64 quantisation steps in natural order.
+
+    Returns:
+        1 (worst) to 100.
+    """
+    steps = np.log(np.maximum(np.array(luminance_table, dtype=np.float64), 1))
+    qualities = range(1, 101)
+    errors = [np.abs(np.log(_scaled_table(quality)) - steps).sum() for quality in qualities]
+    return qualities[int(np.argmin(errors))]
+
+
+def _scaled_table(quality: int) -> NDArray[np.int64]:
+    """Libjpeg's `jpeg_quality_scaling` and `jpeg_add_quant_table` for baseline files."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.asarray(np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255))
