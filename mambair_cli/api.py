@@ -24,7 +24,7 @@ from mambair_cli.restoration.precision import (
     resolve_device,
     resolve_precision,
 )
-from mambair_cli.restoration.restorer import RestoreOptions, restore_image, restore_tensor
+from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork
@@ -32,7 +32,17 @@ if TYPE_CHECKING:
 
 GRAY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
-MODE_OF_CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+# Modes that hold more than 8 bits, and what becomes of them.
+DEEP_MODES: dict[str, type[np.generic]] = {
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), np.uint16),
+    "F": np.float32,
+}
+MOST_CHANNELS = 4
+# How to get from a mode that is not supported to one that is.
+WAYS_OUT = {
+    "CMYK": "convert it first, best with its profile: PIL.ImageCms.profileToProfile(...)",
+    "I": "give its values as an array: numpy.asarray(image).astype('uint16')",
+}
 
 Picture = TypeVar("Picture", Image.Image, NDArray[Any])
 
@@ -101,11 +111,13 @@ def restore(
 ) -> Picture:
     """Restores an image.
 
-    Gray stays gray and opacity is kept, enlarged where the model enlarges.
+    Gray stays gray and opacity is kept, enlarged where the model enlarges. Whatever the type of the
+    values, the network computes in floating point, and its result is rounded once.
 
     Args:
-        image: A Pillow image with 8 bits a channel, or an array `(h w)` or `(h w c)`: uint8 with 1
-            to 4 channels (gray or RGB, then opacity), or floating point in [0, 1] with 1 or 3.
+        image: A Pillow image of 8 bits a channel or of mode `I;16` or `F`, or an array `(h w)` or
+            `(h w c)` with 1 to 4 channels, gray or RGB, then opacity: uint8, uint16, or floating
+            point in [0, 1].
         model: As `load_model` returned it.
         tile: Largest side of a tile in pixels; 0 for the whole image at once, `auto` by memory.
         ensemble: Average the results of the eight flips and turns (MambaIR+): better, eight times
@@ -113,11 +125,11 @@ def restore(
 
     Returns:
         The restored image, of the kind that came in: a Pillow image, or an array of the same number
-        of axes and channels and the same type.
+        of axes and channels and the same type. Floating point has the precision of float32.
 
     Raises:
         ImageError: The image is of another kind.
-        UsageError: The tile size cannot work, or a floating-point RGB array meets a gray model.
+        UsageError: The tile size cannot work.
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
     options = RestoreOptions(tile=tile, ensemble=ensemble, precision=model.precision)
@@ -132,16 +144,14 @@ def restore(
             f"an array of shape {image.shape} is no image", "give one image, (h w) or (h w c)"
         )
     pixels = image.reshape(*image.shape[:2], -1)
-    restored: NDArray[Any]
-    if image.dtype == np.uint8 and pixels.shape[2] in MODE_OF_CHANNELS:
-        restored = _restore_pixels(pixels, model, options)
-    elif np.issubdtype(image.dtype, np.floating) and pixels.shape[2] in (1, 3):
-        restored = _restore_floats(pixels, model, options)
-    else:
+    native = image.dtype.newbyteorder("=")
+    supported = np.issubdtype(native, np.floating) or native in (np.uint8, np.uint16)
+    if not supported or pixels.shape[2] > MOST_CHANNELS:
         raise ImageError(
             f"an array of shape {image.shape} and type {image.dtype} is not supported",
-            "give uint8 with 1 to 4 channels, or floating point in [0, 1] with 1 or 3 channels",
+            "give uint8, uint16, or floating point in [0, 1], with 1 to 4 channels",
         )
+    restored = _restore_pixels(pixels, model, options)
     return restored if image.ndim == 3 else restored[..., 0]
 
 
@@ -155,10 +165,12 @@ def list_models() -> list[CatalogueEntry]:
 
 
 def _restore_pillow(image: Image.Image, model: Model, options: RestoreOptions) -> Image.Image:
+    if image.mode in DEEP_MODES:
+        return _restore_deep(image, model, options)
     if image.mode not in GRAY_MODES + COLOUR_MODES:
         raise ImageError(
             f"Pillow images of mode {image.mode!r} are not supported",
-            "convert it first: image.convert('RGB')",
+            WAYS_OUT.get(image.mode, "convert it first: image.convert('RGB')"),
         )
     mode = "L" if image.mode in GRAY_MODES else "RGB"
     if image.has_transparency_data:
@@ -170,32 +182,33 @@ def _restore_pillow(image: Image.Image, model: Model, options: RestoreOptions) -
     return restored
 
 
-def _restore_pixels(
-    pixels: NDArray[np.uint8], model: Model, options: RestoreOptions
-) -> NDArray[np.uint8]:
-    colours = 1 if pixels.shape[2] < 3 else 3
-    alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
-    image = RestorableImage(pixels[..., :colours].copy(), alpha)
-    restored = restore_image(model.network, image, model.spec, options)
-    if restored.alpha is None:
-        return restored.pixels
-    return np.concatenate([restored.pixels, restored.alpha[..., None]], axis=2)
+def _restore_deep(image: Image.Image, model: Model, options: RestoreOptions) -> Image.Image:
+    if "transparency" in image.info:
+        raise ImageError(
+            f"a Pillow image of mode {image.mode!r} cannot hold opacity beside its gray",
+            "give an array (h w 2) of uint16: gray, then opacity",
+        )
+    # In the machine's byte order, whatever the mode's.
+    values = np.asarray(image).astype(DEEP_MODES[image.mode])
+    restored = Image.fromarray(_restore_pixels(values[..., None], model, options)[..., 0])
+    restored.info.update(image.info)
+    return restored
 
 
-def _restore_floats(
-    values: NDArray[np.floating[Any]], model: Model, options: RestoreOptions
-) -> NDArray[np.floating[Any]]:
-    if not (values.min() >= 0 and values.max() <= 1):
+def _restore_pixels(values: NDArray[Any], model: Model, options: RestoreOptions) -> NDArray[Any]:
+    floating = np.issubdtype(values.dtype, np.floating)
+    if floating and not (values.min() >= 0 and values.max() <= 1):
         raise ImageError(
             f"a floating-point image must lie in [0, 1]; this one spans "
             f"{values.min():g} to {values.max():g}",
-            "divide by its white level, or convert it to uint8",
+            "divide by its white level, or convert it to uint8 or uint16",
         )
-    x = torch.from_numpy(np.array(values.transpose(2, 0, 1), np.float32, order="C"))[None]
-    gray_as_colour = x.shape[1] == 1 and model.spec.channels == 3
-    if gray_as_colour:
-        x = x.expand(-1, 3, -1, -1)
-    restored = restore_tensor(model.network, x, model.spec, options)
-    if gray_as_colour:
-        restored = restored.mean(dim=1, keepdim=True)
-    return restored[0].permute(1, 2, 0).cpu().numpy().astype(values.dtype)
+    pixels = values.astype(np.float32 if floating else values.dtype.newbyteorder("="))
+    colours = 1 if pixels.shape[2] < 3 else 3
+    alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
+    image = RestorableImage(pixels[..., :colours], alpha)
+    restored = restore_image(model.network, image, model.spec, options)
+    result = restored.pixels
+    if restored.alpha is not None:
+        result = np.concatenate([result, restored.alpha[..., None]], axis=2)
+    return result.astype(values.dtype, copy=False)

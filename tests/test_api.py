@@ -69,22 +69,55 @@ def test_floats_are_the_network_itself(double, photo):
     np.testing.assert_allclose(mambair.restore(values, double), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(9, 14), (9, 14, 1), (9, 14, 2), (9, 14, 3), (9, 14, 4), (1, 5)])
-def test_byte_arrays_keep_their_kind(double, shape):
-    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+SHAPES = [(9, 14), (9, 14, 1), (9, 14, 2), (9, 14, 3), (9, 14, 4), (1, 5)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, ">u2"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_integer_arrays_keep_their_kind(double, shape, dtype):
+    white = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, white, shape).astype(dtype)
     image.flags.writeable = False
     restored = mambair.restore(image, double)
     assert restored.shape == (shape[0] * 2, shape[1] * 2, *shape[2:])
-    assert restored.dtype == np.uint8
+    assert restored.dtype == dtype
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(9, 14), (9, 14, 1), (9, 14, 3)])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_float_arrays_keep_their_kind(double, shape, dtype):
     image = np.random.default_rng(0).random(shape).astype(dtype)
     restored = mambair.restore(image, double)
     assert restored.shape == (shape[0] * 2, shape[1] * 2, *shape[2:])
     assert restored.dtype == dtype
+
+
+def test_16_bits_are_16_bits(double):
+    """A smooth ramp has as many levels as pixels, dark as it is."""
+    ramp = np.tile(np.arange(900, 900 + 600, dtype=np.uint16), (12, 1))
+    restored = mambair.restore(ramp, double)
+    assert restored.dtype == np.uint16
+    assert len(np.unique(restored)) > 600
+    expected = mambair.restore((ramp / 65535).astype(np.float32), double) * 65535
+    assert np.abs(restored - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L"])
+def test_deep_pillow_images_keep_their_depth(double, mode):
+    ramp = np.tile(np.arange(0, 65536, 97, dtype=np.uint16), (9, 1))
+    image = Image.new(mode, ramp.shape[::-1])
+    image.frombytes(ramp.astype(">u2" if mode == "I;16B" else "<u2").tobytes())
+    image.info["icc_profile"] = b"profile"
+    restored = mambair.restore(image, double)
+    assert (restored.mode, restored.info) == ("I;16", {"icc_profile": b"profile"})
+    np.testing.assert_array_equal(np.asarray(restored), mambair.restore(ramp, double))
+
+
+def test_floating_point_pillow_images_keep_their_kind(double, photo):
+    values = (photo[..., 0] / 255).astype(np.float32)
+    restored = mambair.restore(Image.fromarray(values), double)
+    assert restored.mode == "F"
+    np.testing.assert_array_equal(np.asarray(restored), mambair.restore(values, double))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +159,12 @@ def test_tiles_and_ensemble(double, photo):
         mambair.restore(photo, double, tile=-3)
 
 
+def keyed():
+    image = Image.new("I;16", (6, 5))
+    image.info["transparency"] = 0
+    return image
+
+
 BAD_IMAGES = {
     "text": ("photo.png", "cannot restore a str"),
     "line": (np.zeros(5, np.uint8), "an array of shape (5,) is no image"),
@@ -135,13 +174,9 @@ BAD_IMAGES = {
         np.zeros((5, 6, 5), np.uint8),
         "an array of shape (5, 6, 5) and type uint8 is not supported",
     ),
-    "float alpha": (
-        np.zeros((5, 6, 4)),
-        "an array of shape (5, 6, 4) and type float64 is not supported",
-    ),
-    "16 bits": (
-        np.zeros((5, 6), np.uint16),
-        "an array of shape (5, 6) and type uint16 is not supported",
+    "32 bits": (
+        np.zeros((5, 6), np.uint32),
+        "an array of shape (5, 6) and type uint32 is not supported",
     ),
     "range": (
         np.full((5, 6), 255.0),
@@ -152,7 +187,15 @@ BAD_IMAGES = {
         "a floating-point image must lie in [0, 1]; this one spans nan to nan",
     ),
     "cmyk": (Image.new("CMYK", (6, 5)), "Pillow images of mode 'CMYK' are not supported"),
-    "deep": (Image.new("I;16", (6, 5)), "Pillow images of mode 'I;16' are not supported"),
+    "integers": (Image.new("I", (6, 5)), "Pillow images of mode 'I' are not supported"),
+    "floats": (
+        Image.new("F", (6, 5), 7),
+        "a floating-point image must lie in [0, 1]; this one spans 7 to 7",
+    ),
+    "deep opacity": (
+        keyed(),
+        "a Pillow image of mode 'I;16' cannot hold opacity beside its gray",
+    ),
 }
 
 
@@ -165,10 +208,18 @@ def test_other_images_are_refused(double, kind):
     assert caught.value.hint
 
 
-def test_colour_floats_do_not_fit_a_gray_model(gray, photo):
-    with pytest.raises(mambair.UsageError, match="the image has 3 channels, gray takes 1"):
-        mambair.restore(photo / 255, gray)
-    assert mambair.restore(photo, gray).shape == photo.shape
+def test_a_gray_model_restores_the_luma_of_colour(gray, photo):
+    as_bytes, as_floats = mambair.restore(photo, gray), mambair.restore(photo / 255, gray)
+    assert as_bytes.shape == as_floats.shape == photo.shape
+    assert np.abs(as_floats * 255 - as_bytes).max() <= 0.501
+
+
+def test_cmyk_is_refused_with_a_way_out(double):
+    with pytest.raises(mambair.ImageError) as caught:
+        mambair.restore(Image.new("CMYK", (6, 5)), double)
+    assert caught.value.hint == (
+        "convert it first, best with its profile: PIL.ImageCms.profileToProfile(...)"
+    )
 
 
 def test_requests_that_cannot_be_met(double):

@@ -17,8 +17,8 @@ from mambair_cli.imaging.tensors import to_pixels, to_tensor
 
 # Rows of the source that enlarging opacity and chroma needs above and below.
 _CONTEXT = 3
-# Colours are continued from blocks of twice, four times, ... the side. Rows that begin at a multiple
-# of this get the same blocks up to this side as the whole image.
+# Colours are continued from blocks of 2, 4, 8, ... pixels. Rows that begin at a multiple of this
+# have the same blocks, up to this side, as the whole image.
 _BLOCK = 32
 # Values that are converted at a time, so that no step needs another image's worth of memory.
 _VALUES = 2**22

@@ -69,9 +69,7 @@ def available_system_memory(root: Path = Path("/")) -> int:
     system = _meminfo_available(root)
     if system is None:
         system = _unaided_available()
-    return max(
-        0, min([system, *_control_group_headrooms(root), *_process_limit_headrooms(root)])
-    )
+    return max(0, min([system, *_control_group_headrooms(root), *_process_limit_headrooms(root)]))
 
 
 def available_main_memory(max_memory: int | None) -> int:

@@ -95,7 +95,7 @@ def restore_bands(
     """Restores an image while it is read and written.
 
     When memory runs out, fewer tiles or self-ensemble members run at a time. Smaller tiles are
-    taken only as long as nothing was handed on, which is where it matters: all tiles have one shape.
+    taken only while nothing was handed on, which is when it shows: all tiles have one shape.
 
     Args:
         network: As for `restorer.restore_tensor`.
@@ -196,9 +196,7 @@ def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
 
 
 def _bytes_of_a_row(header: ImageHeader, channels: int) -> int:
-    """Bytes for each row of the source: its pixels, what a network of so many channels is shown,
-    and what continuing colours under transparent areas takes.
-    """
+    """Bytes for each row of the source that is shown to a network of so many channels."""
     spreading = _FLOAT * (1 + 4 * header.channels) if header.has_alpha else 0
     return header.width * (_pixel_bytes(header) + channels * _FLOAT + spreading)
 

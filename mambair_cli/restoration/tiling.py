@@ -181,7 +181,7 @@ class Mosaic:
         return self.done < len(self.grid)
 
     def batches(self, x: Tensor, size: int) -> Iterator[Tensor]:
-        """Cuts the window's tiles that are not done, in as few batches of about one size as it takes.
+        """Cuts the window's tiles that are not done, in as few batches of about one size as can be.
 
         Args:
             x: `(1 c rows w)`, the image's rows in the window.

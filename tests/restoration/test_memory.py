@@ -7,10 +7,12 @@ from mambair_cli.errors import MemoryLimitError
 from mambair_cli.restoration import memory
 from mambair_cli.restoration.memory import (
     auto_tile,
+    available_main_memory,
     available_memory,
     available_system_memory,
     fitting,
     is_out_of_memory,
+    resident_memory,
 )
 
 GIB = 2**30
@@ -94,6 +96,48 @@ def test_an_exhausted_limit_is_nothing_and_not_negative(machine):
     write(machine, proc__self__cgroup="0::/\n")
     put(machine, "sys/fs/cgroup", memory__max=GIB, memory__current=2 * GIB)
     assert available_system_memory(machine) == 0
+
+
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max data size             {data:<20} unlimited            bytes
+Max address space         {space:<20} unlimited            bytes
+"""
+STATUS = "Name:\tmambair\nVmSize:\t 3145728 kB\nVmRSS:\t  524288 kB\nVmData:\t 1048576 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "space", "available"),
+    [
+        ("unlimited", "unlimited", 8 * GIB),
+        (3 * GIB, "unlimited", 2 * GIB),
+        ("unlimited", 4 * GIB, GIB),
+        (3 * GIB, 4 * GIB, GIB),
+        (GIB // 2, "unlimited", 0),
+    ],
+)
+def test_limits_of_the_process_count(machine, data, space, available):
+    write(machine, proc__self__status=STATUS, proc__self__limits=LIMITS.format(**locals()))
+    assert available_system_memory(machine) == available
+
+
+def test_what_the_process_takes(machine):
+    write(machine, proc__self__status=STATUS)
+    assert resident_memory(machine) == GIB // 2
+
+
+def test_without_a_proc_file_system_a_process_takes_its_peak(tmp_path):
+    assert resident_memory(tmp_path) > 50 * 2**20
+
+
+def test_a_limit_on_memory_counts_what_the_process_takes_already(monkeypatch):
+    monkeypatch.setattr(memory, "available_system_memory", lambda: 8 * GIB)
+    monkeypatch.setattr(memory, "resident_memory", lambda: GIB)
+    assert available_main_memory(None) == 8 * GIB
+    assert available_main_memory(3 * GIB) == 2 * GIB
+    assert available_main_memory(30 * GIB) == 8 * GIB
+    assert available_main_memory(GIB // 2) == 0
 
 
 def test_without_a_proc_file_system(tmp_path):

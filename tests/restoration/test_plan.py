@@ -72,6 +72,23 @@ def test_too_little_memory_for_any_tile_is_an_error():
         limits(1000).plan(300, 400, AUTO)
 
 
+@pytest.mark.parametrize(("rows", "shape_"), [(400, (1, 400, 400)), (128, (16, 128, 128))])
+def test_a_window_limits_the_rows_of_a_tile(rows, shape_):
+    plan = Limits(PER_PIXEL, 10**9, rows=rows).plan(400, 400, AUTO)
+    assert (len(plan.grid), plan.grid.rows.size, plan.grid.columns.size) == shape_
+
+
+def test_under_a_limit_on_memory_the_users_tile_has_to_fit():
+    available = 200 * 200 * PER_PIXEL
+    wanted = RestoreOptions(tile=256)
+    assert Limits(PER_PIXEL, available).plan(900, 700, wanted).pixels > 200 * 200
+    assert Limits(PER_PIXEL, available, strict=True).plan(900, 700, RestoreOptions(tile=200))
+    message = "^a tile of 256x256 pixels needs 62 MiB of memory, 38 MiB are available$"
+    with pytest.raises(MemoryLimitError, match=message) as caught:
+        Limits(PER_PIXEL, available, strict=True).plan(900, 700, wanted)
+    assert caught.value.hint == "use --tile auto, or raise --max-memory"
+
+
 def test_a_plan_says_what_it_is():
     plan = limits(10**9).plan(300, 400, RestoreOptions(tile=64, ensemble=True))
     assert str(plan) == "48 tiles of 64x64, 48 together, 4 orientations together, CUDA graphs"

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError, UsageError
-from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.image import RestorableImage, ValueRange
 from mambair_cli.imaging.metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
@@ -333,6 +333,44 @@ def test_colour_through_a_gray_network_changes_luma_only():
 def test_colour_through_an_enlarging_gray_network():
     image = RestorableImage(pixels(11, 17))
     assert restore_image(Stub(2), image, spec(2, 1), WHOLE).pixels.shape == (22, 34, 3)
+
+
+def test_a_dark_16_bit_ramp_keeps_its_levels():
+    ramp = np.tile(np.arange(1000, dtype=np.uint16), (9, 1))[..., None]
+    restored = restore_image(Stub(function=lambda x: x * 1.5), RestorableImage(ramp), spec(), WHOLE)
+    assert restored.pixels.dtype == np.uint16
+    assert len(np.unique(restored.pixels)) == 1000
+    assert np.abs(restored.pixels - ramp * 1.5).max() <= 0.51
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("image_channels", "channels"), [(3, 3), (1, 3), (3, 1), (1, 1)])
+def test_a_network_that_changes_nothing_changes_nothing(dtype, image_channels, channels):
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    values = np.random.default_rng(0).uniform(0.1, 1, (11, 17, image_channels + 1)) * white
+    values = values.astype(dtype)
+    image = RestorableImage(values[..., :-1], values[..., -1])
+    restored = restore_image(Stub(), image, spec(1, channels), WHOLE)
+    assert restored.pixels.dtype == restored.alpha.dtype == dtype
+    tolerance = 0 if dtype != np.float32 else 1e-6
+    np.testing.assert_allclose(restored.pixels, image.pixels, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(restored.alpha, image.alpha)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floating_point_beyond_zero_and_one_is_shown_within_and_comes_back(channels):
+    seen = []
+
+    def function(x):
+        seen.append((x.min().item(), x.max().item()))
+        return x
+
+    values = np.linspace(-2, 6, 9 * 8 * 3, dtype=np.float32).reshape(9, 8, 3)
+    image = RestorableImage(values, span=ValueRange(-2, 6))
+    restored = restore_image(Stub(function=function), image, spec(1, channels), WHOLE)
+    np.testing.assert_allclose(restored.pixels, values, atol=2e-6)
+    assert restored.span == image.span
+    assert all(0 <= low < 0.01 and 0.99 < high <= 1 for low, high in seen)
 
 
 def test_constant_opacity_is_copied():
