@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Table
@@ -112,7 +112,7 @@ class Messages:
         `docs/events.schema.json` describes the events of restoring commands.
         """
         if self.as_json:
-            now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
             time = now.replace("+00:00", "Z")
             print_json({"version": EVENTS_VERSION, "event": name, "time": time, **values})
 

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
 from mambair_cli.cli.console import Messages, duration, print_data
+from mambair_cli.cli.event_lines import describe
 
 if TYPE_CHECKING:
     from mambair_cli.restoration import batch
 
+# Seconds that the time left is reckoned from: an image may take many minutes.
+SPEED_PERIOD = 3600
+
 
 class BatchDisplay:
-    """Shows the events of a batch; used as a context manager around it.
+    """Shows the events of a batch; used as a context manager around it, and sums it up at its end.
 
     Args:
         messages: Where to show them.
         images: How many images there are.
         devices: Names of the devices that restore them; each has a bar for the image it works on.
+        pixels: Input pixels of the files, by which progress is weighted; files that are not in it
+            count as one pixel.
     """
 
-    def __init__(self, messages: Messages, images: int, devices: Sequence[str]) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        images: int,
+        devices: Sequence[str],
+        pixels: Mapping[Path, int] | None = None,
+    ) -> None:
+        from mambair_cli.restoration.batch import Summary
+
+        self.summary = Summary()
         self._messages = messages
         self._images = images
+        self._pixels = pixels or {}
         self._shared = len(devices) > 1
+        self._began = time.perf_counter()
         self._progress = Progress(
             TextColumn(
                 "{task.description}",
@@ -38,23 +56,27 @@ class BatchDisplay:
                 table_column=Column(no_wrap=True, overflow="ellipsis", max_width=32),
             ),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}", markup=False),
             TimeRemainingColumn(compact=True),
             console=messages.console,
             disable=not messages.animated,
             redirect_stdout=False,
             transient=True,
             expand=True,
+            speed_estimate_period=SPEED_PERIOD,
         )
         self._batch = self._progress.add_task(
-            "all images", total=images, unit="images", visible=images > 1
+            "all images",
+            total=sum(self._pixels.values()) + images - len(self._pixels),
+            count=f"0/{images} images",
+            visible=images > 1,
         )
         self._bars = {
-            device: self._progress.add_task("", total=None, unit="tiles", visible=False)
+            device: self._progress.add_task("", total=None, count="", visible=False)
             for device in devices
         }
         self._device_of: dict[Path, str] = {}
+        self._begun: dict[Path, float] = {}
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -67,13 +89,25 @@ class BatchDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Remove the bars."""
+        """Remove the bars and tell what the batch came to, unless a bug ended it."""
         self._progress.stop()
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            self._messages.event("interrupted", left=self._images - self._settled)
+        if interrupted or kind is None:
+            self._tell_summary()
+
+    @property
+    def _settled(self) -> int:
+        summary = self.summary
+        return len(summary.done) + len(summary.skipped) + len(summary.failed)
 
     def show(self, event: batch.Event) -> None:
         """Show one event of the batch."""
         from mambair_cli.restoration import batch
 
+        name, values = describe(event)
+        self._messages.event(name, **values)
         match event:
             case batch.FileStarted():
                 self._started(event)
@@ -84,86 +118,98 @@ class BatchDisplay:
             case batch.DeviceLost():
                 self._device_lost(event)
             case batch.FileDone():
+                self._finish_file(event)
                 self._done(event)
             case batch.FileSkipped():
-                self._skipped(event)
+                self._finish_file(event)
+                text = f"{event.job.source}: skipped, {event.reason}"
+                self._messages.notice(text, "dim")
             case batch.FileFailed():
-                self._failed(event)
+                self._finish_file(event)
+                # The failure of a single image is that of the command, which says it by itself.
+                if self._images > 1:
+                    self._messages.notice(f"failed: {event.error.message}", "red")
 
     def _started(self, event: batch.FileStarted) -> None:
         source = event.job.source
-        self._messages.event(
-            "started", source=str(source), target=str(event.job.target), device=event.device
-        )
         name = f"{event.device}: {source.name}" if self._shared else source.name
         if self._shared:
             self._messages.detail(f"{source}: on {event.device}")
         self._device_of = {path: on for path, on in self._device_of.items() if on != event.device}
         self._device_of[source] = event.device
-        self._progress.reset(self._bars[event.device], total=None, description=name, visible=True)
+        self._progress.reset(
+            self._bars[event.device], total=None, description=name, count="", visible=True
+        )
 
     def _tile_done(self, event: batch.TileDone) -> None:
-        self._messages.event(
-            "tile", source=str(event.job.source), done=event.done, total=event.total
-        )
+        source = event.job.source
         # One tile is done or not: a bar that only moves says more than one that stays at 0 of 1.
         total = event.total if event.total > 1 else None
-        bar = self._bars[self._device_of[event.job.source]]
-        self._progress.update(bar, completed=event.done, total=total)
+        self._progress.update(
+            self._bars[self._device_of[source]],
+            completed=event.done,
+            total=total,
+            count="" if total is None else f"{event.done}/{total} tiles",
+        )
+        now = self._weight(source) * event.done / event.total
+        self._progress.advance(self._batch, now - self._begun.get(source, 0))
+        self._begun[source] = now
 
     def _device_lost(self, event: batch.DeviceLost) -> None:
         self._progress.update(self._bars[event.device], visible=False)
         self._messages.notice(
             f"warning: {event.device} failed and is not used any more: {event.reason}", "yellow"
         )
-        self._messages.event(
-            "device_lost", device=event.device, source=str(event.job.source), reason=event.reason
-        )
 
     def _done(self, event: batch.FileDone) -> None:
-        self._finish_file(event)
+        source, times, fate = event.job.source, event.timings, event.fate
         size = f"{event.width}x{event.height}"
-        self._messages.notice(f"{event.job.source}: {size} in {duration(event.seconds)}")
-        self._messages.event(
-            "done",
-            source=str(event.job.source),
-            target=str(event.job.target),
-            seconds=round(event.seconds, 3),
-            width=event.width,
-            height=event.height,
-            bytes=event.bytes,
+        if event.images > 1:
+            size = f"{event.images} images of {size}"
+        self._messages.notice(f"{source}: {size} in {duration(times.total)}")
+        self._messages.detail(
+            f"{source}: reading {duration(times.read)}, network {duration(times.network)}, "
+            f"writing {duration(times.write)}"
         )
+        for verb in ("kept", "changed", "dropped"):
+            if phrases := getattr(fate, verb):
+                self._messages.detail(f"{source}: {verb}: {', '.join(phrases)}")
         if self._messages.lists_results:
             self._print_path(str(event.job.target))
 
-    def _skipped(self, event: batch.FileSkipped) -> None:
-        self._finish_file(event)
-        self._messages.notice(f"{event.job.source}: skipped, {event.reason}", "dim")
-        self._messages.event(
-            "skipped",
-            source=str(event.job.source),
-            target=str(event.job.target),
-            reason=event.reason,
-        )
-
-    def _failed(self, event: batch.FileFailed) -> None:
-        self._finish_file(event)
-        # The failure of a single image is the failure of the command, which says it by itself.
-        if self._images > 1:
-            self._messages.notice(f"failed: {event.error.message}", "red")
-        self._messages.event(
-            "failed",
-            source=str(event.job.source),
-            target=str(event.job.target),
-            error=event.error.message,
-            hint=event.error.hint,
-        )
-
     def _finish_file(self, event: batch.Outcome) -> None:
+        from mambair_cli.restoration.batch import FileDone
+
+        self.summary.add(event)
+        source = event.job.source
         # By now the device may show the next image.
-        if (device := self._device_of.pop(event.job.source, None)) is not None:
+        if (device := self._device_of.pop(source, None)) is not None:
             self._progress.update(self._bars[device], visible=False)
-        self._progress.advance(self._batch)
+        weight, begun = self._weight(source), self._begun.pop(source, 0)
+        self._progress.update(self._batch, count=f"{self._settled}/{self._images} images")
+        if isinstance(event, FileDone):
+            self._progress.advance(self._batch, weight - begun)
+            return
+        # What took no work must not make the rest look quick.
+        total = self._progress.tasks[0].total or 0
+        self._progress.update(self._batch, total=total - weight)
+        self._progress.advance(self._batch, -begun)
+
+    def _weight(self, source: Path) -> int:
+        return max(1, self._pixels.get(source, 1))
+
+    def _tell_summary(self) -> None:
+        seconds = time.perf_counter() - self._began
+        counts = {
+            "restored": len(self.summary.done),
+            "skipped": len(self.summary.skipped),
+            "failed": len(self.summary.failed),
+            "left": self._images - self._settled,
+        }
+        if self._images > 1:
+            listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            self._messages.notice(f"{listed} in {duration(seconds)}")
+        self._messages.event("summary", **counts, seconds=round(seconds, 3))
 
     def _print_path(self, path: str) -> None:
         # Standard output and the bars may be the same terminal, where the one would cut the other.

@@ -17,11 +17,13 @@ from mambair_cli.restoration.events import (
     Report,
     Summary,
     TileDone,
+    Timings,
 )
 from mambair_cli.restoration.jobs import Job, plan_jobs
-from mambair_cli.restoration.manifest import Recipe
+from mambair_cli.restoration.manifest import RecipeOf, Shard
 from mambair_cli.restoration.pipeline import Pipeline
-from mambair_cli.restoration.stages import FileOptions, Restore, Stages
+from mambair_cli.restoration.stages import FileOptions, Stages
+from mambair_cli.restoration.work import Restore
 
 __all__ = [
     "DeviceLost",
@@ -37,6 +39,7 @@ __all__ = [
     "Restore",
     "Summary",
     "TileDone",
+    "Timings",
     "plan_jobs",
     "run_batch",
 ]
@@ -49,15 +52,16 @@ def run_batch(
     *,
     files: FileOptions,
     resume: bool = False,
-    recipe: Recipe | None = None,
+    recipe: RecipeOf | None = None,
+    shard: Shard | None = None,
     io_threads: int = 1,
 ) -> Summary:
     """Restores files on one device or several, reading ahead and writing behind.
 
     A record of what was done (`manifest.Manifest`) is kept in the output directories when there is
-    more than one job, or with `resume`. With `resume` a file is skipped if its record agrees with
-    the input, the recipe and the bytes of the output; an output of an earlier run that does not
-    agree is made again; an output that is in no record is refused as without `resume`.
+    more than one job, or with `resume` or `shard`. With `resume` a file is skipped if its record
+    agrees with the input, the recipe and the bytes of the output; an output of an earlier run that
+    does not agree is made again; an output that is in no record is refused as without `resume`.
 
     A device that fails for good gets no more work. The file that it failed on is tried once more on
     another device; when no device is left, all other files fail.
@@ -70,8 +74,9 @@ def run_batch(
             of outcomes in the order of the jobs.
         files: How files are read and written.
         resume: Skip what an earlier run with the same recipe has finished.
-        recipe: What the outputs depend on beside their input: weights' sha256, options, version;
-            JSON values only. None: no record is kept.
+        recipe: What the output of an input file depends on beside it: weights' sha256, options,
+            version; JSON values only. None: no record is kept.
+        shard: The part of a shared batch that this process does, I of N; each has its own record.
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
             between one image and the next, which is right for a network that needs all processors.
 
@@ -79,9 +84,9 @@ def run_batch(
         The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are
         finished, those that wait are dropped, devices stop at their next tile, then it passes.
     """
-    kept = recipe if len(jobs) > 1 or resume else None
+    kept = recipe if len(jobs) > 1 or resume or shard else None
     report = Report(on_event)
-    stages = Stages(files, kept, resume=resume)
+    stages = Stages(files, kept, resume=resume, shard=shard)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mambair_cli.errors import MambairError
+from mambair_cli.imaging.metadata import Fate
 from mambair_cli.restoration.jobs import Job
 
 
@@ -51,22 +52,46 @@ class DeviceLost:
 
 
 @dataclass(frozen=True)
+class Timings:
+    """Seconds spent on a file, without the waits in between.
+
+    Attributes:
+        read: On the input: reading, decoding.
+        network: On restoring it.
+        write: On the output: encoding, writing, the record.
+    """
+
+    read: float = 0.0
+    network: float = 0.0
+    write: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds in all."""
+        return self.read + self.network + self.write
+
+
+@dataclass(frozen=True)
 class FileDone:
     """A file was restored and written.
 
     Attributes:
         job: Which.
-        seconds: Spent on reading, restoring and writing it, without the waits in between.
+        timings: Spent on it.
         width: Pixels of the output.
         height: Pixels of the output.
         bytes: Size of the output file.
+        images: Frames or pages of the output.
+        fate: What was kept, changed and dropped of the input beside its restored pixels.
     """
 
     job: Job
-    seconds: float
+    timings: Timings
     width: int
     height: int
     bytes: int
+    images: int = 1
+    fate: Fate = field(default_factory=Fate)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+
 import torch
 
-from mambair_cli.errors import BackendError, ImageError, MambairError, MemoryLimitError
+from mambair_cli.errors import (
+    BackendError,
+    ImageError,
+    MambairError,
+    MemoryLimitError,
+    OutputError,
+)
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.memory import is_out_of_memory
 
@@ -32,6 +40,11 @@ def file_failure(job: Job, error: Exception) -> MambairError | None:
         return MemoryLimitError(
             f"{job.source} is too large for the memory of this machine",
             "close other programs, or cut the image into parts",
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(
+            f"cannot write {job.target}: {error.strerror}",
+            "free some disk space, or choose another place with -o/--output",
         )
     if isinstance(error, OSError):
         return ImageError(f"{job.source}: {error.strerror or error}")

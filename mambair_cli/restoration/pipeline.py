@@ -7,6 +7,7 @@ one by a thread of its own; whichever is free takes the next image in the order 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,18 +16,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from mambair_cli.errors import MambairError
-from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.image import ImageSequence
 from mambair_cli.restoration.events import (
     DeviceLost,
-    FileFailed,
     FileNoted,
-    FileSkipped,
     FileStarted,
+    Outcome,
     Report,
     TileDone,
+    Timings,
 )
 from mambair_cli.restoration.failures import (
+    FileError,
     device_failure,
     file_failure,
     is_device_lost,
@@ -35,7 +36,8 @@ from mambair_cli.restoration.failures import (
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry
 from mambair_cli.restoration.queues import ReadAhead, Ticket, WriteBehind
-from mambair_cli.restoration.stages import Restore, Settled, Stages
+from mambair_cli.restoration.stages import Settled, Stages
+from mambair_cli.restoration.work import Restore
 
 
 class _Stopped(Exception):  # noqa: N818 - no error: it unwinds a restoration that nobody wants
@@ -70,7 +72,7 @@ class Pipeline:
         self._stopped = threading.Event()
         self._broken: list[BaseException] = []
         ahead = max(1, io_threads + len(restorers) - 1)
-        self._inputs = ReadAhead(jobs, stages.read, io_threads, ahead)
+        self._inputs = ReadAhead(jobs, stages.read, stages.pixels, io_threads, ahead)
         self._outputs = WriteBehind(io_threads, self._watch)
 
     def run(self) -> None:
@@ -124,29 +126,30 @@ class Pipeline:
             self._settle(ticket, reading.outcome)
             return True
         self._tell_started(ticket, device)
+        callbacks = partial(self._on_tile, ticket.job), partial(self._on_notice, ticket.job)
         start = time.perf_counter()
         try:
-            restored = restore.image(
-                reading.image,
-                partial(self._on_tile, ticket.job),
-                partial(self._on_notice, ticket.job),
-            )
+            if reading.sequence is None:
+                done = self._stages.stream(ticket.job, reading, restore, *callbacks)
+                self._settle(ticket, done)
+                return True
+            restored = restore.sequence(reading.sequence, *callbacks)
         except _Stopped:
             return False
-        except (MambairError, MemoryError, RuntimeError) as error:
-            return self._fail(ticket, device, error)
-        seconds = reading.seconds + time.perf_counter() - start
+        except FileError as error:
+            return self._fail(ticket, reading.entry, device, error)
+        timings = Timings(reading.seconds, time.perf_counter() - start)
         self._outputs.add(
-            restored.pixels.shape[0] * restored.pixels.shape[1],
-            partial(self._write, ticket.index, ticket.job, restored, reading.entry, seconds),
+            sum(math.prod(image.pixels.shape[:2]) for image in restored.images),
+            partial(self._write, ticket.index, ticket.job, restored, reading.entry, timings),
         )
         self._inputs.finish()
         return True
 
-    def _fail(self, ticket: Ticket, device: str, error: Exception) -> bool:
+    def _fail(self, ticket: Ticket, entry: Entry | None, device: str, error: Exception) -> bool:
         """Settles or passes on a job that its restorer failed on; False if the device is lost."""
         if (failure := file_failure(ticket.job, error)) is not None:
-            self._settle(ticket, FileFailed(ticket.job, failure))
+            self._settle(ticket, self._stages.failed(ticket.job, entry, failure))
             return True
         if not (isinstance(error, RuntimeError) and is_device_lost(error)):
             raise error
@@ -157,7 +160,8 @@ class Pipeline:
             self._inputs.give_back(replace(ticket, cost_a_device=True))
         else:
             # Twice the same image: more likely its fault than that of all these devices.
-            self._settle(ticket, FileFailed(ticket.job, device_failure(ticket.job, device, reason)))
+            failure = device_failure(ticket.job, device, reason)
+            self._settle(ticket, self._stages.failed(ticket.job, entry, failure))
         return False
 
     def _give_up(self) -> None:
@@ -168,9 +172,10 @@ class Pipeline:
             if isinstance(reading, Settled):
                 self._settle(ticket, reading.outcome)
             else:
-                self._settle(ticket, FileFailed(ticket.job, no_device_left(ticket.job)))
+                failure = no_device_left(ticket.job)
+                self._settle(ticket, self._stages.failed(ticket.job, reading.entry, failure))
 
-    def _settle(self, ticket: Ticket, outcome: FileSkipped | FileFailed) -> None:
+    def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
         self._report.settle(ticket.index, outcome)
         self._inputs.finish()
 
@@ -186,6 +191,6 @@ class Pipeline:
         self._report.tell(FileNoted(job, text))
 
     def _write(
-        self, index: int, job: Job, image: RestorableImage, entry: Entry | None, seconds: float
+        self, index: int, job: Job, images: ImageSequence, entry: Entry | None, timings: Timings
     ) -> None:
-        self._report.settle(index, self._stages.write(job, image, entry, seconds))
+        self._report.settle(index, self._stages.write(job, images, entry, timings))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from mambair_cli.imaging.files import count_pixels
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.stages import Ready, Settled
 
@@ -42,30 +41,33 @@ class InCallingThread(Executor):
         return future
 
 
-def _executor(threads: int, name: str) -> Executor:
-    return ThreadPoolExecutor(threads, name) if threads else InCallingThread()
-
-
 class ReadAhead:
     """Hands out the jobs in their order, each being read before it is asked for.
 
     Args:
         jobs: All jobs.
         read: Reads one; called from other threads, if there are any.
+        measure: Tells the pixels of one without reading it.
         threads: How many are read at once; 0 for one at a time in the calling thread.
         most: How many may be read, or being read, and not taken.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], read: Callable[[Job], Ready | Settled], threads: int, most: int
+        self,
+        jobs: Sequence[Job],
+        read: Callable[[Job], Ready | Settled],
+        measure: Callable[[Job], int],
+        threads: int,
+        most: int,
     ) -> None:
         self._read = read
         self._most = most
         self._ahead = threads > 0
-        self._pool = _executor(threads, "mambair-read")
+        name = "mambair-read"
+        self._pool = ThreadPoolExecutor(threads, name) if threads else InCallingThread()
         self._changed = threading.Condition()
         self._coming: Iterator[tuple[int, Job, int]] = (
-            (index, job, count_pixels(job.source)) for index, job in enumerate(jobs, start=1)
+            (index, job, measure(job)) for index, job in enumerate(jobs, start=1)
         )
         self._next = next(self._coming, None)
         self._waiting: deque[Ticket] = deque()
@@ -121,15 +123,16 @@ class WriteBehind:
     """Writes results in other threads.
 
     Args:
-        threads: How many are written at once; as many more may wait. 0 for one at a time in the
-            calling thread.
+        threads: How many are written at once; as many more may wait. 0 for one at a time, waited
+            for: it has a thread all the same, where an interrupt does not break it off.
         on_failure: Told of an exception in a thread, which is a bug.
     """
 
     def __init__(self, threads: int, on_failure: Callable[[Future[Any]], None]) -> None:
         self._most = max(1, 2 * threads)
         self._on_failure = on_failure
-        self._pool = _executor(threads, "mambair-write")
+        self._waits = not threads
+        self._pool = ThreadPoolExecutor(max(1, threads), "mambair-write")
         self._changed = threading.Condition()
         self._files = self._pixels = 0
         self._stopped = False
@@ -142,6 +145,8 @@ class WriteBehind:
         writing = self._pool.submit(write)
         writing.add_done_callback(self._on_failure)
         writing.add_done_callback(partial(self._written, pixels))
+        if self._waits:
+            writing.result()
 
     def wait_for_room(self) -> None:
         """Waits until so little is left to be written that another result may be made."""

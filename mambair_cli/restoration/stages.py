@@ -5,21 +5,44 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mambair_cli.errors import OutputError
-from mambair_cli.imaging.files import read_image, write_image
-from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
+from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
+from mambair_cli.imaging.files import (
+    DEFAULT_MAX_PIXELS,
+    can_band,
+    open_bands,
+    read_header,
+    read_images,
+    write_image,
+)
+from mambair_cli.imaging.image import ImageHeader, ImageSequence
 from mambair_cli.imaging.metadata import MetadataMode
-from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped
+from mambair_cli.imaging.targets import check_target
+from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped, Timings
 from mambair_cli.restoration.failures import FileError, file_failure, no_device_left
 from mambair_cli.restoration.jobs import Job
-from mambair_cli.restoration.manifest import Entry, Manifest, Recipe, file_sha256
+from mambair_cli.restoration.manifest import Entry, Manifest, RecipeOf, Shard, file_sha256
+from mambair_cli.restoration.memory import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
+from mambair_cli.restoration.streaming import needs_bands
+from mambair_cli.restoration.work import Restore, Stopwatch
 
-DEFAULT_MAX_PIXELS = 178_956_970
+
+def write_images(path, sequence, *, quality, metadata):  # type: ignore[no-untyped-def]
+    from mambair_cli.imaging.metadata import Fate
+
+    write_image(path, sequence.images[0], quality=quality)
+    return Fate()
+
+
+def write_bands(path, header, bands, source, *, metadata):  # type: ignore[no-untyped-def]
+    from mambair_cli.imaging.writing import write_bands
+
+    return write_bands(path, header, bands, source, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -43,30 +66,17 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
-class Restore:
-    """What restores images on one device; one thread at a time uses it.
-
-    Attributes:
-        image: Restores a whole image, reporting tiles and notes.
-        bands: Restores an image that is too large for that: gives what is to be written, and its
-            bands from top to bottom, computed as they are asked for.
-    """
-
-    image: Callable[[RestorableImage, Progress, Notice], RestorableImage]
-    bands: Callable[[BandReader, Progress, Notice], tuple[ImageHeader, Iterator[Band]]]
-
-
-@dataclass(frozen=True)
 class Ready:
-    """An image that was read.
+    """A file that the network may begin with.
 
     Attributes:
-        image: What the network will restore.
+        sequence: The images that were read; None where they are too large, and are to be restored
+            in bands.
         entry: What to record of the output; None where no record is kept.
         seconds: Spent on reading.
     """
 
-    image: RestorableImage
+    sequence: ImageSequence | None
     entry: Entry | None
     seconds: float
 
@@ -84,17 +94,33 @@ class Stages:
 
     Args:
         files: How files are read and written.
+        recipe: What the output of a file depends on beside it; None: no record is kept.
         resume: Skip what an earlier run with the same recipe has finished.
-        recipe: What the outputs depend on beside their input; None: no record is kept.
+        shard: The part of a shared batch that this process does, I of N.
     """
 
-    def __init__(self, files: FileOptions, recipe: Recipe | None, *, resume: bool) -> None:
+    def __init__(
+        self,
+        files: FileOptions,
+        recipe: RecipeOf | None,
+        *,
+        resume: bool = False,
+        shard: Shard | None = None,
+    ) -> None:
         self.without_network = False
         self._files = files
-        self._resume = resume
         self._recipe = recipe
+        self._resume = resume
+        self._shard = shard
         self._manifests: dict[Path, Manifest] = {}
         self._lock = threading.Lock()
+
+    def pixels(self, job: Job) -> int:
+        """Pixels that a file's header announces; 0 where `read` would refuse it."""
+        try:
+            return read_header(job.source, max_pixels=self._files.max_pixels).pixels
+        except ImageError:
+            return 0
 
     def read(self, job: Job) -> Ready | Settled:
         """Checks what can be checked without the network, and reads the input.
@@ -102,68 +128,137 @@ class Stages:
         Raises:
             RuntimeError: A bug of ours.
         """
-        begun = False
+        entry, begun = None, False
         try:
-            entry = None if self._recipe is None else Entry(file_sha256(job.source), self._recipe)
+            if self._recipe is not None:
+                entry = Entry(file_sha256(job.source), self._recipe(job.source), source=job.source)
             if self._is_done(job, entry):
                 return Settled(FileSkipped(job, "done by an earlier run"), begun)
-            self._check_refusal(job, entry)
+            if (refusal := self._refusal(job)) is not None:
+                # Not recorded: what is there is somebody else's, and must not look like ours.
+                return Settled(FileFailed(job, refusal), begun)
+            if self.without_network:
+                return Settled(self.failed(job, entry, no_device_left(job)), begun)
             begun = True
             start = time.perf_counter()
-            _prepare_directory(job.target.parent)
-            return Ready(read_image(job.source), entry, time.perf_counter() - start)
+            sequence = self._read(job)
+            return Ready(sequence, entry, time.perf_counter() - start)
         except FileError as error:
             if (failure := file_failure(job, error)) is None:
                 raise
-            return Settled(FileFailed(job, failure), begun)
+            return Settled(self.failed(job, entry, failure), begun)
 
     def write(
-        self, job: Job, image: RestorableImage, entry: Entry | None, seconds: float
+        self, job: Job, sequence: ImageSequence, entry: Entry | None, timings: Timings
     ) -> FileDone | FileFailed:
         """Writes an output, whole or not at all, and keeps its record.
 
         Args:
             job: Which.
-            image: The restored image.
+            sequence: The restored images.
             entry: What to record.
-            seconds: Spent on it so far.
+            timings: Spent on it so far.
 
         Raises:
             RuntimeError: A bug of ours.
         """
         start = time.perf_counter()
+        options = self._files
         try:
-            if entry is not None:
-                self._manifest(job).begin(job.target, entry)
-            write_image(job.target, image, quality=self._files.quality)
-            if entry is not None:
-                self._manifest(job).finish(job.target, entry)
+            with self._recorded(job, entry):
+                fate = write_images(
+                    job.target, sequence, quality=options.quality, metadata=options.metadata
+                )
             size = job.target.stat().st_size
         except FileError as error:
             if (failure := file_failure(job, error)) is None:
                 raise
-            return FileFailed(job, failure)
-        height, width = image.pixels.shape[:2]
-        return FileDone(job, seconds + time.perf_counter() - start, width, height, size)
+            return self.failed(job, entry, failure)
+        height, width = sequence.images[0].pixels.shape[:2]
+        timings = replace(timings, write=time.perf_counter() - start)
+        return FileDone(job, timings, width, height, size, len(sequence.images), fate)
+
+    def stream(
+        self, job: Job, ready: Ready, restore: Restore, on_progress: Progress, on_notice: Notice
+    ) -> FileDone:
+        """Reads, restores and writes an image band by band, and keeps its record.
+
+        Args:
+            job: Which.
+            ready: What `read` gave.
+            restore: What restores it.
+            on_progress: Told of tiles.
+            on_notice: Told how it is run.
+
+        Raises:
+            MambairError, MemoryError, OSError, RuntimeError: The file's failure, the device's, or a
+                bug of ours; nothing is written then.
+        """
+        watch = Stopwatch()
+        options = self._files
+        with (
+            open_bands(job.source, max_pixels=options.max_pixels) as source,
+            self._recorded(job, ready.entry),
+        ):
+            with watch.restoring():
+                header, bands = restore.bands(watch.reading(source), on_progress, on_notice)
+            fate = write_bands(
+                job.target, header, watch.bands(bands), source, metadata=options.metadata
+            )
+        size = job.target.stat().st_size
+        timings = watch.timings(ready.seconds)
+        return FileDone(job, timings, header.width, header.height, size, fate=fate)
+
+    def failed(self, job: Job, entry: Entry | None, error: MambairError) -> FileFailed:
+        """Keeps the record of a failure and gives the outcome."""
+        if self._recipe is not None:
+            # What keeps the record from being written is often what failed: a full disk.
+            with suppress(OutputError):
+                unread = Entry("", {}, source=job.source)
+                self._manifest(job).fail(job.target, entry or unread, error)
+        return FileFailed(job, error)
+
+    def _unread(self, job: Job) -> Entry:
+        return Entry("", {}, source=job.source)
 
     def _is_done(self, job: Job, entry: Entry | None) -> bool:
         if not self._resume or entry is None:
             return False
         return self._manifest(job).has_intact(job.target, entry)
 
-    def _check_refusal(self, job: Job, entry: Entry | None) -> None:
-        ours = self._resume and entry is not None and self._manifest(job).knows(job.target)
-        if job.refusal is not None and not ours:
-            raise job.refusal
-        if self.without_network:
-            raise no_device_left(job)
+    def _refusal(self, job: Job) -> OutputError | None:
+        ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
+        return None if ours else job.refusal
+
+    def _read(self, job: Job) -> ImageSequence | None:
+        """Reads all images of a file; None if they are too large for the memory there is."""
+        limit = self._files.max_pixels
+        header = read_header(job.source, max_pixels=limit)
+        scale = self._files.scale
+        result = replace(header, width=header.width * scale, height=header.height * scale)
+        check_target(job.target, result)
+        _prepare_directory(job.target.parent)
+        if needs_bands(header, scale, available_main_memory(self._files.max_memory)):
+            _check_bands(job, header)
+            return None
+        return read_images(job.source, max_pixels=limit)
+
+    @contextmanager
+    def _recorded(self, job: Job, entry: Entry | None) -> Iterator[None]:
+        """Keeps the record of an output that is written inside."""
+        if entry is None:
+            yield
+            return
+        manifest = self._manifest(job)
+        manifest.begin(job.target, entry)
+        yield
+        manifest.finish(job.target, entry)
 
     def _manifest(self, job: Job) -> Manifest:
-        directory = job.target.parent
         with self._lock:
-            if directory not in self._manifests:
-                self._manifests[directory] = Manifest(directory)
-            return self._manifests[directory]
+            if job.record not in self._manifests:
+                self._manifests[job.record] = Manifest(job.record, self._shard)
+            return self._manifests[job.record]
 
 
 def _prepare_directory(directory: Path) -> None:
@@ -176,3 +271,23 @@ def _prepare_directory(directory: Path) -> None:
         ) from error
     if not os.access(directory, os.W_OK):
         raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
+
+
+def _check_bands(job: Job, header: ImageHeader) -> None:
+    size = f"{header.width}x{header.height} pixels"
+    if header.images > 1:
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {header.images} images of {size}",
+            "split it into one file per frame or page",
+        )
+    if not can_band(job.source):
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {size}, and its format cannot be read in bands",
+            "convert it to PNG or TIFF first",
+        )
+    if not can_band(job.target):
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {size}, and {job.target.suffix} files cannot be "
+            "written in bands",
+            "write PNG or TIFF instead: --format png",
+        )

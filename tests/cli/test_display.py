@@ -20,11 +20,14 @@ from mambair_cli.restoration.batch import (
     FileStarted,
     Job,
     TileDone,
+    Timings,
 )
 
 JOB = Job(
     Path("in/a rather long name of a photograph of the harbour.png"), Path("out/x.png"), Path("out")
 )
+
+TIMES = Timings(0.1, 2.0, 0.24)
 
 
 @pytest.fixture(params=[80, 120])
@@ -74,7 +77,7 @@ def test_bars_do_not_wipe_printed_paths(monkeypatch):
         display.show(FileStarted(JOB, 1, 3, "cuda:0"))
         display.show(FileStarted(other, 2, 3, "cuda:1"))
         display._progress.refresh()
-        display.show(FileDone(JOB, 2.34, 40, 30, 999))
+        display.show(FileDone(JOB, TIMES, 40, 30, 999))
         display._progress.refresh()
         shown = shared.getvalue()
     before_bars, *_ = shown.split(f"{JOB.target}\n")[1].split("all images")
@@ -92,7 +95,7 @@ def test_each_device_has_a_bar(terminal):
         both = terminal.console.file.getvalue().split("\x1b[2K")[-1]
         third = Job(Path("in/third.png"), Path("out/third.png"), Path("out"))
         display.show(FileStarted(third, 3, 4, "cuda:1"))
-        display.show(FileDone(other, 2.34, 40, 30, 999))
+        display.show(FileDone(other, TIMES, 40, 30, 999))
         display.show(DeviceLost("cuda:0", JOB, "CUDA error: launch failure"))
         display._progress.refresh()
         later = terminal.console.file.getvalue()
@@ -109,7 +112,7 @@ def test_lines_without_terminal(capfd):
     with BatchDisplay(Messages(), 3, ["cpu"]) as display:
         display.show(FileStarted(JOB, 1, 3, "cpu"))
         display.show(TileDone(JOB, 0, 1))
-        display.show(FileDone(JOB, 2.34, 40, 30, 999))
+        display.show(FileDone(JOB, TIMES, 40, 30, 999))
         display.show(FileSkipped(JOB, "done by an earlier run"))
         display.show(FileFailed(JOB, ImageError("it is cut", "mend it")))
     out, err = capfd.readouterr()
@@ -118,6 +121,7 @@ def test_lines_without_terminal(capfd):
         f"{JOB.source}: 40x30 in 2.3 s",
         f"{JOB.source}: skipped, done by an earlier run",
         "failed: it is cut",
+        "1 restored, 1 skipped, 1 failed in 0.0 s",
     ]
 
 

@@ -4,6 +4,7 @@ import copy
 import signal
 import sys
 import threading
+import time
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def run(tell=lambda _: None, *, output="out", options=None, **restorers):
         {device: Restore(restore, never) for device, restore in restorers.items()},
         tell,
         files=FileOptions(scale=2),
-        recipe={"weights": "w"},
+        recipe=lambda _: {"weights": "w"},
         **(options or {}),
     )
 
@@ -144,21 +145,31 @@ def test_devices_share_the_jobs_and_outcomes_keep_their_order(io_threads):
     assert names(again.skipped) == saved
 
 
-def test_without_threads_everything_happens_in_the_calling_one(monkeypatch):
+def test_without_threads_one_thing_happens_at_a_time(monkeypatch):
     saved = save(3)
-    here, seen = threading.get_ident(), []
-    for stage in ("read_image", "write_image"):
-        run_stage = getattr(stages, stage)
+    busy, seen = threading.Lock(), []
 
-        def watched(path, *rest, stage=stage, run_stage=run_stage, **options):
-            assert threading.get_ident() == here
-            seen.append((stage, path.name))
-            return run_stage(path, *rest, **options)
+    def alone(stage, function):
+        def watched(path, *rest, **options):
+            assert busy.acquire(blocking=False)
+            try:
+                seen.append((stage, path.name))
+                return function(path, *rest, **options)
+            finally:
+                busy.release()
 
-        monkeypatch.setattr(stages, stage, watched)
-    summary = run(one=enlarge, options={"io_threads": 0})
+        return watched
+
+    for stage in ("read_images", "write_images"):
+        monkeypatch.setattr(stages, stage, alone(stage, getattr(stages, stage)))
+
+    def restore(image, progress, *_):
+        with busy:
+            return enlarge(image, progress)
+
+    summary = run(one=restore, options={"io_threads": 0})
     assert names(summary.done) == saved
-    assert seen == [(stage, name) for name in saved for stage in ("read_image", "write_image")]
+    assert seen == [(stage, name) for name in saved for stage in ("read_images", "write_images")]
 
 
 def test_without_threads_one_bad_file_fails_alone():
@@ -168,7 +179,7 @@ def test_without_threads_one_bad_file_fails_alone():
     assert (names(summary.done), names(summary.failed)) == ([first, last], [bad])
 
 
-@pytest.mark.parametrize("where", ["read_image", "write_image"])
+@pytest.mark.parametrize("where", ["read_images", "write_images"])
 def test_without_threads_an_interrupt_passes(monkeypatch, where):
     save(2)
 
@@ -181,12 +192,32 @@ def test_without_threads_an_interrupt_passes(monkeypatch, where):
     assert not [path for path in Path("out").glob("*") if path.suffix == ".png"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+def test_without_threads_an_interrupt_finishes_the_file_that_is_being_written(monkeypatch):
+    saved = save(3)
+    main, write_images = threading.get_ident(), stages.write_images
+
+    def write(path, *rest, **options):
+        if path.name == saved[1]:
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.05)
+        return write_images(path, *rest, **options)
+
+    monkeypatch.setattr(stages, "write_images", write)
+    events = []
+    with pytest.raises(KeyboardInterrupt):
+        run(events.append, one=enlarge, options={"io_threads": 0})
+    assert names(events, FileDone) == saved[:2]
+    assert sorted(contents("out")) == saved[:2]
+    assert names(run(one=enlarge, options={"resume": True}).skipped) == saved[:2]
+
+
 def test_outcomes_wait_for_those_before_them(monkeypatch):
     saved = save(3)
-    written, write_image = threading.Event(), stages.write_image
+    written, write_images = threading.Event(), stages.write_images
 
     def write(path, *arguments, **options):
-        write_image(path, *arguments, **options)
+        write_images(path, *arguments, **options)
         if path.name == saved[2]:
             written.set()
 
@@ -194,7 +225,7 @@ def test_outcomes_wait_for_those_before_them(monkeypatch):
         assert index_of(image) > 0 or written.wait(PATIENCE)
         return enlarge(image, progress)
 
-    monkeypatch.setattr(stages, "write_image", write)
+    monkeypatch.setattr(stages, "write_images", write)
     events = []
     summary = run(events.append, one=restore, other=restore)
     assert names(summary.done) == names(events, FileDone) == saved
@@ -203,16 +234,16 @@ def test_outcomes_wait_for_those_before_them(monkeypatch):
 def test_reading_and_writing_go_on_while_the_network_works(monkeypatch):
     saved = save(4)
     read, written = threading.Event(), threading.Event()
-    read_image, write_image = stages.read_image, stages.write_image
+    read_images, write_images = stages.read_images, stages.write_images
 
-    def read_and_tell(path):
-        image = read_image(path)
+    def read_and_tell(path, **options):
+        image = read_images(path, **options)
         if path.name == saved[2]:
             read.set()
         return image
 
     def write_and_tell(path, *arguments, **options):
-        write_image(path, *arguments, **options)
+        write_images(path, *arguments, **options)
         if path.name == saved[0]:
             written.set()
 
@@ -222,23 +253,23 @@ def test_reading_and_writing_go_on_while_the_network_works(monkeypatch):
             assert written.wait(PATIENCE)
         return enlarge(image, progress)
 
-    monkeypatch.setattr(stages, "read_image", read_and_tell)
-    monkeypatch.setattr(stages, "write_image", write_and_tell)
+    monkeypatch.setattr(stages, "read_images", read_and_tell)
+    monkeypatch.setattr(stages, "write_images", write_and_tell)
     assert names(run(one=restore).done) == saved
 
 
 @pytest.mark.parametrize(("pixels", "ahead"), [(2**26, 4), (12 * 9, 1), (1, 1)])
 def test_what_waits_is_bounded_by_number_and_by_pixels(monkeypatch, pixels, ahead):
     saved = save(12)
-    read_image, lock = stages.read_image, threading.Lock()
+    read_images, lock = stages.read_images, threading.Lock()
     waiting, most = 0, 0
 
-    def read(path):
+    def read(path, **options):
         nonlocal waiting, most
         with lock:
             waiting += 1
             most = max(most, waiting)
-        return read_image(path)
+        return read_images(path, **options)
 
     def restore(image, progress, *_):
         nonlocal waiting
@@ -247,7 +278,7 @@ def test_what_waits_is_bounded_by_number_and_by_pixels(monkeypatch, pixels, ahea
         return enlarge(image, progress)
 
     monkeypatch.setattr(queues, "WAITING_PIXELS", pixels)
-    monkeypatch.setattr(stages, "read_image", read)
+    monkeypatch.setattr(stages, "read_images", read)
     assert names(run(one=restore, options={"io_threads": 4}).done) == saved
     assert most <= ahead + 1  # and the one that was taken but is not counted out yet
 
@@ -265,14 +296,14 @@ def test_a_large_result_is_written_before_the_next_is_made(monkeypatch):
 
 def test_a_file_that_cannot_be_written_fails_alone(monkeypatch):
     saved = save(4)
-    write_image = stages.write_image
+    write_images = stages.write_images
 
     def write(path, *arguments, **options):
         if path.name == saved[1]:
             raise OutputError(f"cannot write {path}: no space", "free some")
-        write_image(path, *arguments, **options)
+        write_images(path, *arguments, **options)
 
-    monkeypatch.setattr(stages, "write_image", write)
+    monkeypatch.setattr(stages, "write_images", write)
     summary = run(one=enlarge)
     assert names(summary.done) == [saved[0], *saved[2:]]
     assert [f.error.message for f in summary.failed] == ["cannot write out/01.png: no space"]
@@ -390,7 +421,7 @@ def frames(error):
     return [frame.name for frame in traceback.extract_tb(error.value.__traceback__)]
 
 
-@pytest.mark.parametrize("where", ["read_image", "write_image"])
+@pytest.mark.parametrize("where", ["read_images", "write_images"])
 def test_a_bug_in_a_thread_stops_the_run_and_keeps_its_traceback(monkeypatch, where):
     save(8)
     monkeypatch.setattr(stages, where, broken)
@@ -426,13 +457,13 @@ def test_a_listener_that_fails_stops_the_run():
 
 def test_an_interrupt_finishes_what_is_being_written_and_tells_it(monkeypatch):
     saved = save(6)
-    write_image = stages.write_image
+    write_images = stages.write_images
     writing, interrupted = threading.Semaphore(0), threading.Event()
 
     def write(*arguments, **options):
         writing.release()
         assert interrupted.wait(PATIENCE)
-        write_image(*arguments, **options)
+        write_images(*arguments, **options)
 
     def restore(image, progress, *_):
         if index_of(image) == 3:
@@ -442,7 +473,7 @@ def test_an_interrupt_finishes_what_is_being_written_and_tells_it(monkeypatch):
             raise KeyboardInterrupt
         return enlarge(image, progress)
 
-    monkeypatch.setattr(stages, "write_image", write)
+    monkeypatch.setattr(stages, "write_images", write)
     events = []
     with pytest.raises(KeyboardInterrupt):
         run(events.append, one=restore, options={"io_threads": 2})

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mambair_cli.cli.compute import describe_device, prepare_scan
 from mambair_cli.cli.console import Messages, counted, print_data
-from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose
+from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose, remember_resume
 
 if TYPE_CHECKING:
     from mambair_cli.training import run
@@ -114,7 +114,10 @@ def train(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in the output folder.", callback=remember_resume
+        ),
     ] = False,
     device: Device = "auto",
     scan: Scan = "auto",
