@@ -28,5 +28,5 @@ def in_shard(jobs: Sequence[Job], shard: Shard, output: Path | None) -> list[Job
 
 def _part(target: Path, count: int, output: Path | None) -> int:
     place = target if output is None else target.relative_to(output)
-    digest = hashlib.blake2b(place.as_posix().encode("utf-8", "surrogateescape"), digest_size=8)
+    digest = hashlib.blake2b(place.as_posix().encode("utf-8", "surrogatepass"), digest_size=8)
     return int.from_bytes(digest.digest(), "big") % count + 1
