@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mambair_cli.imaging.image import ImageHeader, Pixels
+from mambair_cli.imaging.image import ImageHeader, Pixels, Timing
 from mambair_cli.imaging.preparation import Prepared
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -41,16 +42,40 @@ def write_png(
         bands: `(rows w s)` from top to bottom, alpha as the last sample; `h` rows together.
         chunks: Name and content of what stands before the pixels.
     """
-    samples = header.channels + header.has_alpha
-    depth = header.dtype.itemsize * 8
-    file.write(_SIGNATURE)
-    sizes = struct.pack(">II", header.width, header.height)
-    _write_chunk(file, b"IHDR", sizes + bytes([depth, _COLOR_TYPES[samples], 0, 0, 0]))
-    for name, content in chunks:
-        _write_chunk(file, name, content)
-    rows = _byte_rows(bands, header.width * samples * header.dtype.itemsize)
-    for content in _pieces(_deflated(_filtered(rows, samples * header.dtype.itemsize))):
+    _write_start(file, header, chunks)
+    for content in _data(header, bands):
         _write_chunk(file, b"IDAT", content)
+    _write_chunk(file, b"IEND", b"")
+
+
+def write_animated_png(
+    file: IO[bytes],
+    header: ImageHeader,
+    frames: Sequence[Pixels],
+    timing: Timing,
+    chunks: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Write an animation as PNG; viewers that know no animations show its first frame.
+
+    Args:
+        file: Open for writing.
+        header: Of every frame.
+        frames: `(h w s)` each, alpha as the last sample.
+        timing: Durations, one for each frame, and how often it runs.
+        chunks: Name and content of what stands before the pixels.
+    """
+    control = struct.pack(">II", len(frames), timing.loops)
+    _write_start(file, header, [(b"acTL", control), *chunks])
+    numbers = itertools.count()
+    for index, (frame, duration) in enumerate(zip(frames, timing.durations, strict=True)):
+        place = struct.pack(">IIIII", next(numbers), header.width, header.height, 0, 0)
+        # Every frame is complete: none is disposed of or blended with the one before.
+        _write_chunk(file, b"fcTL", place + struct.pack(">HHBB", *_fraction(duration), 0, 0))
+        for content in _data(header, [frame]):
+            if index == 0:
+                _write_chunk(file, b"IDAT", content)
+            else:
+                _write_chunk(file, b"fdAT", struct.pack(">I", next(numbers)) + content)
     _write_chunk(file, b"IEND", b"")
 
 
@@ -67,6 +92,33 @@ def metadata_chunks(metadata: Prepared) -> Iterator[tuple[bytes, bytes]]:
     if metadata.xmp:
         yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
     yield from _text_chunks(metadata.text)
+
+
+def _write_start(
+    file: IO[bytes], header: ImageHeader, chunks: Iterable[tuple[bytes, bytes]]
+) -> None:
+    depth, color_type = header.dtype.itemsize * 8, _COLOR_TYPES[_samples(header)]
+    file.write(_SIGNATURE)
+    sizes = struct.pack(">II", header.width, header.height)
+    _write_chunk(file, b"IHDR", sizes + bytes([depth, color_type, 0, 0, 0]))
+    for name, content in chunks:
+        _write_chunk(file, name, content)
+
+
+def _data(header: ImageHeader, bands: Iterable[Pixels]) -> Iterator[bytes]:
+    """Filtered and compressed pixels, in pieces for a chunk each."""
+    distance = _samples(header) * header.dtype.itemsize
+    rows = _byte_rows(bands, header.width * distance)
+    return _pieces(_deflated(_filtered(rows, distance)))
+
+
+def _samples(header: ImageHeader) -> int:
+    return header.channels + header.has_alpha
+
+
+def _fraction(milliseconds: int) -> tuple[int, int]:
+    """Numerator and denominator, in 16 bits each, of a duration in seconds."""
+    return (milliseconds, 1000) if milliseconds < 2**16 else (round(milliseconds / 1000), 1)
 
 
 def _text_chunks(text: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
