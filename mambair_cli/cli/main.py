@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mambair_cli.cli import interrupts
-from mambair_cli.cli.commands import bench, doctor, models, restore, train
+from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
 from mambair_cli.cli.options import Invocation
 from mambair_cli.errors import MambairError
@@ -46,6 +46,7 @@ app.command()(restore.denoise)
 app.command()(restore.dejpeg)
 app.add_typer(models.app, name="models")
 app.command()(bench.bench)
+app.command()(compare.compare)
 app.command()(train.train)
 app.command()(doctor.doctor)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
-from mambair_cli.cli.compute import describe_device, prepare_scan
+from mambair_cli.cli.compute import describe_device
 from mambair_cli.cli.console import Messages, print_json, print_table
 from mambair_cli.cli.download import DownloadDisplay
+from mambair_cli.cli.measuring import Setting, models, prepare, requests_for
 from mambair_cli.cli.options import (
     Debug,
     Device,
@@ -25,36 +26,19 @@ from mambair_cli.cli.options import (
     complete_variant,
     parse_tile,
 )
-from mambair_cli.cli.selection import ModelShelf, Request
 from mambair_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    import torch
-
     from mambair_cli.api import Model
     from mambair_cli.evaluation.benchmark import ImageResult, Pictures
     from mambair_cli.evaluation.datasets import Dataset
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import Run
     from mambair_cli.networks.spec import Task
-    from mambair_cli.restoration.restorer import RestoreOptions
 
 REPORTS = (".html", ".md", ".csv", ".json")
 SPEED_SIZES = ((64, 64), (128, 128), (256, 256), (320, 180))
 SPEED_RUNS = 5
-# What is measured where the user names a set but no level: the hardest that the paper has.
-DEFAULT_SCALE, DEFAULT_SIGMA, DEFAULT_QUALITY = 4, 25, 10
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """How the networks run."""
-
-    device: torch.device
-    precision: Any
-    scan: str
-    options: RestoreOptions
-    messages: Messages
 
 
 def complete_dataset(incomplete: str) -> list[str]:
@@ -164,11 +148,11 @@ def bench(
 ) -> None:
     """Measure weights on benchmark sets, beside the numbers that the paper reports."""
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
-    setting = _setting(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
+    setting = prepare(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
     if speed:
         if dataset:
             raise UsageError("--speed and --dataset exclude each other", "give one of them")
-        for one in _models(_requests("sr", model, weights, scale, sigma, quality), setting):
+        for one in models(requests_for("sr", model, weights, scale, sigma, quality), setting):
             _tell_speed(one, setting)
         return
     if not dataset:
@@ -183,8 +167,10 @@ def bench(
     runs = [
         _measured(one, found, folder, protocol, setting, page)
         for found, folder in _located(dataset, data, messages)
-        for one in _models(
-            _requests(_task(found, scale, sigma, quality), model, weights, scale, sigma, quality),
+        for one in models(
+            requests_for(
+                _task(found, scale, sigma, quality), model, weights, scale, sigma, quality
+            ),
             setting,
         )
     ]
@@ -204,28 +190,6 @@ def _tile(protocol: str, tile: Tile) -> Tile:
             f"--tile {tile} means nothing with --protocol {protocol}", "use --protocol tiled"
         )
     return 0
-
-
-def _setting(
-    device: str,
-    precision: Precision,
-    scan: str,
-    tile: Tile,
-    messages: Messages,
-    *,
-    ensemble: bool,
-) -> _Setting:
-    from mambair_cli.restoration.precision import resolve_device, resolve_precision
-    from mambair_cli.restoration.restorer import RestoreOptions
-
-    place = resolve_device(device)
-    number_format = resolve_precision(precision, place)
-    backend = prepare_scan(scan, place, messages)
-    messages.notice(
-        f"device: {describe_device(place)}, scan: {backend}, precision: {number_format}"
-    )
-    options = RestoreOptions(tile, ensemble=ensemble, precision=number_format)
-    return _Setting(place, number_format, backend, options, messages)
 
 
 def _located(
@@ -253,41 +217,12 @@ def _task(dataset: Dataset, scale: int | None, sigma: int | None, quality: int |
     return given[0] if given else dataset.tasks[0]
 
 
-def _requests(
-    task: Task,
-    variants: Sequence[str] | None,
-    weights: Sequence[str] | None,
-    scale: int | None,
-    sigma: int | None,
-    quality: int | None,
-) -> list[Request]:
-    asked = Request(
-        task,
-        scale=scale or DEFAULT_SCALE if task == "sr" else None,
-        sigma=sigma or DEFAULT_SIGMA if task == "denoise" else None,
-        quality=quality or DEFAULT_QUALITY if task == "dejpeg" else None,
-    )
-    named = [replace(asked, variant=variant) for variant in variants or []]
-    # Weights that the user names say themselves what they are for.
-    named += [Request(task, scale=scale, weights=reference) for reference in weights or []]
-    return named or [asked]
-
-
-def _models(requests: Sequence[Request], setting: _Setting) -> Iterator[Model]:
-    for request in requests:
-        shelf = ModelShelf(
-            request, setting.device, setting.precision, setting.scan, setting.messages
-        )
-        assert shelf.single is not None
-        yield shelf.single
-
-
 def _measured(
     model: Model,
     dataset: Dataset,
     folder: Path,
     protocol: Literal["paper", "whole", "tiled"],
-    setting: _Setting,
+    setting: Setting,
     page: Page | None,
 ) -> Run:
     from mambair_cli.evaluation.benchmark import measure
@@ -384,7 +319,7 @@ def _write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
         ) from error
 
 
-def _tell_speed(model: Model, setting: _Setting) -> None:
+def _tell_speed(model: Model, setting: Setting) -> None:
     from mambair_cli.evaluation.speed import measure_speed
 
     sizes = sorted(SPEED_SIZES, key=lambda size: size[0] * size[1])

@@ -1,0 +1,103 @@
+"""`mambair compare`: what several models make of one's own image, on one page."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mambair_cli.cli.console import Messages, duration, print_data
+from mambair_cli.cli.measuring import models, prepare, requests_for
+from mambair_cli.cli.options import Debug, Device, Precision, Quiet, Scan, Verbose
+from mambair_cli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from mambair_cli.networks.spec import Task
+
+
+def compare(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to restore.")],
+    names: Annotated[
+        str,
+        typer.Option(
+            "--models",
+            metavar="VARIANT|ID,...",
+            help="Models to compare, such as tiny,light,classic.",
+        ),
+    ],
+    scale: Annotated[
+        int | None, typer.Option("--scale", help="Enlarge, by default 4 times.")
+    ] = None,
+    sigma: Annotated[
+        int | None, typer.Option("--sigma", help="Remove Gaussian noise of this strength instead.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option("--quality", help="Remove JPEG artefacts of this quality instead.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The page to write. By default photo_compare.html beside photo.png.",
+            show_default=False,
+        ),
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="With the self-ensemble (MambaIR+).")
+    ] = False,
+    device: Device = "auto",
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="Number format of the network.")
+    ] = "auto",
+    scan: Scan = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    debug: Debug = False,  # noqa: ARG001 - read by its callback
+) -> None:
+    """Restore an image with several models and write a page that shows them side by side."""
+    from mambair_cli.evaluation.page import INPUT, Page
+    from mambair_cli.imaging.files import read_image
+    from mambair_cli.imaging.resize import imresize
+    from mambair_cli.restoration.restorer import restore_image
+
+    target = output or image.with_name(f"{image.stem}_compare.html")
+    if target.suffix.lower() != ".html":
+        raise UsageError(f"{target} is no name of a page", "give -o a name that ends in .html")
+    variants = [name.strip() for name in names.split(",") if name.strip()]
+    if not variants:
+        raise UsageError("--models names none", "name some, such as --models tiny,light")
+    task = _task(scale, sigma, quality)
+    source = read_image(image)
+    messages = Messages(quiet=quiet, verbose=verbose)
+    setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
+    page = Page(f"{image.name}: models compared")
+    for model in models(requests_for(task, variants, None, scale, sigma, quality), setting):
+        start = time.perf_counter()
+        with messages.waiting(f"{model.spec.id} ..."):
+            restored = restore_image(model.network, source, model.spec, setting.options)
+        messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
+        factor = model.spec.scale
+        before = source.pixels if factor == 1 else imresize(source.pixels, factor)
+        page.add_layer("", image.name, INPUT, before)
+        label = f"{model.spec.id}{'+' if ensemble else ''}"
+        page.add_layer("", image.name, label, restored.pixels)
+    try:
+        target.write_text(page.render(), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror}", "choose another place with -o"
+        ) from error
+    print_data(str(target))
+
+
+def _task(scale: int | None, sigma: int | None, quality: int | None) -> Task:
+    asked: dict[Task, int | None] = {"sr": scale, "denoise": sigma, "dejpeg": quality}
+    given = [task for task, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            f"{' and '.join(given)} were asked for at once", "give one of --scale --sigma --quality"
+        )
+    return given[0] if given else "sr"
