@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import secrets
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from mambair_cli.errors import ImageError, OutputError, UsageError
+from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.image import (
     Band,
@@ -28,7 +24,22 @@ from mambair_cli.imaging.image import (
     Pixels,
     RestorableImage,
 )
-from mambair_cli.imaging.metadata import Metadata, read_metadata, save_arguments
+from mambair_cli.imaging.metadata import read_metadata
+from mambair_cli.imaging.writing import write_bands, write_image, write_images
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "SUPPORTED_SUFFIXES",
+    "can_band",
+    "count_pixels",
+    "open_bands",
+    "read_header",
+    "read_image",
+    "read_images",
+    "write_bands",
+    "write_image",
+    "write_images",
+]
 
 
 @dataclass(frozen=True)
@@ -195,37 +206,6 @@ def count_pixels(path: Path) -> int:
         return 0
 
 
-def write_image(path: Path, image: RestorableImage, *, quality: int = 95) -> None:
-    """Write an image in the format that the suffix names; it appears whole or not at all.
-
-    The file is written under a temporary name in the same directory, flushed to the disk and then
-    renamed, so that a failure or an interrupt leaves an existing file as it was. Missing parent
-    directories are made. JPEG is written without chroma subsampling. Metadata is kept as far as
-    the format can hold it, size tags are set to the image's size.
-
-    Args:
-        path: Target, with one of `SUPPORTED_SUFFIXES`.
-        image: What to write; an alpha channel that is opaque throughout may be left out.
-        quality: 1 to 100 for JPEG and WebP; WebP is lossless at 100.
-
-    Raises:
-        OutputError: The suffix names no format, the format cannot hold the image, or the file
-            cannot be written.
-        UsageError: The quality is out of range.
-    """
-    file_format = _format_of(path)
-    if not 1 <= quality <= 100:
-        raise UsageError(
-            f"quality {quality} is out of range", hint="choose 1 (smallest) to 100 (best)"
-        )
-    merged = _merge(path, image, file_format)
-    arguments = save_arguments(image.metadata, file_format.name, merged.width, merged.height)
-    if file_format is _WEBP and merged.mode == "L" and _profile_is_gray(image.metadata):
-        arguments.pop("icc_profile", None)  # WebP stores gray as RGB, which this profile does not fit
-    with _whole_or_not_at_all(path) as file:
-        merged.save(file, file_format.name, **_encoding(file_format, quality), **arguments)
-
-
 def _open(path: Path) -> IO[bytes]:
     try:
         if path.is_dir():
@@ -338,86 +318,6 @@ def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     return values.reshape(*values.shape[:2], -1), None
 
 
-def _merge(path: Path, image: RestorableImage, file_format: _Format) -> Image.Image:
-    height, width = image.pixels.shape[:2]
-    if max(height, width) > file_format.max_side:
-        raise OutputError(
-            f"cannot write {path}: {file_format.label} holds at most {file_format.max_side} pixels"
-            f" on a side, the image has {width}x{height}",
-            hint="write PNG or TIFF instead: --format png",
-        )
-    values, alpha = image.pixels, image.alpha
-    if alpha is not None and not file_format.alpha:
-        if alpha.min() < 255:
-            raise OutputError(
-                f"cannot write {path}: {file_format.label} has no transparency, the image has",
-                hint="write PNG instead: --format png",
-            )
-        alpha = None
-    if alpha is not None:
-        values = np.concatenate([values, alpha[..., None]], axis=2)
-    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[values.shape[2]]
-    return Image.frombytes(mode, (width, height), np.ascontiguousarray(values).tobytes())
-
-
-def _format_of(path: Path) -> _Format:
-    try:
-        return _FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise OutputError(
-            f"cannot write {path}: no supported format has the suffix '{path.suffix}'",
-            hint=f"use one of {', '.join(_FORMATS)}",
-        ) from None
-
-
-def _encoding(file_format: _Format, quality: int) -> dict[str, Any]:
-    if file_format is _JPEG:
-        # Not "optimize": Pillow then needs the whole file in a buffer whose size it guesses.
-        return {"quality": quality, "subsampling": 0}
-    if file_format is _WEBP:
-        return {"quality": quality, "lossless": quality == 100, "exact": True}
-    return {}
-
-
-def _profile_is_gray(metadata: Metadata) -> bool:
-    return (metadata.icc_profile or b"")[16:20] == b"GRAY"
-
-
 def _pixel_limit() -> int:
     # Pillow warns at its limit and refuses at twice that.
     return 2 * (Image.MAX_IMAGE_PIXELS or 0)
-
-
-@contextlib.contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[IO[bytes]]:
-    temporary = path.with_name(f".mambair-{secrets.token_hex(8)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            f"cannot write {path}: {path.parent} is not a directory",
-            hint="choose another place with -o/--output",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
-        ) from error
-    except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
-        raise OutputError(
-            f"cannot write {path}: {error}", hint="write PNG instead: --format png"
-        ) from error
-    finally:
-        # After a failure or an interrupt; once renamed, nothing has this name.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _remedy(path: Path, error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "free some disk space, or choose another place with -o/--output"
-    return f"check the permissions of {path.parent}, or choose another place with -o/--output"
