@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
-from mambair_cli.cli.console import Messages, OnceOnly, counted, duration
+from mambair_cli.cli.console import Messages, OnceOnly, counted
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.options import RestoreSettings
@@ -143,7 +142,7 @@ def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
         of_part = f" in part {index}/{count}"
     what = "no image failed in an earlier run" if settings.retry_failed else "there is no image"
     messages.notice(f"{what}{of_part}: nothing to do")
-    messages.event("summary", restored=0, skipped=0, failed=0, seconds=0.0)
+    messages.event("summary", restored=0, skipped=0, failed=0, left=0, seconds=0.0)
 
 
 def _tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
@@ -164,7 +163,6 @@ def _run(
     from mambair_cli.restoration.batch import run_batch
 
     first, *_ = shelves.values()
-    start = time.perf_counter()
     with BatchDisplay(messages, len(jobs), [str(device) for device in shelves]) as display:
         summary = run_batch(
             jobs,
@@ -176,7 +174,6 @@ def _run(
             shard=settings.shard,
             io_threads=io_threads(list(shelves)),
         )
-    _tell_summary(summary, len(jobs), time.perf_counter() - start, messages)
     return summary
 
 
@@ -223,18 +220,6 @@ def _recipe(shelf: ModelShelf, options: RestoreOptions, settings: RestoreSetting
         "metadata": settings.metadata,
     }
     return lambda source: {**of_all, "weights": shelf.digest_for(source)}
-
-
-def _tell_summary(summary: Summary, images: int, seconds: float, messages: Messages) -> None:
-    counts = {
-        "restored": len(summary.done),
-        "skipped": len(summary.skipped),
-        "failed": len(summary.failed),
-    }
-    if images > 1:
-        listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        messages.notice(f"{listed} in {duration(seconds)}")
-    messages.event("summary", **counts, seconds=round(seconds, 3))
 
 
 def _raise_failures(summary: Summary) -> None:

@@ -14,7 +14,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.padding import crop_to, pad_to
-from mambair_cli.restoration.plan import RestoreOptions, limits_of
+from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.restoration.tiled_run import Notice, Progress, Reports, TiledRun, new_canvas
 from mambair_cli.restoration.tiling import Mosaic
@@ -70,20 +70,42 @@ def restore_tensor(
     padded = pad_to(x, LEAST_SIDE, LEAST_SIDE)
     # The result, and what a file is written from.
     results = 2 * x.element_size() * padded.numel() * spec.scale**2 if device == x.device else 0
+    height, width = padded.shape[2:]
+    planned, limits = plan_whole(network, engine, (height, width), options, results)
+    shape = (1, spec.channels, height * spec.scale, width * spec.scale)
+    mosaic = Mosaic(new_canvas(shape, x.device), planned.grid, spec.scale)
+    run = TiledRun(network, engine, limits, planned, options, mosaic, reports)
+    return crop_to(run.complete(padded), *(side * spec.scale for side in x.shape[2:]))
+
+
+def plan_whole(
+    network: nn.Module,
+    engine: Engine,
+    sides: tuple[int, int],
+    options: RestoreOptions,
+    results: int,
+) -> tuple[Plan, Limits]:
+    """Plans an image that is held in memory as a whole, with what the plan depends on.
+
+    Args:
+        network: As for `restore_tensor`.
+        engine: What will run it.
+        sides: Height and width of the input in pixels.
+        options: As for `restore_tensor`.
+        results: Bytes of the result, and of what is made of it, on the network's device.
+
+    Raises:
+        MemoryLimitError: Memory is short even with the smallest tiles.
+    """
     limits = limits_of(
         network,
-        precision,
+        engine.precision,
         results,
         batches=engine.batches,
         graphs=engine.records,
         max_memory=options.max_memory,
     )
-    height, width = padded.shape[2:]
-    planned = limits.plan(height, width, options)
-    shape = (1, spec.channels, height * spec.scale, width * spec.scale)
-    mosaic = Mosaic(new_canvas(shape, x.device), planned.grid, spec.scale)
-    run = TiledRun(network, engine, limits, planned, options, mosaic, reports)
-    return crop_to(run.complete(padded), *(side * spec.scale for side in x.shape[2:]))
+    return limits.plan(*sides, options), limits
 
 
 def restore_image(

@@ -21,7 +21,7 @@ from mambair_cli.restoration import memory
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.padding import pad_to
-from mambair_cli.restoration.plan import RestoreOptions, limits_of
+from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.restoration.restorer import LEAST_SIDE, Notice, Progress
 from mambair_cli.restoration.tiled_run import Reports, TiledRun, new_canvas
@@ -129,17 +129,18 @@ def restore_bands(
     return conversion.result, _restored(run, reader, conversion)
 
 
-def _planned_run(
+def plan_bands(
     network: nn.Module,
-    conversion: Conversion,
+    engine: Engine,
+    header: ImageHeader,
     spec: ModelSpec,
     options: RestoreOptions,
-    reports: Reports,
-) -> TiledRun:
-    device = next(network.parameters()).device
-    precision = resolve_precision(options.precision, device)
-    engine = Engine(network, precision, ensemble=options.ensemble, notify=reports.notice)
-    header = conversion.source
+) -> tuple[Plan, Limits]:
+    """Plans an image that is restored in bands, with what the plan depends on.
+
+    Raises:
+        MemoryLimitError: Memory is short even with the smallest tiles.
+    """
     height, width = (max(side, LEAST_SIDE) for side in (header.height, header.width))
     canvas = header.width * spec.channels * spec.scale**2 * _FLOAT
     # Half of the canvas is there twice where rows move up; a reader keeps rows of its own.
@@ -148,15 +149,28 @@ def _planned_run(
     most = _window_rows(height, row, options)
     limits = limits_of(
         network,
-        precision,
-        most * row if device.type == "cpu" else 0,
+        engine.precision,
+        most * row if engine.device.type == "cpu" else 0,
         batches=engine.batches,
         graphs=engine.records,
         max_memory=options.max_memory,
         rows=most,
     )
-    planned = limits.plan(height, width, options)
-    window = planned.grid.rows.size
+    return limits.plan(height, width, options), limits
+
+
+def _planned_run(
+    network: nn.Module,
+    conversion: Conversion,
+    spec: ModelSpec,
+    options: RestoreOptions,
+    reports: Reports,
+) -> TiledRun:
+    precision = resolve_precision(options.precision, next(network.parameters()).device)
+    engine = Engine(network, precision, ensemble=options.ensemble, notify=reports.notice)
+    header = conversion.source
+    planned, limits = plan_bands(network, engine, header, spec, options)
+    window, width = planned.grid.rows.size, max(header.width, LEAST_SIDE)
     shape = (1, spec.channels, window * spec.scale, width * spec.scale)
     mosaic = Mosaic(new_canvas(shape, torch.device("cpu")), planned.grid, spec.scale)
     return TiledRun(network, engine, limits, planned, options, mosaic, reports)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,7 +30,10 @@ def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
                 break
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "error: interrupted"
+    *_, error, _, hint = errors.splitlines()
+    assert error == "error: interrupted"
+    words = [sys.executable, "-m", "mambair_cli", "sr", "--resume", *command[4:]]
+    assert hint == f"hint: go on with: {shlex.join(words)}"
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []
 
