@@ -91,13 +91,10 @@ def has_thumbnail(exif: bytes) -> bool:
         return False
 
 
-def exif_orientation(exif: bytes) -> int:
-    """The orientation that the block gives, 1 to 8; 1 if it gives none."""
-    for entry in _main_entries(exif):
-        if entry.tag == _ORIENTATION:
-            value = int(next(iter(numbers(entry)), 1))
-            return value if 1 <= value <= 8 else 1
-    return 1
+def exif_orientation(exif: bytes) -> int | None:
+    """The orientation that the block gives, 1 to 8, or None if it gives none."""
+    values = next((numbers(one) for one in _main_entries(exif) if one.tag == _ORIENTATION), ())
+    return int(values[0]) if values and 1 <= values[0] <= 8 else None
 
 
 def exif_resolution(exif: bytes) -> tuple[float, float] | None:

@@ -17,17 +17,25 @@ from mambair_cli.imaging.exif import (
     exif_resolution,
     has_thumbnail,
     upright_exif,
+    with_resolution,
 )
 from mambair_cli.imaging.iptc import without_previews
 from mambair_cli.imaging.jpeg_quality import estimate_jpeg_quality
 from mambair_cli.imaging.jpeg_segments import jpeg_segments, read_jpeg_segments
+from mambair_cli.imaging.jxl_boxes import read_jxl_xmp
 from mambair_cli.imaging.png_chunks import read_png_chunks
 from mambair_cli.imaging.tiff_metadata import TiffMetadata, read_tiff_page
-from mambair_cli.imaging.xmp import upright_xmp, utf8_xmp, without_thumbnails
+from mambair_cli.imaging.xmp import (
+    upright_xmp,
+    utf8_xmp,
+    without_thumbnails,
+    xmp_orientation,
+)
 
 # `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
 MetadataMode = Literal["keep", "strip", "private"]
 
+_ROWS_AND_COLUMNS_SWAPPED = 5  # in this orientation and those above
 # Code points of H.273 that mean sRGB or nothing in particular.
 _USUAL_PRIMARIES, _USUAL_TRANSFER = (1, 2), (1, 2, 6, 13)
 
@@ -66,11 +74,13 @@ class Metadata:
         exif: EXIF block with its prefix, orientation 1, without thumbnail.
         xmp: XMP packet, orientation 1, without thumbnails.
         iptc: Records of IPTC-IIM, as in TIFF tag 33723.
-        dpi: Horizontal and vertical pixels per inch, of the pixels as they were stored.
+        dpi: Horizontal and vertical pixels per inch.
         jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
         text: PNG text chunks.
         color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
         comment: Comment of a JPEG or GIF file.
+        stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
+            the library that decodes the format turns them upright itself.
         reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
     """
 
@@ -84,6 +94,7 @@ class Metadata:
     text: Mapping[str, str] = field(default_factory=dict)
     color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     comment: bytes | None = None
+    stored_orientation: int = 1
     reading: Fate = field(default_factory=Fate)
 
 
@@ -105,9 +116,12 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
         metadata = _of_tiff(file, image.tell())
     elif image.format in ("JPEG", "MPO"):
         metadata = _of_jpeg(image)
+    elif file is not None and image.format == "JXL":
+        metadata = _of_jxl(image, file)
     else:
         metadata = _of_info(image)
-    return _upright(metadata, image.info.get("original_orientation") or 1)
+    turned = image.info.get("original_orientation")  # by the plugin for HEIC
+    return _upright(metadata, turned)
 
 
 def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
@@ -124,7 +138,7 @@ def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        return _upright(_of_tiff(file, page), 1)
+        return _upright(_of_tiff(file, page))
 
 
 def save_arguments(metadata: Metadata, file_format: str, width: int, height: int) -> dict[str, Any]:
@@ -155,6 +169,19 @@ def save_arguments(metadata: Metadata, file_format: str, width: int, height: int
     return {name: value for name, value in arguments.items() if value}
 
 
+def stored_orientation(exif: object, xmp: object) -> int:
+    """How an image is stored, 1 to 8: as its EXIF block says, or its XMP packet if that does not.
+
+    Args:
+        exif: Bytes of the block; anything else counts as none.
+        xmp: Bytes of the packet; anything else counts as none.
+    """
+    orientation = exif_orientation(exif) if isinstance(exif, bytes) else None
+    if orientation is None and isinstance(xmp, bytes):
+        orientation = xmp_orientation(xmp)
+    return orientation or 1
+
+
 def _of_png(file: IO[bytes]) -> Metadata:
     found = read_png_chunks(file)
     dropped = [f"{name} (damaged)" for name in found.damaged]
@@ -169,6 +196,7 @@ def _of_png(file: IO[bytes]) -> Metadata:
         dpi=found.dpi,
         text=found.text,
         color_chunks=found.color,
+        stored_orientation=stored_orientation(found.exif, found.xmp),
         reading=Fate(dropped=tuple(dropped)),
     )
 
@@ -188,10 +216,8 @@ def _of_tiff(file: IO[bytes], page: int) -> Metadata:
         xmp=found.xmp,
         iptc=found.iptc,
         dpi=found.dpi,
-        reading=Fate(
-            changed=("orientation applied",) if found.orientation != 1 else (),
-            dropped=found.dropped,
-        ),
+        stored_orientation=found.orientation or 1,
+        reading=Fate(dropped=found.dropped),
     )
 
 
@@ -214,6 +240,15 @@ def _of_jpeg(image: Image.Image) -> Metadata:
     )
 
 
+def _of_jxl(image: Image.Image, file: IO[bytes]) -> Metadata:
+    packet, compressed = read_jxl_xmp(file)
+    dropped = ("compressed metadata",) if compressed else ()
+    metadata = replace(_of_info(image), xmp=packet, reading=Fate(dropped=dropped))
+    # The codestream has an orientation of its own, which is applied; that of EXIF is void, unless
+    # the plugin gives back the JPEG file from which this one was made.
+    return metadata if getattr(image, "jpeg", False) else replace(metadata, stored_orientation=1)
+
+
 def _of_info(image: Image.Image) -> Metadata:
     """What Pillow itself reads."""
     info = image.info
@@ -225,6 +260,7 @@ def _of_info(image: Image.Image) -> Metadata:
         dpi=info.get("dpi"),
         comment=_bytes(info.get("comment")),
         color_chunks=_color_signal(info.get("nclx_profile")),
+        stored_orientation=stored_orientation(info.get("exif"), info.get("xmp")),
     )
 
 
@@ -243,19 +279,16 @@ def _color_signal(profile: Any) -> dict[bytes, bytes]:
     return {b"cICP": struct.pack("4B", primaries & 255, transfer & 255, 0, 1)}  # full-range RGB
 
 
-def _upright(metadata: Metadata, orientation: int) -> Metadata:
-    """Correct what describes the pixels as they were stored."""
-    changed, dropped = [], []
-    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
-    dpi = metadata.dpi
-    if exif:
-        orientation = max(orientation, exif_orientation(exif))
-        dpi = dpi or exif_resolution(exif)
-        if has_thumbnail(exif):
-            dropped.append("thumbnail")
-        exif = upright_exif(exif)
-        if exif is None:
-            dropped.append("EXIF (damaged)")
+def _upright(metadata: Metadata, turned: int | None = None) -> Metadata:
+    """Correct what describes the pixels as they lie in the file.
+
+    Args:
+        metadata: As the file says.
+        turned: The orientation that the decoder applied, if it did.
+    """
+    orientation = turned or metadata.stored_orientation
+    exif, exif_dropped = _upright_exif(metadata.exif)
+    xmp, iptc, dropped = metadata.xmp, metadata.iptc, [*exif_dropped]
     if xmp:
         whole = utf8_xmp(xmp)
         xmp = without_thumbnails(whole)
@@ -265,19 +298,32 @@ def _upright(metadata: Metadata, orientation: int) -> Metadata:
     if iptc:
         iptc, phrases = without_previews(iptc)
         dropped += phrases
-    if orientation != 1:
-        changed.append("orientation applied")
-    if dpi and _plausible(dpi) is None:
+    stated = metadata.dpi or (exif_resolution(exif) if exif else None)
+    dpi = _plausible(stated)
+    if stated and not dpi:
         dropped.append("resolution (impossible)")
-    reading = metadata.reading.joined(Fate(changed=tuple(changed), dropped=tuple(dropped)))
+    if dpi and dpi[0] != dpi[1] and orientation >= _ROWS_AND_COLUMNS_SWAPPED:
+        dpi = (dpi[1], dpi[0])
+        if exif and exif_resolution(exif):
+            exif = with_resolution(exif, dpi)
+    changed = ("orientation applied",) if orientation != 1 else ()
     return replace(
         metadata,
         exif=exif,
         xmp=xmp or None,
         iptc=iptc or None,
-        dpi=_plausible(dpi),
-        reading=reading,
+        dpi=dpi,
+        stored_orientation=1 if turned else metadata.stored_orientation,
+        reading=metadata.reading.joined(Fate(changed=changed, dropped=tuple(dropped))),
     )
+
+
+def _upright_exif(exif: bytes | None) -> tuple[bytes | None, list[str]]:
+    if not exif:
+        return None, []
+    dropped = ["thumbnail"] if has_thumbnail(exif) else []
+    upright = upright_exif(exif)
+    return upright, dropped if upright else ["EXIF (damaged)"]
 
 
 def _plausible(dpi: object) -> tuple[float, float] | None:

@@ -57,6 +57,12 @@ def without_thumbnails(xmp: bytes) -> bytes:
     return xmp
 
 
+def xmp_orientation(xmp: bytes) -> int | None:
+    """The orientation that the packet gives, 1 to 8, or None if it gives none."""
+    match = re.search(rb"\btiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b", xmp)
+    return int(match[1]) if match else None
+
+
 def upright_xmp(xmp: bytes) -> bytes:
     """Return the packet with orientation 1, where it has one."""
     return _with_integers(xmp, {b"tiff:Orientation": 1})
