@@ -16,6 +16,8 @@ from rich.text import Text
 EVENTS_VERSION = 1
 # No table is wider; rich needs some number.
 FULL_WIDTH = 1000
+# A file's name may hold what a terminal obeys; it is shown as Python writes it.
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if code != 10}
 
 
 def stderr_console() -> Console:
@@ -26,10 +28,15 @@ def stderr_console() -> Console:
 def print_error(message: str, hint: str | None) -> None:
     """Print a failure: `error: ...`, an empty line, `hint: ...`."""
     console = stderr_console()
-    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    console.print(Text.assemble(("error: ", "bold red"), harmless(message)), soft_wrap=True)
     if hint is not None:
         console.print()
-        console.print(Text.assemble(("hint: ", "bold cyan"), hint), soft_wrap=True)
+        console.print(Text.assemble(("hint: ", "bold cyan"), harmless(hint)), soft_wrap=True)
+
+
+def harmless(text: str) -> str:
+    """Escape the control characters of a text, but for the ends of its lines."""
+    return text.translate(_CONTROLS)
 
 
 def print_data(line: str) -> None:
@@ -95,7 +102,7 @@ class Messages:
     def notice(self, text: str, style: str = "") -> None:
         """Tell people something that they should know."""
         if not self.quiet:
-            self.console.print(Text(text, style), soft_wrap=True)
+            self.console.print(Text(harmless(text), style), soft_wrap=True)
 
     def detail(self, text: str) -> None:
         """Tell people something that only `--verbose` asks for."""
@@ -104,7 +111,7 @@ class Messages:
 
     def failure(self, text: str) -> None:
         """Tell people that one thing of many failed; said even when quiet."""
-        self.console.print(Text(text, "red"), soft_wrap=True)
+        self.console.print(Text(harmless(text), "red"), soft_wrap=True)
 
     def event(self, name: str, **values: object) -> None:
         """Tell programs what happened; nothing is printed without `--json`.

@@ -94,10 +94,12 @@ def _extension(name: str | None) -> str | None:
 
 
 def _names_a_file(output: Path, inputs: Sequence[Path | Pattern]) -> bool:
-    if output.is_dir():
+    # The functions of os.path answer where those of Path raise: a name too long, no permission.
+    if os.path.isdir(output):  # noqa: PTH112
         return False
     one_file = len(inputs) == 1 and isinstance(inputs[0], Path) and not inputs[0].is_dir()
-    if output.exists() and not one_file:
+    exists = os.path.exists(output)  # noqa: PTH110
+    if exists and not one_file:
         raise UsageError(
             f"{output} is a file, but more than one image may be written",
             "give -o a directory",
@@ -107,7 +109,7 @@ def _names_a_file(output: Path, inputs: Sequence[Path | Pattern]) -> bool:
             f"{output} names one file, but more than one image may be written",
             f"give -o a directory, for example {output.with_suffix('')}/",
         )
-    return one_file and (output.exists() or output.suffix != "")
+    return one_file and (exists or output.suffix != "")
 
 
 def _file_target(output: Path, extension: str | None, name: NameTemplate | None) -> Path:
@@ -162,7 +164,8 @@ def _check_not_inputs(pairs: Sequence[tuple[Path, Path]], sources: Sequence[Path
     # By device and inode: links and other spellings of a path are still the same file.
     owners = {_identity(source): source for source in sources}
     for _, target in pairs:
-        if target.exists() and (owner := owners.get(_identity(target))) is not None:
+        identity = _identity(target)
+        if identity is not None and (owner := owners.get(identity)) is not None:
             same = "" if owner == target else f" ({target} is the same file)"
             raise UsageError(
                 f"the result would be written over the input {owner}{same}",
@@ -170,8 +173,11 @@ def _check_not_inputs(pairs: Sequence[tuple[Path, Path]], sources: Sequence[Path
             )
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # it is not there, or its name is too long: reading or writing it will tell
+        return None
     return status.st_dev, status.st_ino
 
 

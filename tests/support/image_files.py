@@ -61,7 +61,7 @@ def plugin_files() -> Iterator[ImageFile]:
     photo, gray, alpha = integers(3, np.uint8), integers(1, np.uint8), opacity()
     picture, both = Image.fromarray(photo), Image.fromarray(np.dstack([photo, alpha]))
     for name, suffix, file_format, plugin, options, tolerance in (
-        ("lossy", ".webp", "WEBP", None, {"quality": 95}, 40),
+        ("lossy", ".webp", "WEBP", None, {"quality": 95, "exact": True}, 40),
         ("lossless", ".webp", "WEBP", None, {"lossless": True, "exact": True}, 0),
         ("4:4:4", ".avif", "AVIF", None, {"quality": 95, "subsampling": "4:4:4"}, 12),
         ("4:2:0", ".avif", "AVIF", None, {"quality": 95}, 40),
