@@ -6,6 +6,7 @@ of JSON for each file, written before the next is opened.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -89,24 +90,51 @@ def _one_process(
     return [Outcome(path, **row) for path, row in zip(paths, rows, strict=False)], failure
 
 
-def _read_images(path: Path) -> Any:
-    from mambair_cli.imaging.files import read_images
+def _digest(parts: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        if part is not None:
+            digest.update(part.tobytes())
+    return digest.hexdigest()
 
+
+def _read_images(path: Path) -> dict[str, Any]:
+    from mambair_cli.imaging.files import read_header, read_images
+
+    header = read_header(path)
     images = read_images(path).images
-    return [
-        [*image.pixels.shape, str(image.pixels.dtype), image.alpha is not None] for image in images
-    ]
+    first = images[0]
+    assert (header.height, header.width, header.channels) == first.pixels.shape, header
+    assert (header.dtype, header.images) == (first.pixels.dtype, len(images)), header
+    assert header.has_alpha == (first.alpha is not None), header
+    for image in images:
+        assert image.pixels.ndim == 3, image.pixels.shape
+        assert image.pixels.size > 0, image.pixels.shape
+        assert image.pixels.dtype.name in ("uint8", "uint16", "float32"), image.pixels.dtype
+        if image.alpha is not None:
+            assert image.alpha.shape == image.pixels.shape[:2], image.alpha.shape
+            assert image.alpha.dtype == image.pixels.dtype, image.alpha.dtype
+    shapes = [[*image.pixels.shape, image.pixels.dtype.name] for image in images]
+    parts = [part for image in images for part in (image.pixels, image.alpha)]
+    return {"shapes": shapes, "digest": _digest(parts)}
 
 
-def _read_bands(path: Path) -> Any:
+def _read_bands(path: Path) -> dict[str, Any]:
+    import numpy as np
+
     from mambair_cli.imaging.files import open_bands
 
     with open_bands(path) as reader:
-        header = reader.header
-        rows = 0
-        for start in range(0, header.height, 16):
-            rows += len(reader.read(start, min(start + 16, header.height)).pixels)
-    return [rows, header.width, header.channels, str(header.dtype), header.has_alpha]
+        header, rows = reader.header, 16
+        bands = [
+            reader.read(start, min(start + rows, header.height))
+            for start in range(0, header.height, rows)
+        ]
+    pixels = np.concatenate([band.pixels for band in bands])
+    alpha = np.concatenate([band.alpha for band in bands]) if header.has_alpha else None
+    assert pixels.shape == (header.height, header.width, header.channels), header
+    assert pixels.dtype == header.dtype, header
+    return {"shapes": [[*pixels.shape, pixels.dtype.name]], "digest": _digest([pixels, alpha])}
 
 
 def _load_weights(path: Path) -> Any:
