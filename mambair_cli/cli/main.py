@@ -92,8 +92,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # As the shell reports any program that wrote into a pipe nobody reads; nothing is said.
+    except SystemExit:
+        # How Typer ends when nobody reads standard output any more. To the shell it is as if the
+        # signal had ended us that ends other programs then; nothing is said.
         status = ExitStatus.READER_GONE
     # Nothing below this function catches broadly, so that a bug of ours is told from a failure.
     except Exception as error:  # noqa: BLE001
@@ -143,8 +144,4 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold bytes that are no text; they leave as they came.
         sys.stdout.reconfigure(errors="surrogateescape")
-    status = run()
-    if status == ExitStatus.READER_GONE:
-        # Python flushes standard output at its end, and would complain of what is left in it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(status)
+    sys.exit(run())

@@ -1,0 +1,150 @@
+"""One image from standard input to standard output: as processes, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mambair_cli.cli.main import run
+
+
+@pytest.fixture
+def pipe(capfdbinary, monkeypatch):
+    """Runs `mambair` with a file as standard input; gives status, output and messages."""
+
+    def invoke(path: Path, *arguments: object):
+        capfdbinary.readouterr()
+        with path.open() as file:
+            monkeypatch.setattr(sys, "stdin", file)
+            status = run([str(argument) for argument in arguments])
+        out, err = capfdbinary.readouterr()
+        return status, out, err.decode()
+
+    return invoke
+
+
+@pytest.fixture
+def x2(weights):
+    return "--weights", str(weights / "sr-x2.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "expected"),
+    [
+        (".png", (), "PNG"),
+        (".jpg", (), "JPEG"),
+        (".webp", (), "WEBP"),
+        (".png", ("--format", "jpg"), "JPEG"),
+        (".jpg", ("--format", ".TIFF"), "TIFF"),
+    ],
+)
+def test_the_format_is_the_one_asked_for_or_that_of_the_content(
+    pipe, x2, make_image, tmp_path, suffix, options, expected
+):
+    image = make_image(tmp_path / f"image{suffix}")
+    image = image.rename(tmp_path / "any name")
+    status, out, err = pipe(image, "sr", "-", *options, *x2)
+    assert status == 0, err
+    with Image.open(io.BytesIO(out)) as result:
+        assert (result.format, result.size) == (expected, (44, 26))
+    assert "\nstandard input: 44x26 in " in err
+    assert tempfile.gettempdir() not in err
+    assert list(tmp_path.iterdir()) == [image]
+
+
+def test_the_result_is_that_of_the_file(pipe, x2, photo):
+    assert run(["sr", str(photo), *x2]) == 0
+    _, out, _ = pipe(photo, "sr", "-", *x2)
+    with Image.open(io.BytesIO(out)) as piped, Image.open(photo.with_name("photo_x2.png")) as file:
+        assert (np.asarray(piped) == np.asarray(file)).all()
+
+
+def test_quiet_says_nothing(pipe, x2, photo):
+    status, out, err = pipe(photo, "sr", "-", "-q", *x2)
+    assert (status, err) == (0, "")
+    assert out.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "error: standard input is empty (0 bytes)\n"),
+        (b"hello, I am a text\n" * 9, "error: standard input is not a"),
+    ],
+)
+def test_what_is_no_image_fails_and_nothing_is_written(pipe, x2, tmp_path, content, message):
+    path = tmp_path / "input"
+    path.write_bytes(content)
+    status, out, err = pipe(path, "sr", "-", *x2)
+    assert (status, out) == (1, b"")
+    assert message in err
+    assert "mambair-" not in err
+
+
+def test_a_format_that_cannot_be_written(pipe, x2, photo):
+    status, out, err = pipe(photo, "sr", "-", "--format", "psd", *x2)
+    assert (status, out) == (2, b"")
+    assert "error: format 'psd' cannot be written\n" in err
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout"])
+def test_a_terminal_is_refused(pipe, x2, photo, monkeypatch, stream):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    if stream == "stdout":
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        status, _, err = pipe(photo, "sr", "-", *x2)
+    else:
+        monkeypatch.setattr(Path, "open", lambda _: Terminal())
+        status, _, err = pipe(photo, "sr", "-", *x2)
+    name = {"stdin": "standard input", "stdout": "standard output"}[stream]
+    assert status == 2
+    assert err == (
+        f"error: {name} is a terminal, and images are no text\n\n"
+        "hint: redirect both, for example: mambair sr - < in.png > out.png\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_commands_are_chained(weights, photo):
+    def command(*arguments):
+        return [sys.executable, "-m", "mambair_cli", *map(str, arguments)]
+
+    denoise = command(
+        "denoise", "--sigma", 25, "-", "--weights", weights / "denoise-s25.safetensors"
+    )
+    enlarge = command("sr", "-", "--format", "webp", "--weights", weights / "sr-x2.safetensors")
+    with (
+        photo.open("rb") as file,
+        subprocess.Popen(denoise, stdin=file, stdout=subprocess.PIPE) as first,
+    ):
+        second = subprocess.run(enlarge, stdin=first.stdout, capture_output=True, check=False)
+    assert (first.returncode, second.returncode) == (0, 0), second.stderr
+    with Image.open(io.BytesIO(second.stdout)) as image:
+        assert (image.format, image.size) == ("WEBP", (44, 26))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+@pytest.mark.parametrize("source", ["-", pytest.param("file", marks=pytest.mark.slow)])
+def test_a_reader_that_went_away_ends_it_quietly(x2, photo, source):
+    command = [sys.executable, "-m", "mambair_cli", "sr", "-q", *x2]
+    name = "-" if source == "-" else str(photo)
+    with photo.open("rb") as file:
+        process = subprocess.Popen(
+            [*command, name], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(timeout=300) == 141
+    assert errors == b""
