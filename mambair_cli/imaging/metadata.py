@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from mambair_cli.imaging.exif import (
     exif_orientation,
@@ -21,7 +20,7 @@ from mambair_cli.imaging.exif import (
 )
 from mambair_cli.imaging.iptc import without_previews
 from mambair_cli.imaging.jpeg_quality import estimate_jpeg_quality
-from mambair_cli.imaging.jpeg_segments import jpeg_segments, read_jpeg_segments
+from mambair_cli.imaging.jpeg_segments import read_jpeg_segments
 from mambair_cli.imaging.jxl_boxes import read_jxl_xmp
 from mambair_cli.imaging.png_chunks import read_png_chunks
 from mambair_cli.imaging.tiff_metadata import TiffMetadata, read_tiff_page
@@ -139,34 +138,6 @@ def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
     """
     with path.open("rb") as file:
         return _upright(_of_tiff(file, page))
-
-
-def save_arguments(metadata: Metadata, file_format: str, width: int, height: int) -> dict[str, Any]:
-    """Arguments of `PIL.Image.Image.save`, until `prepared` is used instead."""
-    from mambair_cli.imaging.preparation import prepared
-
-    ready = prepared(metadata, file_format, width, height)
-    arguments: dict[str, Any] = {"dpi": ready.dpi, "icc_profile": ready.icc_profile}
-    arguments |= {"exif": ready.exif, "xmp": ready.xmp}
-    if file_format == "JPEG":
-        arguments |= {"xmp": None, "extra": jpeg_segments(ready.xmp, ready.iptc)}
-    if file_format == "TIFF":
-        tags = Image.Exif()
-        if ready.exif:
-            tags.load(ready.exif)
-        if ready.xmp:
-            tags[700] = ready.xmp
-        arguments |= {"exif": tags, "xmp": None, "compression": None if len(tags) else "tiff_lzw"}
-    if file_format == "PNG":
-        chunks = PngInfo()
-        for name, data in ready.color_chunks.items():
-            chunks.add(name, data)
-        for keyword, text in ready.text.items():
-            chunks.add_text(keyword, text)
-        if ready.xmp:
-            chunks.add_itxt("XML:com.adobe.xmp", ready.xmp.decode("utf-8", "replace"))
-        arguments["pnginfo"] = chunks
-    return {name: value for name, value in arguments.items() if value}
 
 
 def stored_orientation(exif: object, xmp: object) -> int:
