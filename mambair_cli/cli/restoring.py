@@ -55,6 +55,11 @@ def restore_files(request: Request, settings: RestoreSettings) -> None:
 def _restore(request: Request, settings: RestoreSettings, messages: Messages) -> None:
     from mambair_cli.restoration.restorer import RestoreOptions
 
+    if settings.engine == "ray":
+        from mambair_cli.cli.cluster import restore_on_cluster
+
+        restore_on_cluster(request, settings, messages)
+        return
     compute = _compute(settings)
     options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, compute.precision)
     messages.notice(compute.description)
@@ -66,10 +71,10 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
     shelf = _shelf(request, compute, first, once) if early else None
     jobs = plan(request, settings, _weights_of(request, first, shelf))
     if not jobs:
-        _tell_nothing_to_do(settings, messages)
+        tell_nothing_to_do(settings, messages)
         return
     if settings.dry_run:
-        _tell_plan(jobs, settings, messages)
+        tell_plan(jobs, settings, messages)
         return
     shelf = shelf or _shelf(request, compute, first, once)
     shelves = {first: shelf}
@@ -77,7 +82,7 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         prepare_scan(compute.scan, device, messages)
         if device not in shelves:
             shelves[device] = _shelf(request, compute, device, once)
-    _raise_failures(_run(jobs, shelves, options, settings, messages))
+    raise_failures(_run(jobs, shelves, options, settings, messages))
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,8 @@ def _weights_of(
     return choose_for(request, device).entry
 
 
-def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
+def tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
+    """Tell that no image is left to this run."""
     of_part = ""
     if settings.shard is not None:
         index, count = settings.shard
@@ -145,7 +151,8 @@ def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
     messages.event("summary", restored=0, skipped=0, failed=0, left=0, seconds=0.0)
 
 
-def _tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
+def tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
+    """Tell what a run would do."""
     for job in jobs:
         refusal = None if job.refusal is None or settings.resume else job.refusal.message
         text = f"would write {job.target} from {job.source}"
@@ -168,7 +175,7 @@ def _run(
             jobs,
             {str(device): _restorer(shelf, options) for device, shelf in shelves.items()},
             display.show,
-            files=_file_options(first, settings),
+            files=file_options(None if first.single is None else first.single.spec, settings),
             resume=settings.resume,
             recipe=_recipe(first, options, settings),
             shard=settings.shard,
@@ -177,11 +184,12 @@ def _run(
     return summary
 
 
-def _file_options(shelf: ModelShelf, settings: RestoreSettings) -> FileOptions:
+def file_options(spec: ModelSpec | None, settings: RestoreSettings) -> FileOptions:
+    """How files are read and written; `spec` of the weights, None where each file decides."""
     from mambair_cli.restoration.batch import FileOptions
 
     return FileOptions(
-        scale=1 if shelf.single is None else shelf.single.spec.scale,
+        scale=1 if spec is None else spec.scale,
         quality=settings.quality_out,
         metadata=settings.metadata,
         max_pixels=FileOptions.max_pixels if settings.max_pixels is None else settings.max_pixels,
@@ -192,6 +200,7 @@ def _file_options(shelf: ModelShelf, settings: RestoreSettings) -> FileOptions:
 def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
     from mambair_cli.restoration.batch import Restore
     from mambair_cli.restoration.restorer import restore_image
+    from mambair_cli.restoration.streaming import restore_bands
 
     def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
         model = shelf.suited_to(source)
@@ -200,29 +209,38 @@ def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
         return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
 
     def bands(
-        reader: BandReader, on_progress: Progress, on_notice: Notice
+        reader: BandReader, binary_alpha: bool, on_progress: Progress, on_notice: Notice
     ) -> tuple[ImageHeader, Iterator[Band]]:
-        from mambair_cli.restoration.streaming import restore_bands
-
-        model = shelf.suited_to(reader)
-        return restore_bands(model.network, reader, model.spec, options, on_progress, on_notice)
+        model, callbacks = shelf.suited_to(reader), (on_progress, on_notice)
+        return restore_bands(
+            model.network, reader, model.spec, options, *callbacks, binary_alpha=binary_alpha
+        )
 
     return Restore(image, bands)
 
 
 def _recipe(shelf: ModelShelf, options: RestoreOptions, settings: RestoreSettings) -> RecipeOf:
-    """What a result depends on beside its source; with --resume it must not have changed."""
+    of_all = recipe_of_all(options, settings)
+    return lambda source: {**of_all, "weights": shelf.digest_for(source)}
+
+
+def recipe_of_all(options: RestoreOptions, settings: RestoreSettings) -> dict[str, object]:
+    """What results depend on beside their source and its weights; `--resume` compares it."""
     # How much memory there is decides how a result is made, not what it is.
     of_all = {name: value for name, value in asdict(options).items() if name != "max_memory"}
-    of_all |= {
+    return of_all | {
         "version": version("mambair"),
         "quality_out": settings.quality_out,
         "metadata": settings.metadata,
     }
-    return lambda source: {**of_all, "weights": shelf.digest_for(source)}
 
 
-def _raise_failures(summary: Summary) -> None:
+def raise_failures(summary: Summary) -> None:
+    """Fail as a command whose images failed.
+
+    Raises:
+        MambairError: Some did.
+    """
     errors = [failure.error for failure in summary.failed]
     images = len(summary.done) + len(summary.skipped) + len(errors)
     if images == 1 and errors:

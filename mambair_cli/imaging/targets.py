@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging import formats
-from mambair_cli.imaging.image import ImageHeader
+from mambair_cli.imaging.image import ImageHeader, ImageSequence, RestorableImage, ValueRange
+
+
+def header_of(image: RestorableImage) -> ImageHeader:
+    """What the header of a file with this image would announce."""
+    height, width, channels = image.pixels.shape
+    return ImageHeader(width, height, channels, image.pixels.dtype, image.alpha is not None)
+
+
+def check_images(path: Path, sequence: ImageSequence) -> None:
+    """Refuse images that their format cannot hold: before they are restored, or as they are.
+
+    Args:
+        path: Where they are to be written.
+        sequence: What was read, or what is to be written.
+
+    Raises:
+        OutputError: A side, several images, pages, or transparency are more than the format has.
+    """
+    images = sequence.images
+    for image in images:
+        check_target(path, replace(header_of(image), images=len(images)))
+    entry = formats.BY_SUFFIX[path.suffix.lower()]
+    if len(images) > 1 and entry is not formats.TIFF:
+        sizes = {image.pixels.shape[:2] for image in images}
+        if sequence.timing is None or len(sizes) > 1:
+            kind = "pages" if sequence.timing is None else "frames of different sizes"
+            raise OutputError(
+                f"cannot write {path}: {entry.label} holds animations, not {kind}",
+                "write TIFF instead: --format tif",
+            )
+    if not entry.alpha and any(_is_transparent(image) for image in images):
+        raise OutputError(
+            f"cannot write {path}: {entry.label} has no transparency, the image has",
+            "write PNG instead: --format png",
+        )
+
+
+def _is_transparent(image: RestorableImage) -> bool:
+    alpha = image.alpha
+    return alpha is not None and bool(alpha.min() < ValueRange.of(alpha.dtype).white)
 
 
 def check_target(path: Path, header: ImageHeader) -> None:
     """Refuse a result that its format cannot hold, before it is made.
 
-    Whether an image is really transparent is known only when it is read: that is left to the
-    writer.
+    What the header does not tell is left to `check_images`: whether there really is transparency,
+    whether several images are an animation or pages.
 
     Args:
         path: Where it is to be written.
         header: What is to be written.
 
     Raises:
-        OutputError: As the writer would raise.
+        OutputError: The suffix names no format, or one that cannot hold it.
     """
     entry = formats.format_of(path)
     if entry is None:

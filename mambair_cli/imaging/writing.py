@@ -28,7 +28,7 @@ from mambair_cli.imaging.metadata import Fate, MetadataMode
 from mambair_cli.imaging.pillow_writer import to_srgb, write_with_pillow
 from mambair_cli.imaging.png_writer import metadata_chunks, write_animated_png, write_png
 from mambair_cli.imaging.preparation import Prepared, prepared
-from mambair_cli.imaging.targets import check_target
+from mambair_cli.imaging.targets import check_images, check_target, header_of
 from mambair_cli.imaging.tiff_writer import write_tiff, write_tiff_bands
 from mambair_cli.imaging.whole_file import whole_file
 
@@ -78,16 +78,15 @@ def write_images(
             f"quality {quality} is out of range", hint="choose 1 (smallest) to 100 (best)"
         )
     images = sequence.images
-    headers = [_header(image) for image in images]
-    for header in headers:
-        check_target(path, replace(header, images=len(images)))
+    check_images(path, sequence)
+    headers = [header_of(image) for image in images]
     file_format = _format(path)
     animated = len(images) > 1 and file_format is not formats.TIFF
     if animated:
-        headers = _one_layout(path, file_format, headers, sequence.timing)
+        headers = _one_layout(headers)
     fate, pages = Fate(), []
     for image, header in zip(images, headers, strict=True):
-        page, told = _stored(path, file_format, image, header, metadata)
+        page, told = _stored(file_format, image, header, metadata)
         pages.append(page)
         fate = fate.joined(told)
     with whole_file(path) as file:
@@ -154,22 +153,8 @@ def _format(path: Path) -> Format:
     return file_format
 
 
-def _header(image: RestorableImage) -> ImageHeader:
-    height, width, channels = image.pixels.shape
-    return ImageHeader(width, height, channels, image.pixels.dtype, image.alpha is not None)
-
-
-def _one_layout(
-    path: Path, file_format: Format, headers: Sequence[ImageHeader], timing: Timing | None
-) -> list[ImageHeader]:
+def _one_layout(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
     """Headers of frames that are stored alike: in colour, with alpha, as deep as any of them."""
-    sizes = {(header.width, header.height) for header in headers}
-    if timing is None or len(sizes) > 1:
-        kind = "pages" if timing is None else "frames of different sizes"
-        raise OutputError(
-            f"cannot write {path}: {file_format.label} holds animations, not {kind}",
-            hint="write TIFF instead: --format tif",
-        )
     channels = max(header.channels for header in headers)
     has_alpha = any(header.has_alpha for header in headers)
     dtype = max((header.dtype for header in headers), key=lambda dtype: dtype.itemsize)
@@ -179,7 +164,6 @@ def _one_layout(
 
 
 def _stored(
-    path: Path,
     file_format: Format,
     image: RestorableImage,
     header: ImageHeader,
@@ -189,11 +173,6 @@ def _stored(
     fate = Fate(changed=image.changes)
     alpha = image.alpha
     if alpha is not None and not file_format.alpha:
-        if alpha.min() < ValueRange.of(alpha.dtype).white:
-            raise OutputError(
-                f"cannot write {path}: {file_format.label} has no transparency, the image has",
-                hint="write PNG instead: --format png",
-            )
         alpha, stored = None, replace(stored, has_alpha=False)
         fate = fate.joined(Fate(dropped=("opacity channel, opaque throughout",)))
     ready = prepared(image.metadata, file_format.name, header.width, header.height, mode)

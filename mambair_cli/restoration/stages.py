@@ -17,32 +17,20 @@ from mambair_cli.imaging.files import (
     open_bands,
     read_header,
     read_images,
-    write_image,
+    write_bands,
+    write_images,
 )
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
 from mambair_cli.imaging.metadata import MetadataMode
-from mambair_cli.imaging.targets import check_target
+from mambair_cli.imaging.targets import check_images, check_target
 from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped, Timings
 from mambair_cli.restoration.failures import FileError, file_failure, no_device_left
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry, Manifest, RecipeOf, Shard, file_sha256
 from mambair_cli.restoration.memory import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
-from mambair_cli.restoration.streaming import needs_bands
+from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands
 from mambair_cli.restoration.work import Restore, Stopwatch
-
-
-def write_images(path, sequence, *, quality, metadata):  # type: ignore[no-untyped-def]
-    from mambair_cli.imaging.metadata import Fate
-
-    write_image(path, sequence.images[0], quality=quality)
-    return Fate()
-
-
-def write_bands(path, header, bands, source, *, metadata):  # type: ignore[no-untyped-def]
-    from mambair_cli.imaging.writing import write_bands
-
-    return write_bands(path, header, bands, source, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -196,12 +184,15 @@ class Stages:
         """
         watch = Stopwatch()
         options = self._files
+        binary_alpha = self._has_binary_alpha(job)
         with (
             open_bands(job.source, max_pixels=options.max_pixels) as source,
             self._recorded(job, ready.entry),
         ):
             with watch.restoring():
-                header, bands = restore.bands(watch.reading(source), on_progress, on_notice)
+                header, bands = restore.bands(
+                    watch.reading(source), binary_alpha, on_progress, on_notice
+                )
             fate = write_bands(
                 job.target, header, watch.bands(bands), source, metadata=options.metadata
             )
@@ -241,7 +232,13 @@ class Stages:
         if needs_bands(header, scale, available_main_memory(self._files.max_memory)):
             _check_bands(job, header)
             return None
-        return read_images(job.source, max_pixels=limit)
+        sequence = read_images(job.source, max_pixels=limit)
+        check_images(job.target, sequence)
+        return sequence
+
+    def _has_binary_alpha(self, job: Job) -> bool:
+        with open_bands(job.source, max_pixels=self._files.max_pixels) as source:
+            return has_binary_alpha(source)
 
     @contextmanager
     def _recorded(self, job: Job, entry: Entry | None) -> Iterator[None]:

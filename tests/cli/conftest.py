@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +31,14 @@ class Outcome:
     @property
     def lines(self) -> list[str]:
         return self.out.splitlines()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What `--json` told, without what all events have."""
+        told = [json.loads(line) for line in self.lines]
+        assert all(event.pop("version") == 1 for event in told)
+        assert all(datetime.fromisoformat(event.pop("time")).tzinfo is UTC for event in told)
+        return told
 
 
 Mambair = Callable[..., Outcome]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
@@ -41,7 +39,7 @@ def test_two_devices_make_what_one_makes(mambair, weights, folder, tmp_path, mon
     assert sum(line.startswith("weights: ") for line in told) == 1
     for number in range(6):
         image = folder / f"{number}.png"
-        device, plan, _ = (line for line in told if line.startswith(f"{image}: "))
+        device, plan, *_ = (line for line in told if line.startswith(f"{image}: "))
         assert device in {f"{image}: on cpu:0", f"{image}: on cpu:1"}
         assert plan == f"{image}: running {20 + number}x13 pixels whole"
     assert mambair(*common, "-o", tmp_path / "one", "--device", "cpu").status == 0
@@ -62,11 +60,10 @@ def test_events_name_the_device(mambair, weights, folder, tmp_path):
     outcome = mambair(
         "sr", folder, "-o", tmp_path / "out", "--json", "--weights", weights / "sr-x2.safetensors"
     )
-    events = [json.loads(line) for line in outcome.lines]
-    started = [event for event in events if event["event"] == "started"]
+    started = [event for event in outcome.events if event["event"] == "file_started"]
     assert {event["device"] for event in started} <= {"cpu:0", "cpu:1"}
     assert sorted(event["source"] for event in started) == [
-        event["source"] for event in events if event["event"] == "done"
+        event["source"] for event in outcome.events if event["event"] == "file_done"
     ]
 
 

@@ -47,18 +47,20 @@ def test_pull_prints_paths_and_says_sizes(stocked, mambair):
 
 
 def test_pull_as_json(stocked, mambair):
-    events = [json.loads(line) for line in mambair("models", "pull", NAME, "--json").lines]
+    events = mambair("models", "pull", NAME, "--json").events
     assert [event["event"] for event in events] == ["download", "fetched"]
     assert events[0]["revision"] == stocked.repositories["me/weights"].commit
     assert events[1] == {"event": "fetched", "id": NAME, "path": str(cache.converted_of(NAME))}
     outcome = mambair("models", "pull", "hf://me/other/x.pth", "--json")
     assert outcome.status == 1
-    assert json.loads(outcome.out) == {
-        "event": "failed",
-        "id": "hf://me/other/x.pth",
-        "error": "there is no public model repository me/other",
-        "hint": "give a token that may read it: set HF_TOKEN, or run: hf auth login",
-    }
+    assert outcome.events == [
+        {
+            "event": "failed",
+            "id": "hf://me/other/x.pth",
+            "error": "there is no public model repository me/other",
+            "hint": "give a token that may read it: set HF_TOKEN, or run: hf auth login",
+        }
+    ]
 
 
 @pytest.mark.usefixtures("stocked")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-
-def events(outcome):
-    return [json.loads(line) for line in outcome.lines]
 
 
 def size_and_mode(path: Path):
@@ -123,21 +118,29 @@ def test_json_tells_every_event(mambair, weights, photo, tmp_path):
         "sr", photo.parent, "-o", tmp_path / "out", "--json",
         "--weights", weights / "sr-x2.safetensors",
     )  # fmt: skip
-    told = events(outcome)
+    told = outcome.events
     assert outcome.status == 1
     names = [event["event"] for event in told]
-    assert names == ["started", "failed", "started", "tile", "tile", "done", "summary"]
+    assert names == [
+        *("file_started", "file_failed"),
+        *("file_started", "tile", "file_noted", "tile", "file_done"),
+        "summary",
+    ]
     failed, done, summary = told[1], told[-2], told[-1]
     assert failed["source"] == str(photo.parent / "broken.png")
     assert "is not a" in failed["error"]
-    assert done.pop("seconds") > 0
+    assert done.pop("seconds") == pytest.approx(sum(done.pop("timings").values()), abs=0.002)
     assert done.pop("bytes") == (tmp_path / "out" / "photo_x2.png").stat().st_size
     assert done == {
-        "event": "done",
+        "event": "file_done",
         "source": str(photo),
         "target": str(tmp_path / "out" / "photo_x2.png"),
         "width": 44,
         "height": 26,
+        "images": 1,
+        "kept": [],
+        "changed": [],
+        "dropped": [],
     }
     assert (summary["restored"], summary["skipped"], summary["failed"]) == (1, 0, 1)
 
@@ -149,7 +152,7 @@ def test_dry_run_writes_nothing(mambair, weights, photo, tmp_path):
     assert (outcome.status, outcome.out) == (0, "")
     assert outcome.err.splitlines()[-1] == f"would write {out / 'photo_x2.png'} from {photo}"
     assert not out.exists()
-    planned = events(mambair(*arguments, "--json"))
+    planned = mambair(*arguments, "--json").events
     assert [(event["event"], event["refusal"]) for event in planned] == [("planned", None)]
 
 
@@ -176,7 +179,7 @@ def test_tiles_and_ensemble_are_used(mambair, weights, make_image, tmp_path):
     image = make_image(tmp_path / "wide.png", 70, 41)
     common = ("sr", image, "--overwrite", "--weights", weights / "sr-x2.safetensors")
     outcome = mambair(*common, "--tile", 32, "--overlap", 8, "--json")
-    assert max(event.get("total", 0) for event in events(outcome)) > 1
+    assert max(event.get("total", 0) for event in outcome.events) > 1
     mambair(*common, "--tile", 0)
     with Image.open(tmp_path / "wide_x2.png") as plain:
         whole = np.asarray(plain)
