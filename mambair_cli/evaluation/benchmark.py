@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 from mambair_cli.errors import UsageError
 from mambair_cli.evaluation import protocol
 from mambair_cli.evaluation.datasets import DATASETS, Dataset, Example, digest_of
+from mambair_cli.evaluation.perceptual import Metric
 from mambair_cli.evaluation.protocol import Inference, Scores, Trial
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.restorer import RestoreOptions
@@ -32,6 +33,7 @@ class ImageResult:
         restored: Scores of the network's result.
         unrestored: Scores of the input itself, at a scale above 1 enlarged bicubically.
         seconds: That the network took.
+        further: Name to value of further metrics of the result.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ImageResult:
     restored: Scores
     unrestored: Scores
     seconds: float
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ class SetResult:
     def unrestored(self) -> Scores:
         """Mean scores of the inputs."""
         return _mean([image.unrestored for image in self.images])
+
+    @property
+    def further(self) -> dict[str, float]:
+        """Means of further metrics."""
+        return {
+            name: statistics.fmean(image.further[name] for image in self.images)
+            for name in self.images[0].further
+        }
 
     @property
     def seconds(self) -> float:
@@ -127,6 +138,7 @@ def measure(
     options: RestoreOptions,
     inference: Inference,
     on_image: Callable[[ImageResult, Pictures], None] | None = None,
+    further: Sequence[Metric] = (),
 ) -> SetResult:
     """Restores and scores every image of a set.
 
@@ -138,6 +150,7 @@ def measure(
         options: Self-ensemble, precision; the tile matters for `tiled` only.
         inference: How large images are cut.
         on_image: Told of each image when it is done.
+        further: Metrics beside PSNR and SSIM.
 
     Raises:
         UsageError: The set does not fit the model.
@@ -150,7 +163,9 @@ def measure(
     for example in examples:
         trial = protocol.prepare(example, spec, dataset)
         made |= trial.made
-        result, pictures = _measure_image(network, spec, example.name, trial, options, inference)
+        result, pictures = _measure_image(
+            network, spec, example.name, trial, options, inference, further
+        )
         images.append(result)
         if on_image is not None:
             on_image(result, pictures)
@@ -172,6 +187,7 @@ def _measure_image(
     trial: Trial,
     options: RestoreOptions,
     inference: Inference,
+    further: Sequence[Metric],
 ) -> tuple[ImageResult, Pictures]:
     start = time.perf_counter()
     # What comes back is in main memory: on a GPU, too, the work is done by then.
@@ -185,6 +201,7 @@ def _measure_image(
         protocol.score(restored, trial.truth, spec),
         protocol.score(protocol.unrestored(trial, spec), trial.truth, spec),
         seconds,
+        {metric.name: metric.measure(restored, trial.truth) for metric in further},
     )
     pictures = Pictures(protocol.quantised(trial.low), protocol.quantised(restored), trial.truth)
     return result, pictures

@@ -117,7 +117,7 @@ class Page:
                 "runs": [facts(run) for run in runs],
                 "points": _points(runs),
                 "images": _images(runs),
-                "pictures": [vars(picture) for picture in self._pictures.values()],
+                "pictures": [_in_order(picture) for picture in self._pictures.values()],
                 "input": INPUT,
                 "reference": REFERENCE,
             },
@@ -142,7 +142,14 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     return environment.from_string(text)
+
+
+def _in_order(picture: Picture) -> dict[str, Any]:
+    """A picture with its reference last, behind all that is compared with it."""
+    layers = sorted(picture.layers.items(), key=lambda layer: layer[0] == REFERENCE)
+    return {**vars(picture), "layers": dict(layers)}
 
 
 def _sets(runs: Sequence[Run]) -> list[dict[str, Any]]:

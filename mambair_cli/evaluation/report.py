@@ -143,6 +143,7 @@ def facts(run: Run) -> dict[str, Any]:
         "reported_psnr": None if row is None else row.psnr[name],
         "reported_ssim": None if row is None else row.ssim.get(name),
         "reported_by": None if row is None else row.source,
+        **{metric: round(value, SIMILARITY) for metric, value in result.further.items()},
         "difference": None if run.difference is None else round(run.difference, DECIBELS),
         "device": run.device,
         "precision": run.precision,
@@ -204,7 +205,12 @@ def cells(run: Run) -> list[str]:
         name if result.complete else f"{name} ({count} images)",
         run.label,
         f"{result.restored.psnr:.3f}",
-        f"{result.restored.ssim:.4f}",
+        " ".join(
+            [
+                f"{result.restored.ssim:.4f}",
+                *(f"{metric} {value:.4f}" for metric, value in result.further.items()),
+            ]
+        ),
         reported,
         "" if run.difference is None else f"{run.difference:+.3f}",
         f"{result.unrestored.psnr:.2f} / {result.unrestored.ssim:.4f}",

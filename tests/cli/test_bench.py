@@ -1,0 +1,146 @@
+"""`mambair bench` and `mambair compare` as a user meets them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Set5 with three of its images, CBSD68 and classic5 with one each."""
+    for folder, names in (("Set5/HR", "abc"), ("CBSD68", "d"), ("classic5", "e")):
+        for seed, name in enumerate(names):
+            values = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), np.uint8)
+            smooth = Image.fromarray(values).resize((52, 44), Image.Resampling.BICUBIC)
+            path = tmp_path / "sets" / folder / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            smooth.save(path)
+    return tmp_path / "sets"
+
+
+def test_scores_go_to_standard_output(mambair, sets, weights):
+    done = mambair(
+        *("bench", "--dataset", "Set5", "--data", sets),
+        *("--weights", weights / "sr-x2.safetensors", "--scale", "2"),
+    )
+    assert done.status == 0, done.err
+    assert done.lines[0].split() == [
+        *("data", "set", "model", "PSNR", "SSIM", "reported", "difference", "input", "seconds"),
+    ]
+    assert done.lines[1].startswith("Set5 (3 images)  test-sr-x2")
+    assert "warning" in done.err
+    assert "3 of the 5 images of Set5" in done.err
+    assert "protocol: the authors' partition" in done.err
+
+
+@pytest.mark.parametrize(
+    ("dataset", "file"), [("CBSD68", "denoise-s25"), ("classic5", "dejpeg-q30")]
+)
+def test_other_tasks_are_known_by_their_sets(mambair, sets, weights, dataset, file):
+    done = mambair(
+        *("bench", "--dataset", dataset, "--data", sets / dataset, "--json"),
+        *("--weights", weights / f"{file}.safetensors"),
+    )
+    assert done.status == 0, done.err
+    row = json.loads(done.lines[-1])
+    assert row["event"] == "score"
+    assert row["dataset"] == dataset
+    assert row["inputs"] == "made"
+    assert len(row["dataset_sha256"]) == 64
+
+
+def test_reports_are_written_in_every_format(mambair, sets, weights, tmp_path):
+    files = [tmp_path / f"report.{kind}" for kind in ("html", "md", "csv", "json")]
+    done = mambair(
+        *("bench", "--dataset", "Set5", "--data", sets, "--scale", "2", "-q"),
+        *("--weights", weights / "sr-x2.safetensors"),
+        *(word for file in files for word in ("--report", file)),
+    )
+    assert done.status == 0, done.err
+    page, markdown, table, document = (file.read_text() for file in files)
+    assert "data:image/webp" in page
+    assert "| Set5 (3 images) | test-sr-x2 |" in markdown
+    (row,) = csv.DictReader(table.splitlines())
+    (run,) = json.loads(document)["runs"]
+    assert float(row["psnr"]) == run["psnr"]
+    assert len(run["scores"]) == 3
+
+
+def test_protocols_cut_images_in_different_ways(mambair, sets, weights):
+    rows = {}
+    for protocol, further in (("paper", ()), ("whole", ()), ("tiled", ("--tile", "16"))):
+        done = mambair(
+            *("bench", "--dataset", "Set5", "--data", sets, "--scale", "2", "--json"),
+            *("--weights", weights / "sr-x2.safetensors", "--protocol", protocol, *further),
+        )
+        rows[protocol] = json.loads(done.lines[-1])["psnr"]
+    # No side reaches 200 pixels, so nothing is cut.
+    assert rows["paper"] == rows["whole"] != rows["tiled"]
+
+
+def test_speed_needs_no_data(mambair, weights, monkeypatch):
+    monkeypatch.setattr("mambair_cli.cli.commands.bench.SPEED_SIZES", ((24, 16),))
+    done = mambair("bench", "--speed", "--weights", weights / "sr-x2.safetensors", "--json")
+    assert done.status == 0, done.err
+    row = json.loads(done.lines[-1])
+    assert (row["event"], row["width"], row["height"]) == ("speed", 24, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no data set was named"),
+        (("--dataset", "Set6"), "unknown data set 'Set6'"),
+        (("--dataset", "Set5", "--speed"), "--speed and --dataset exclude each other"),
+        (("--dataset", "Set5", "--sigma", "25"), "Set5 measures sr and realsr, not denoise"),
+        (("--dataset", "Set5", "--report", "out.pdf"), "reports cannot be written as .pdf"),
+        (("--dataset", "Set5", "--tile", "64"), "--tile 64 means nothing with --protocol paper"),
+    ],
+)
+def test_wrong_requests(mambair, sets, arguments, message):
+    done = mambair("bench", "--data", sets, *arguments)
+    assert done.status == 2
+    assert f"error: {message}" in done.err or message in done.err
+    assert done.out == ""
+
+
+def test_without_data_and_network_it_says_what_to_do(mambair):
+    done = mambair("bench", "--dataset", "Set5", "--model", "tiny")
+    assert done.status == 1
+    assert "Set5 is not on this machine and cannot be fetched" in done.err
+    assert "hint: connect this machine once, or put the images of" in done.err
+
+
+def test_a_check_that_has_nothing_to_compare(mambair, sets, weights):
+    done = mambair(
+        *("bench", "--dataset", "CBSD68", "--data", sets, "--check", "0.01"),
+        *("--weights", weights / "denoise-s25.safetensors"),
+    )
+    assert done.status == 2
+    assert "not all images are there" in done.err
+
+
+def test_compare_writes_a_page_beside_the_image(mambair, photo):
+    done = mambair("compare", photo, "--models", "tiny")
+    assert done.status == 0, done.err
+    page = photo.with_name("photo_compare.html")
+    assert done.lines == [str(page)]
+    assert "mambair-tiny-sr-x4" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--models", " , "), "--models names none"),
+        (("--models", "tiny", "--scale", "4", "--sigma", "25"), "were asked for at once"),
+        (("--models", "tiny", "-o", "page.png"), "page.png is no name of a page"),
+        (("--models", "huge"), "no variant 'huge' for sr at scale 4"),
+    ],
+)
+def test_compare_refuses_wrong_requests(mambair, photo, arguments, message):
+    done = mambair("compare", photo, *arguments)
+    assert done.status == 2
+    assert message in done.err
