@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mambair_cli.cli.contradictions import STANDARD_STREAM
 from mambair_cli.cli.options import RestoreSettings
@@ -14,7 +15,6 @@ from mambair_cli.errors import UsageError
 if TYPE_CHECKING:
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.networks.spec import ModelSpec
-    from mambair_cli.restoration.inputs import Pattern
     from mambair_cli.restoration.jobs import Job
     from mambair_cli.restoration.naming import NameTemplate
 
@@ -34,24 +34,35 @@ def plan(
     Raises:
         UsageError: The inputs, the outputs or the names are wrong.
     """
-    from mambair_cli.restoration.jobs import plan_jobs
     from mambair_cli.restoration.shards import in_shard
 
     scale = 1 if spec is None else spec.scale
     suffix = SUFFIXES.get(request.task, f"_x{scale}")
-    output = None if settings.output is None else Path(settings.output)
-    jobs = plan_jobs(
-        _inputs(settings),
-        output=output,
-        suffix=suffix if settings.suffix is None else settings.suffix,
-        format=settings.format,
-        recursive=settings.recursive,
-        overwrite=settings.overwrite,
-        name=_template(request, settings, spec),
-    )
+    names, listed = _names(settings)
+    arguments: dict[str, Any] = {
+        "suffix": suffix if settings.suffix is None else settings.suffix,
+        "format": settings.format,
+        "recursive": settings.recursive,
+        "overwrite": settings.overwrite,
+        "name": _template(request, settings, spec),
+    }
+    output: Path | None
+    if settings.engine == "ray":
+        from mambair_cli.distributed.planning import plan_places
+        from mambair_cli.distributed.urls import place
+
+        output = None if settings.output is None else place(settings.output)
+        jobs = plan_places(names, listed, output=output, **arguments)
+    else:
+        from mambair_cli.restoration.inputs import resolve_inputs
+        from mambair_cli.restoration.jobs import plan_jobs
+
+        _refuse_addresses([*names, *listed, settings.output or ""])
+        output = None if settings.output is None else Path(settings.output)
+        jobs = plan_jobs(resolve_inputs(names, listed), output=output, **arguments)
     if settings.shard is not None:
         jobs = in_shard(jobs, settings.shard, output)
-    return _failed_before(jobs) if settings.retry_failed else jobs
+    return _failed_before(jobs, settings) if settings.retry_failed else jobs
 
 
 def names_the_model(settings: RestoreSettings) -> bool:
@@ -65,24 +76,29 @@ def names_the_model(settings: RestoreSettings) -> bool:
     return settings.name is not None and "model" in NameTemplate.parse(settings.name).fields
 
 
-def _inputs(settings: RestoreSettings) -> list[Path | Pattern]:
-    from mambair_cli.restoration.inputs import is_url, read_names, resolve_inputs
+def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
+    """The inputs that were typed, and those that a list names."""
+    from mambair_cli.restoration.inputs import read_names
 
     names = settings.inputs or []
-    listed: list[str] = []
-    if settings.files_from is not None:
-        listed = read_names(_content(settings.files_from), null=settings.null)
-        if not listed and not names:
-            raise UsageError(
-                f"--files-from {settings.files_from} names no files", "see what made the list"
-            )
-    places = [*names, *listed, *([] if settings.output is None else [settings.output])]
+    if settings.files_from is None:
+        return names, []
+    listed = read_names(_content(settings.files_from), null=settings.null)
+    if not listed and not names:
+        raise UsageError(
+            f"--files-from {settings.files_from} names no files", "see what made the list"
+        )
+    return names, listed
+
+
+def _refuse_addresses(places: list[str]) -> None:
+    from mambair_cli.restoration.inputs import is_url
+
     if urls := [name for name in places if is_url(name)]:
         raise UsageError(
             f"addresses are no files of this machine: {', '.join(urls)}",
             "add --engine ray, which reads and writes them, or copy the files here",
         )
-    return resolve_inputs(names, listed)
 
 
 def _content(source: str) -> bytes:
@@ -113,8 +129,13 @@ def _template(
     return NameTemplate.parse(settings.name).with_values(values)
 
 
-def _failed_before(jobs: list[Job]) -> list[Job]:
+def _failed_before(jobs: list[Job], settings: RestoreSettings) -> list[Job]:
     from mambair_cli.restoration.manifest import Manifest
 
-    manifests = {directory: Manifest(directory) for directory in {job.record for job in jobs}}
-    return [job for job in jobs if manifests[job.record].has_failed(job.target)]
+    opened: Callable[[Path], Manifest] = Manifest
+    if settings.engine == "ray":
+        from mambair_cli.distributed.records import manifest_in
+
+        opened = manifest_in
+    records = {directory: opened(directory) for directory in {job.record for job in jobs}}
+    return [job for job in jobs if records[job.record].has_failed(job.target)]

@@ -171,7 +171,7 @@ def _run(
 
     first, *_ = shelves.values()
     with BatchDisplay(messages, len(jobs), [str(device) for device in shelves]) as display:
-        summary = run_batch(
+        return run_batch(
             jobs,
             {str(device): _restorer(shelf, options) for device, shelf in shelves.items()},
             display.show,
@@ -181,7 +181,6 @@ def _run(
             shard=settings.shard,
             io_threads=io_threads(list(shelves)),
         )
-    return summary
 
 
 def file_options(spec: ModelSpec | None, settings: RestoreSettings) -> FileOptions:

@@ -64,16 +64,16 @@ def plan_jobs(
         UsageError: A directory has no images, outputs collide with each other or with an input, a
             name is none, or the output's format is not supported.
     """
-    extension = _extension(format)
+    extension = extension_of(format)
     if output is not None and _names_a_file(output, inputs):
         sources = find_images(inputs, output=None, suffix="", recursive=recursive)
-        pairs = [(sources[0].path, _file_target(output, extension, name))]
+        pairs = [(sources[0].path, file_target(output, extension, name))]
         output = output.parent
     else:
         sources = find_images(inputs, output=output, suffix=suffix, recursive=recursive)
         template = NameTemplate.of_suffix(suffix) if name is None else name
         pairs = [
-            (source.path, _target(source, output, template, extension, index))
+            (source.path, target_of(source, output, template, extension, index))
             for index, source in enumerate(sources, start=1)
         ]
     _check_collisions(pairs)
@@ -84,7 +84,12 @@ def plan_jobs(
     ]
 
 
-def _extension(name: str | None) -> str | None:
+def extension_of(name: str | None) -> str | None:
+    """The suffix of a format, such as `.png`; None for None.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
     if name is None:
         return None
     extension = "." + name.lower().removeprefix(".")
@@ -112,7 +117,12 @@ def _names_a_file(output: Path, inputs: Sequence[Path | Pattern]) -> bool:
     return one_file and (exists or output.suffix != "")
 
 
-def _file_target(output: Path, extension: str | None, name: NameTemplate | None) -> Path:
+def file_target(output: Path, extension: str | None, name: NameTemplate | None) -> Path:
+    """The only result, as the user named it.
+
+    Raises:
+        UsageError: It is no image file, or is named otherwise too.
+    """
     if name is not None:
         raise UsageError(
             f"--name {name.text!r} and -o {output} both name the result",
@@ -131,9 +141,21 @@ def _file_target(output: Path, extension: str | None, name: NameTemplate | None)
     return output
 
 
-def _target(
+def target_of(
     source: Source, output: Path | None, name: NameTemplate, extension: str | None, index: int
 ) -> Path:
+    """One result of several.
+
+    Args:
+        source: The input and what it is relative to.
+        output: The directory of the results; None for beside each input.
+        name: What they are called.
+        extension: Their suffix, None for that of each input.
+        index: Number of the input, from 1.
+
+    Raises:
+        UsageError: The name is none.
+    """
     if None not in (extension, name.extension) and extension != name.extension:
         raise UsageError(
             f"--name {name.text!r} does not end in the requested format {extension}",

@@ -1,0 +1,1 @@
+"""Batches on a Ray cluster, and files in object stores."""

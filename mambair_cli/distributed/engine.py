@@ -1,0 +1,425 @@
+"""Hands the files of a batch to workers on a Ray cluster, and keeps account of every one.
+
+Each worker takes a file when it is free. What a lost worker was doing goes back to the queue and is
+tried alone on a worker, on another place of the cluster if there is one, so that a file which takes
+its worker down is told from its neighbours, and a broken node from its files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from mambair_cli.distributed import urls
+from mambair_cli.distributed.cluster import Workers, import_ray
+from mambair_cli.distributed.orders import Order, Receipt, Setup
+from mambair_cli.distributed.records import SEGMENT_SECONDS, Records
+from mambair_cli.distributed.urls import Url
+from mambair_cli.errors import BackendError, MambairError, OutputError
+from mambair_cli.restoration.events import (
+    Event,
+    FileDone,
+    FileFailed,
+    FileNoted,
+    FileSkipped,
+    FileStarted,
+    Report,
+    Summary,
+    TileDone,
+)
+from mambair_cli.restoration.failures import no_device_left
+from mambair_cli.restoration.jobs import Job
+
+# Workers that one file may cost, and that one place of the cluster may lose in a row.
+MOST_LOSSES = 3
+# Files that are recorded as begun ahead of the workers, for each that they have at a time.
+AHEAD = 4
+# What runs when the batch is interrupted gets this long to leave nothing half-written.
+STOP_SECONDS = 5.0
+# After this it is said that the cluster has not started a worker yet.
+SILENCE_SECONDS = 20.0
+LOGS = "the logs of Ray tell more: see /tmp/ray/session_latest/logs on its nodes"
+
+
+class WorkerLost(Exception):  # noqa: N818 - no error: its file goes back to the queue
+    """A worker is gone; `blamed` tells whether its file was found to be the reason."""
+
+    def __init__(self, reason: str, *, blamed: bool) -> None:
+        super().__init__(reason)
+        self.blamed = blamed
+
+
+@dataclass(eq=False)
+class Task:
+    """A job of the batch.
+
+    Attributes:
+        index: Its number, from 1.
+        job: What to do.
+        lost_at: The places whose workers were lost while they did it.
+    """
+
+    index: int
+    job: Job
+    lost_at: list[str] = field(default_factory=list)
+
+
+def run_on_cluster(
+    jobs: Sequence[Job],
+    setup: Setup,
+    workers: Workers,
+    records: Records,
+    on_event: Callable[[Event], None],
+    on_notice: Callable[[str], None],
+) -> Summary:
+    """Restores files on a cluster that this process is connected to.
+
+    Args:
+        jobs: What to do; sources and targets may be addresses.
+        setup: How.
+        workers: From `find_workers`.
+        records: What earlier runs recorded, and where this one does.
+        on_event: Told of everything as it happens, of outcomes in the order of the jobs.
+        on_notice: Told what people should know of the workers.
+
+    Returns:
+        The outcomes.
+
+    Raises:
+        MambairError: No worker could be used from the start, or nothing can be recorded.
+        KeyboardInterrupt: Is not caught; workers are stopped first, and leave nothing half-written
+            if they can.
+    """
+    report = Report(on_event)
+    with _marked(jobs) as marker:
+        marked = replace(setup, marker=marker)
+        try:
+            asyncio.run(Dispatch(jobs, marked, workers, records, report, on_notice).run())
+        finally:
+            report.settle_held()
+            records.flush()
+    return report.summary
+
+
+@contextmanager
+def _marked(jobs: Sequence[Job]) -> Iterator[Path | None]:
+    """Keeps a file in the folder of the results, by which workers know that it is the same."""
+    folders = {job.record for job in jobs}
+    folder = folders.pop() if len(folders) == 1 else None
+    if folder is None or isinstance(folder, Url):
+        yield None
+        return
+    marker = folder.absolute() / f".mambair-{uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written to: {error.strerror}", "choose another directory with -o"
+        ) from error
+    try:
+        yield marker
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+class Dispatch:
+    """One run over the jobs of a batch; arguments as for `run_on_cluster`."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        setup: Setup,
+        workers: Workers,
+        records: Records,
+        report: Report,
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self._total = self._open = len(jobs)
+        self._coming = (Task(index, job) for index, job in enumerate(jobs, start=1))
+        self._waiting: deque[Task] = deque()
+        self._shown: dict[str, Task] = {}
+        self._setup = setup
+        self._workers = workers
+        self._records = records
+        self._report = report
+        self._on_notice = on_notice
+        self._changed = asyncio.Condition()
+        self._ready = asyncio.Event()
+        self._places = set(workers.names(len(jobs)))
+        self._losses: Counter[str] = Counter()
+        self._reasons: list[MambairError] = []
+        self._ray = import_ray()
+
+    async def run(self) -> None:
+        """Does all jobs; raises as `run_on_cluster`."""
+        self._refill()
+        serving = {asyncio.create_task(self._serve(name)) for name in sorted(self._places)}
+        impatience = asyncio.create_task(self._tell_waiting())
+        settled = asyncio.create_task(self._all_settled())
+        try:
+            while serving and not settled.done():
+                ended, _ = await asyncio.wait({settled, *serving}, return_when="FIRST_COMPLETED")
+                for place in ended & serving:
+                    place.result()
+                serving -= ended
+        finally:
+            for each in (impatience, settled, *serving):
+                each.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+        self._give_up()
+
+    async def _all_settled(self) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._open)
+
+    async def _tell_waiting(self) -> None:
+        try:
+            await asyncio.wait_for(self._ready.wait(), SILENCE_SECONDS)
+        except TimeoutError:
+            self._on_notice("waiting for the cluster to start a worker ...")
+
+    async def _serve(self, name: str) -> None:
+        """Keeps one place of the cluster busy, with as many workers as are lost there."""
+        try:
+            while self._losses[name] < MOST_LOSSES and await self._employ(name):
+                pass
+        finally:
+            async with self._changed:
+                self._places.discard(name)
+                self._changed.notify_all()
+
+    async def _employ(self, name: str) -> bool:
+        """Has one worker work until there are no more jobs, or it is lost; True to try another."""
+        actor = self._hire()
+        try:
+            await actor.ready.remote()
+            self._ready.set()
+            await self._feed(name, actor)
+        except WorkerLost as lost:
+            self._losses[name] = 0 if lost.blamed else self._losses[name] + 1
+            self._on_notice(f"warning: {name} was lost: {lost}")
+            return True
+        except self._ray.exceptions.RayTaskError as error:
+            if not isinstance(error.cause, MambairError):
+                raise error.cause from None
+            self._reasons.append(error.cause)
+            self._on_notice(f"warning: {name} is not used: {error.cause.message}")
+        except self._ray.exceptions.RayError as error:
+            self._losses[name] += 1
+            self._reasons.append(BackendError(f"{name} did not start: {_reason(error)}", LOGS))
+            return True
+        finally:
+            await self._dismiss(actor)
+        return False
+
+    def _hire(self) -> Any:
+        from mambair_cli.distributed.worker import Worker
+
+        # One call more than files, for `stop`.
+        calls = self._workers.lanes + 1
+        actor = self._ray.remote(Worker).options(
+            max_restarts=0, max_task_retries=0, max_concurrency=calls, **self._workers.resources
+        )
+        return actor.remote(self._setup)
+
+    async def _dismiss(self, actor: Any) -> None:
+        """Ends a worker, after what it is writing if that is soon."""
+        with suppress(TimeoutError, self._ray.exceptions.RayError):
+            await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
+        self._ray.kill(actor)
+
+    async def _feed(self, name: str, actor: Any) -> None:
+        """Gives a worker files as it gets free, until there are no more.
+
+        Raises:
+            WorkerLost: It is gone; all its files are taken care of.
+        """
+        lanes: set[asyncio.Task[None]] = set()
+        try:
+            while (task := await self._next_beside(name, lanes)) is not None:
+                # What may have cost a worker already is tried alone.
+                while lanes and task.lost_at:
+                    await _one_ended(lanes)
+                lanes.add(asyncio.create_task(self._carry_out(name, actor, task)))
+                while (task.lost_at and lanes) or len(lanes) >= self._workers.lanes:
+                    await _one_ended(lanes)
+            while lanes:
+                await _one_ended(lanes)
+        except WorkerLost:
+            await asyncio.gather(*lanes, return_exceptions=True)
+            raise
+        finally:
+            for lane in lanes:
+                lane.cancel()
+
+    async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> Task | None:
+        """The next job for a place, None if there is none left; raises if its worker is lost."""
+        coming = asyncio.create_task(self._next(name))
+        try:
+            while not coming.done():
+                await asyncio.wait({coming, *lanes}, return_when="FIRST_COMPLETED")
+                _check(lanes)
+        except BaseException:
+            if coming.done() and (task := coming.result()) is not None:
+                self._waiting.appendleft(task)
+            coming.cancel()
+            raise
+        return coming.result()
+
+    async def _next(self, name: str) -> Task | None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._open or self._suitable(name))
+            task = self._suitable(name)
+            if task is not None:
+                self._waiting.remove(task)
+            return task
+
+    def _suitable(self, name: str) -> Task | None:
+        """The first job that waits and was not lost at this place, if another place is left."""
+        for task in self._waiting:
+            if name not in task.lost_at or self._places <= set(task.lost_at):
+                return task
+        return None
+
+    async def _carry_out(self, name: str, actor: Any, task: Task) -> None:
+        try:
+            outcome = self._settled_by(task, await self._follow(name, actor, task))
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:
+            raise await self._lose(name, task, _reason(error)) from None
+        except MambairError as error:
+            outcome = self._fail(task, error)
+        self._losses[name] = 0
+        await self._settle(task, outcome)
+
+    async def _follow(self, name: str, actor: Any, task: Task) -> Receipt:
+        stream = actor.restore.options(num_returns="streaming").remote(self._order(task.job))
+        async for reference in stream:
+            told = await reference
+            if isinstance(told, Receipt):
+                return told
+            self._pass_on(name, task, told)
+        raise AssertionError("a worker gave no receipt")
+
+    def _order(self, job: Job) -> Order:
+        content = None
+        if isinstance(job.source, Url) and job.source.stays_in_its_process:
+            content = urls.read(job.source)
+        return Order(
+            _everywhere(job.source),
+            _everywhere(job.target),
+            (str(job.source), str(job.target)),
+            content,
+            self._records.recipe,
+            self._records.done_before(job),
+        )
+
+    def _pass_on(self, name: str, task: Task, event: Event) -> None:
+        match event:
+            case FileStarted():
+                self._shown[name] = task
+                self._report.tell(FileStarted(task.job, task.index, self._total, name))
+            case TileDone() if self._shown.get(name) is task:
+                self._report.tell(replace(event, job=task.job))
+            case FileNoted():
+                self._report.tell(replace(event, job=task.job))
+
+    def _settled_by(self, task: Task, receipt: Receipt) -> FileDone | FileSkipped | FileFailed:
+        """Does what is left to the driver: its own stores, and the record."""
+        job, outcome = task.job, receipt.outcome
+        if isinstance(outcome, FileFailed):
+            return self._fail(task, outcome.error, receipt)
+        if isinstance(outcome, FileDone):
+            if receipt.content is not None and isinstance(job.target, Url):
+                urls.write(job.target, receipt.content)
+            self._records.finish(job, receipt.entry)
+            self._records.flush(older_than=SEGMENT_SECONDS)
+        return replace(outcome, job=job)
+
+    def _fail(self, task: Task, error: MambairError, receipt: Receipt | None = None) -> FileFailed:
+        # What keeps the record from being written is often what failed: a full disk.
+        with suppress(OutputError):
+            self._records.fail(task.job, None if receipt is None else receipt.entry, error)
+        return FileFailed(task.job, error)
+
+    async def _lose(self, name: str, task: Task, reason: str) -> WorkerLost:
+        """Puts the job of a lost worker back, or gives it up."""
+        task.lost_at.append(name)
+        blamed = len(task.lost_at) >= MOST_LOSSES
+        if blamed:
+            await self._settle(task, self._fail(task, _fatal(task.job, len(task.lost_at), reason)))
+        else:
+            self._report.tell(FileNoted(task.job, f"tried again: {name} was lost: {reason}"))
+            async with self._changed:
+                self._waiting.appendleft(task)
+                self._changed.notify_all()
+        return WorkerLost(reason, blamed=blamed)
+
+    async def _settle(self, task: Task, outcome: FileDone | FileSkipped | FileFailed) -> None:
+        self._report.settle(task.index, outcome)
+        self._open -= 1
+        self._refill()
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _refill(self) -> None:
+        """Records further jobs as begun and lets workers have them."""
+        wanted = AHEAD * self._workers.lanes * self._workers.count
+        if 2 * len(self._waiting) > wanted:
+            return
+        admitted = []
+        for task in islice(self._coming, wanted):
+            if (refusal := self._records.refusal(task.job)) is None:
+                self._records.begin(task.job)
+                admitted.append(task)
+            else:
+                # Not recorded: what is there is somebody else's, and must not look like ours.
+                self._report.settle(task.index, FileFailed(task.job, refusal))
+                self._open -= 1
+        self._records.flush()
+        self._waiting.extend(admitted)
+
+    def _give_up(self) -> None:
+        """Settles what is left once no place is."""
+        if self._open == self._total and self._reasons:
+            raise self._reasons[0]
+        for task in (*self._waiting, *self._coming):
+            self._report.settle(task.index, self._fail(task, no_device_left(task.job)))
+
+
+async def _one_ended(lanes: set[asyncio.Task[None]]) -> None:
+    await asyncio.wait(lanes, return_when="FIRST_COMPLETED")
+    _check(lanes)
+
+
+def _check(lanes: set[asyncio.Task[None]]) -> None:
+    """Forgets what has ended, and raises what it raised."""
+    for lane in [lane for lane in lanes if lane.done()]:
+        lanes.remove(lane)
+        lane.result()
+
+
+def _everywhere(path: Path) -> Path:
+    """The same file whatever a worker's current directory is."""
+    return path if isinstance(path, Url) else path.absolute()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
+
+
+def _fatal(job: Job, losses: int, reason: str) -> BackendError:
+    return BackendError(
+        f"{job.source} was not restored: {losses} workers were lost while they worked on it: "
+        f"{reason}",
+        "too little memory does that: try --tile 256 or --max-memory; " + LOGS,
+    )
