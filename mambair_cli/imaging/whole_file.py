@@ -7,11 +7,14 @@ import errno
 import os
 import secrets
 import struct
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from mambair_cli.errors import OutputError
+
+_TEMPORARY = ".mambair-*.tmp"
 
 
 @contextlib.contextmanager
@@ -30,10 +33,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             field too small for a value: whatever the body raises of `OSError`, `ValueError`,
             `OverflowError` and `struct.error`.
     """
-    temporary = path.with_name(f".mambair-{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("x+b") as file:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -56,6 +61,39 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         # After a failure or an interrupt; once renamed, nothing has this name.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(directories: Iterable[Path]) -> int:
+    """Remove what processes that were killed have left in directories.
+
+    What another process is writing stays: until that process ends, in whichever way, the file is
+    locked. Where the file system has no locks, nothing is removed.
+
+    Returns:
+        How many files were removed.
+    """
+    removed = 0
+    for path in [path for directory in directories for path in directory.glob(_TEMPORARY)]:
+        with contextlib.suppress(OSError):
+            _remove_unlocked(path)
+            removed += 1
+    return removed
+
+
+def _remove_unlocked(path: Path) -> None:
+    if sys.platform == "win32":  # where nobody removes what is open
+        path.unlink()
+        return
+    with path.open("r+b") as file:
+        _lock(file)
+        path.unlink()
+
+
+def _lock(file: IO[bytes]) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _keep_name(directory: Path) -> None:
