@@ -92,7 +92,7 @@ def identify(start: bytes) -> Format | None:
 
 @cache
 def is_installed(entry: Format) -> bool:
-    """Whether the format can be read and written here; its plugin is then registered with Pillow."""
+    """Whether the format can be read and written here; its plugin is then known to Pillow."""
     if entry.plugin is None:
         return True
     try:

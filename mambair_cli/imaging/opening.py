@@ -1,0 +1,113 @@
+"""Opening files for reading, and saying why one cannot be read."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+from typing import IO
+
+from PIL import Image
+
+from mambair_cli.errors import ImageError
+from mambair_cli.imaging import formats
+from mambair_cli.imaging.formats import Format
+
+# Sizes are checked here, frames included and with the user's own limit, which a limit of Pillow's
+# that all threads share cannot be.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow's decoders raise on damaged data.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+
+_START_BYTES = 512
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a regular file that is not empty.
+
+    Raises:
+        ImageError: It is missing, empty, not regular, or cannot be opened.
+    """
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path} is a directory, not an image")
+        # Opening a pipe or a device could wait for ever.
+        if path.exists() and not path.is_file():
+            raise ImageError(f"{path} is not a regular file")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path} is empty (0 bytes)", hint="copy or download it again")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist", hint="check the spelling") from error
+    except OSError as error:
+        raise ImageError(
+            f"cannot read {path}: {error.strerror}", hint="check the file's permissions"
+        ) from error
+
+
+def identified(path: Path, file: IO[bytes]) -> Format:
+    """The format of a file's content, whatever its name; what reads it is installed.
+
+    Raises:
+        ImageError: It is none of `formats.FORMATS`, or its plugin is not installed.
+    """
+    file_format = formats.identify(file.read(_START_BYTES))
+    file.seek(0)
+    if file_format is None:
+        labels = [entry.label for entry in formats.FORMATS]
+        raise ImageError(
+            f"{path} is not a {', '.join(labels[:-1])} or {labels[-1]} image",
+            hint="convert it to PNG first, or download it again if it should be one of these",
+        )
+    if not formats.is_installed(file_format):
+        raise ImageError(
+            f"{path} is a {file_format.label} image, which needs a plugin that is not installed",
+            hint=formats.install_hint(file_format),
+        )
+    return file_format
+
+
+def check_pixels(path: Path, pixels: int, max_pixels: int) -> None:
+    """Refuse a file that announces too many pixels.
+
+    Args:
+        path: The file.
+        pixels: Of all its images together.
+        max_pixels: The most that are read; 0 for any number.
+
+    Raises:
+        ImageError: There are more.
+    """
+    if 0 < max_pixels < pixels:
+        raise ImageError(
+            f"{path} has {pixels} pixels, more than the limit of {max_pixels}",
+            hint=f"raise it with --max-pixels {pixels} if the file can be trusted",
+        )
+
+
+def damaged(path: Path, reason: object) -> ImageError:
+    """The error for a file that cannot be decoded, to be raised."""
+    # Of a decoder, whose further lines are for those who build it.
+    first_line = str(reason).strip().partition("\n")[0].strip()
+    return ImageError(
+        f"{path} is damaged or cut short: {first_line}",
+        hint="copy or download it again; a viewer shows what is left of it",
+    )
+
+
+def unsupported(path: Path, kind: str, hint: str = "convert it to 16-bit PNG first") -> ImageError:
+    """The error for a file whose pixels cannot be restored, to be raised."""
+    return ImageError(f"{path} has {kind}, which cannot be restored", hint=hint)

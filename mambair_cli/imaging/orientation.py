@@ -1,0 +1,67 @@
+"""The eight EXIF orientations: which way an image as stored is turned to stand upright."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mambair_cli.imaging.exif import exif_orientation
+from mambair_cli.imaging.image import Pixels
+from mambair_cli.imaging.xmp import xmp_orientation
+
+if TYPE_CHECKING:
+    import pyvips
+
+# Whether rows and columns are swapped, then rows and then columns reversed.
+_STEPS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+def stored_orientation(exif: object, xmp: object) -> int:
+    """How an image is stored, 1 to 8: as its EXIF block says, or its XMP packet if that does not.
+
+    Args:
+        exif: Bytes of the block; anything else counts as none.
+        xmp: Bytes of the packet; anything else counts as none.
+    """
+    orientation = exif_orientation(exif) if isinstance(exif, bytes) else None
+    if orientation is None and isinstance(xmp, bytes):
+        orientation = xmp_orientation(xmp)
+    return orientation or 1
+
+
+def turned_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    """Width and height of the upright image."""
+    return (height, width) if _STEPS[orientation][0] else (width, height)
+
+
+def turn(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn `(h w ...)` pixels upright; a view of them."""
+    swapped, rows, columns = _STEPS[orientation]
+    if swapped:
+        pixels = np.swapaxes(pixels, 0, 1)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def streams(orientation: int) -> bool:
+    """Whether the upright rows come in the order of the stored ones."""
+    return orientation in (1, 2)
+
+
+def turn_lazily(image: pyvips.Image, orientation: int) -> pyvips.Image:
+    """Turn an image of libvips upright; rows in any order must be readable unless it `streams`."""
+    swapped, rows, columns = _STEPS[orientation]
+    if swapped:
+        image = image.rot90().fliphor()
+    if rows:
+        image = image.flipver()
+    return image.fliphor() if columns else image

@@ -1,0 +1,132 @@
+"""libvips, set up for files of strangers: nothing cached, nothing printed, damage always an error.
+
+Pillow cannot hold 16 bits in colour or floating point in colour, and decodes images only as a
+whole; libvips can do both. What this module says of it holds for version 8.18.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from mambair_cli.imaging.image import Pixels
+
+# A cached image would be given again after its file was changed, and would hold memory.
+pyvips.cache_set_max(0)
+# Every warning that matters arrives as an error; without a handler Python would print the others.
+logging.getLogger("pyvips").addHandler(logging.NullHandler())
+logging.getLogger("pyvips").propagate = False
+
+VipsError = pyvips.Error
+
+# What every sequential read passes; a lower level gives gray areas where a file was cut.
+_STRICT: dict[str, object] = {"access": "sequential", "fail_on": "warning"}
+_TYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
+_FORMATS = {np.dtype(dtype): name for name, dtype in _TYPES.items()}
+
+
+def load(loader: str, path: Path, **options: object) -> pyvips.Image:
+    """Open a file for one pass from top to bottom.
+
+    Args:
+        loader: As libvips calls it, such as `tiffload`.
+        path: The file.
+        options: Of the loader; `fail_on` is `warning` unless given.
+
+    Raises:
+        VipsError: The header cannot be read.
+    """
+    pyvips.vips_lib.vips_error_clear()
+    return pyvips.Operation.call(loader, os.fsencode(path), **{**_STRICT, **options})
+
+
+def load_patched(path: Path, position: int, patch: bytes, **options: object) -> pyvips.Image:
+    """Open a file for one pass as if other bytes stood at a position in it.
+
+    Args:
+        path: The file.
+        position: Of the bytes in the file.
+        patch: What stands there instead.
+        options: As for `load`.
+
+    Raises:
+        VipsError: The header cannot be read.
+    """
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    content[position : position + len(patch)] = patch
+    pyvips.vips_lib.vips_error_clear()
+    source = pyvips.Source.new_from_memory(content)
+    return pyvips.Image.new_from_source(source, "", **{**_STRICT, **options})
+
+
+def from_array(pixels: Pixels) -> pyvips.Image:
+    """An image that shares the memory of `(h w c)` uint8, uint16 or float32 pixels."""
+    height, width, bands = pixels.shape
+    values = np.ascontiguousarray(pixels)
+    return pyvips.Image.new_from_memory(values, width, height, bands, _FORMATS[values.dtype])
+
+
+def dtype_of(image: pyvips.Image) -> np.dtype[Any] | None:
+    """Type of the pixels; None for one that is not restored."""
+    dtype = _TYPES.get(image.format)
+    return None if dtype is None else np.dtype(dtype)
+
+
+def to_array(image: pyvips.Image) -> Pixels:
+    """Decode a whole image to `(h w c)`.
+
+    Raises:
+        VipsError: The file is damaged.
+    """
+    return _shaped(image.write_to_memory(), image, image.height)
+
+
+def rows(image: pyvips.Image) -> Callable[[int, int], Pixels]:
+    """A function that decodes rows from `start` to `stop - 1` to `(rows w c)`, in order.
+
+    It raises `VipsError` if the file is damaged.
+    """
+    region = pyvips.Region.new(image)
+
+    def fetch(start: int, stop: int) -> Pixels:
+        data = region.fetch(0, start, image.width, stop - start)
+        return _shaped(data, image, stop - start)
+
+    return fetch
+
+
+def spooled(image: pyvips.Image) -> pyvips.Image:
+    """Write the image to a temporary file, from which its rows can be read in any order.
+
+    Raises:
+        VipsError: The file is damaged, or the disk is full.
+    """
+    target = pyvips.Image.new_temp_file("%s.v")
+    image.write(target)
+    return target
+
+
+def reasons(error: VipsError) -> list[str]:
+    """What went wrong, a phrase each, the first cause first."""
+    lines = [line.strip().split(": ", 1)[-1] for line in error.detail.splitlines()]
+    # libheif tries to read beyond a file's end, and is refused, in the best of times.
+    return [line for line in lines if line and not line.startswith("bad seek")]
+
+
+def reason(error: VipsError) -> str:
+    """The first cause of what went wrong."""
+    return next(iter(reasons(error)), error.message)
+
+
+def _shaped(data: Any, image: pyvips.Image, height: int) -> Pixels:
+    values: NDArray[Any] = np.frombuffer(data, _TYPES[image.format])
+    return values.reshape(height, image.width, image.bands)
