@@ -30,13 +30,13 @@ class Gray(torch.nn.Module):
 
 
 def examples(count, size=(40, 24)):
-    images = [np.full((*size, 3), 20 * i, np.uint8) for i in range(count)]
+    images = [np.full((*size, 3), 20 * i % 256, np.uint8) for i in range(count)]
     return [Example(f"{i}", (), lambda image=image: image) for i, image in enumerate(images)]
 
 
 def test_a_set_is_the_mean_of_its_images():
     told = []
-    constant = Metric("half", False, lambda restored, truth: float(truth.mean()))
+    constant = Metric("half", False, lambda _, truth: float(truth.mean()))
     result = measure(
         Gray(),
         NOISE,

@@ -54,7 +54,7 @@ def test_everything_is_inside(page):
     addresses = []
 
     class Collect(html.parser.HTMLParser):
-        def handle_starttag(self, tag, attributes):
+        def handle_starttag(self, _tag, attributes):
             addresses.extend(value for key, value in attributes if key in {"src", "href"} and value)
 
     Collect().feed(page)
@@ -74,8 +74,8 @@ def test_layers_are_kept_once_each(page):
     assert list(pictures[0]["layers"]) == [
         "input",
         "mambair-light-sr-x4",
-        "reference",
         "mambair-tiny-sr-x4",
+        "reference",
     ]
 
 
@@ -113,9 +113,11 @@ ACT = """
 <script>
 addEventListener("load", () => setTimeout(async () => {
   const out = {}, wait = () => new Promise((done) => setTimeout(done, 300));
-  const column = (n) => [...document.querySelectorAll("#images tbody tr")].map((r) => r.cells[n].textContent);
+  const lines = () => [...document.querySelectorAll("#images tbody tr")];
+  const column = (n) => lines().map((line) => line.cells[n].textContent);
   out.rows = column(1).length;
-  const sort = [...document.querySelectorAll("#images th button")].find((b) => b.textContent === "PSNR");
+  const heads = [...document.querySelectorAll("#images th button")];
+  const sort = heads.find((head) => head.textContent === "PSNR");
   sort.click(); out.falling = column(4);
   sort.click(); out.rising = column(4);
   out.sorted = sort.closest("th").getAttribute("aria-sort");
@@ -125,7 +127,8 @@ addEventListener("load", () => setTimeout(async () => {
   slider.value = 20; slider.dispatchEvent(new Event("input"));
   out.cut = document.getElementById("stage").style.getPropertyValue("--cut");
   const box = document.getElementById("box"), before = box.style.left;
-  document.getElementById("stage").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight" }));
+  const press = new KeyboardEvent("keydown", { key: "ArrowRight" });
+  document.getElementById("stage").dispatchEvent(press);
   out.moved = box.style.left !== before;
   const pixels = () => document.querySelectorAll("#crops canvas")[1].getContext("2d")
     .getImageData(0, 0, 4, 4).data.join();

@@ -28,7 +28,7 @@ def pyiqa(monkeypatch):
 
     models = {"lpips": Model("FR"), "niqe": Model("NR")}
     stand_in = SimpleNamespace(
-        list_models=lambda: list(models), create_metric=lambda name, device: models[name]
+        list_models=lambda: list(models), create_metric=lambda name, **_: models[name]
     )
     monkeypatch.setitem(sys.modules, "pyiqa", stand_in)
     return models
