@@ -92,7 +92,7 @@ def write_images(
     with whole_file(path) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
-    return fate.joined(_timing_fate(sequence, animated=animated)).joined(Fate(changed=changed))
+    return fate.joined(_timing_fate(sequence, file_format)).joined(Fate(changed=changed))
 
 
 def write_image(
@@ -213,12 +213,14 @@ def _pixels_fate(header: ImageHeader, stored: ImageHeader, span: ValueRange | No
     return Fate(kept, tuple(changed))
 
 
-def _timing_fate(sequence: ImageSequence, *, animated: bool) -> Fate:
+def _timing_fate(sequence: ImageSequence, file_format: Format) -> Fate:
     if sequence.timing is None or len(sequence.images) == 1:
         return Fate()
-    if animated:
-        return Fate(kept=("animation timing",))
-    return Fate(changed=("frames written as pages",), dropped=("animation timing",))
+    if file_format is formats.TIFF:
+        return Fate(changed=("frames written as pages",), dropped=("animation timing",))
+    endless = file_format is formats.AVIF and sequence.timing.loops != 0
+    dropped = ("number of repetitions (AVIF repeats for ever)",) if endless else ()
+    return Fate(kept=("animation timing",), dropped=dropped)
 
 
 def _write(
