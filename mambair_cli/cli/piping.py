@@ -86,13 +86,7 @@ def _keep(path: Path) -> None:
 
 
 def _suffix(source: Path, wanted: str | None) -> str:
-    from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
     from mambair_cli.imaging.formats import suffix_of_content
+    from mambair_cli.restoration.jobs import extension_of
 
-    if wanted is None:
-        return suffix_of_content(source) or ".png"
-    suffix = "." + wanted.lower().removeprefix(".")
-    if suffix not in SUPPORTED_SUFFIXES:
-        listed = ", ".join(sorted(SUPPORTED_SUFFIXES))
-        raise UsageError(f"format {wanted!r} cannot be written", f"choose one of: {listed}")
-    return suffix
+    return extension_of(wanted) or suffix_of_content(source) or ".png"

@@ -12,6 +12,7 @@ from mambair_cli.cli.compute import describe_device, io_threads, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay
+from mambair_cli.cli.forecast import request_at_hand, tell_before_run, tell_dry_run, tell_files
 from mambair_cli.cli.options import RestoreSettings
 from mambair_cli.cli.piping import is_piped, restore_piped
 from mambair_cli.cli.planning import names_the_model, plan
@@ -61,7 +62,13 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         restore_on_cluster(request, settings, messages)
         return
     compute = _compute(settings)
-    options = RestoreOptions(settings.tile, settings.overlap, settings.ensemble, compute.precision)
+    options = RestoreOptions(
+        settings.tile,
+        settings.overlap,
+        settings.ensemble,
+        compute.precision,
+        settings.max_memory,
+    )
     messages.notice(compute.description)
     once = OnceOnly(messages)
     first = compute.devices[0]
@@ -74,7 +81,7 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         tell_nothing_to_do(settings, messages)
         return
     if settings.dry_run:
-        tell_plan(jobs, settings, messages)
+        _dry_run(request, jobs, compute, options, settings, shelf, once)
         return
     shelf = shelf or _shelf(request, compute, first, once)
     shelves = {first: shelf}
@@ -82,6 +89,7 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         prepare_scan(compute.scan, device, messages)
         if device not in shelves:
             shelves[device] = _shelf(request, compute, device, once)
+    _remove_unfinished(jobs, settings, messages)
     raise_failures(_run(jobs, shelves, options, settings, messages))
 
 
@@ -152,12 +160,55 @@ def tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
 
 
 def tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
-    """Tell what a run would do."""
-    for job in jobs:
-        refusal = None if job.refusal is None or settings.resume else job.refusal.message
-        text = f"would write {job.target} from {job.source}"
-        messages.notice(text if refusal is None else f"would fail: {refusal}")
-        messages.event("planned", source=str(job.source), target=str(job.target), refusal=refusal)
+    """Tell what a run would do, as far as that is known without looking into files."""
+    from mambair_cli.restoration.batch import FileFailed, Prospect
+
+    tell_files(
+        [
+            Prospect(job)
+            if job.refusal is None or settings.resume
+            else Prospect(job, outcome=FileFailed(job, job.refusal))
+            for job in jobs
+        ],
+        {},
+        messages,
+    )
+
+
+def _dry_run(
+    request: Request,
+    jobs: Sequence[Job],
+    compute: _Compute,
+    options: RestoreOptions,
+    settings: RestoreSettings,
+    shelf: ModelShelf | None,
+    messages: Messages,
+) -> None:
+    """Tells what a run would do and take; fetches no weights unless they were named."""
+    from mambair_cli.restoration.batch import foresee
+
+    first = compute.devices[0]
+    model, recipe = None, None
+    if (definite := request_at_hand(request, first, jobs)) is not None:
+        prepare_scan(compute.scan, first, messages)
+        found = shelf or _shelf(definite, compute, first, messages)
+        model = found.single
+        if not request.by_file:
+            recipe = _recipe(found, options, settings)
+    files = file_options(_weights_of(request, first, shelf), settings)
+    prospects = foresee(jobs, files, resume=settings.resume, recipe=recipe)
+    devices = len(_needed(compute.devices, jobs, messages))
+    tell_dry_run(prospects, model, options, devices, messages)
+
+
+def _remove_unfinished(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
+    """Removes what a killed run left, where no other process can be at work on the same batch."""
+    if not settings.resume or settings.shard is not None:
+        return
+    from mambair_cli.imaging.whole_file import remove_unfinished
+
+    if removed := remove_unfinished({job.target.parent for job in jobs}):
+        messages.detail(f"{counted(removed, 'unfinished file')} of an earlier run removed")
 
 
 def _run(
@@ -167,15 +218,19 @@ def _run(
     settings: RestoreSettings,
     messages: Messages,
 ) -> Summary:
-    from mambair_cli.restoration.batch import run_batch
+    from mambair_cli.restoration.batch import foresee, run_batch
 
     first, *_ = shelves.values()
-    with BatchDisplay(messages, len(jobs), [str(device) for device in shelves]) as display:
+    files = file_options(None if first.single is None else first.single.spec, settings)
+    prospects = foresee(jobs, files)
+    tell_before_run(prospects, messages)
+    pixels = {prospect.job.source: prospect.pixels for prospect in prospects}
+    with BatchDisplay(messages, len(jobs), [str(device) for device in shelves], pixels) as display:
         return run_batch(
             jobs,
             {str(device): _restorer(shelf, options) for device, shelf in shelves.items()},
             display.show,
-            files=file_options(None if first.single is None else first.single.spec, settings),
+            files=files,
             resume=settings.resume,
             recipe=_recipe(first, options, settings),
             shard=settings.shard,
@@ -183,7 +238,7 @@ def _run(
         )
 
 
-def file_options(spec: ModelSpec | None, settings: RestoreSettings) -> FileOptions:
+def file_options(spec: ModelSpec | CatalogueEntry | None, settings: RestoreSettings) -> FileOptions:
     """How files are read and written; `spec` of the weights, None where each file decides."""
     from mambair_cli.restoration.batch import FileOptions
 

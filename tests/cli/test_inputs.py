@@ -239,3 +239,15 @@ def test_an_output_that_is_not_ours_is_not_replaced_by_resuming(enlarge, images)
     outcome = enlarge("in", "-o", "out", "--resume")
     assert (outcome.status, outcome.lines) == (1, ["out/b_x2.png"])
     assert "error: 1 of 2 images failed:\n  out/a_x2.png exists already\n" in outcome.err
+
+
+def test_resuming_removes_what_a_killed_run_left(enlarge, images, tmp_path):
+    images("in/a.png", "in/deep/b.png", "out/deep/b_x2.png")
+    left = [tmp_path / "out" / ".mambair-00.tmp", tmp_path / "out" / "deep" / ".mambair-ff.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    enlarge("in", "-o", "out", "--resume", "--shard", "1/1")
+    assert all(path.exists() for path in left)
+    outcome = enlarge("in", "-o", "out", "--resume", "-v")
+    assert "2 unfinished files of an earlier run removed" in outcome.err
+    assert not any(path.exists() for path in left)
