@@ -27,6 +27,7 @@ class Format:
         several: Whether several frames or pages are written.
         bands: Whether it is read and written band by band.
         max_side: Pixels.
+        max_pixels: Of one image.
         extra: Extra of this package that brings the plugin which reads and writes the format.
         plugin: That plugin's module.
     """
@@ -40,6 +41,7 @@ class Format:
     several: bool = False
     bands: bool = False
     max_side: int = _UNLIMITED
+    max_pixels: int = _UNLIMITED**2
     extra: str | None = None
     plugin: str | None = None
 
@@ -52,7 +54,9 @@ WEBP = Format("WEBP", "WebP", (".webp",), several=True, max_side=16383)
 TIFF = Format("TIFF", "TIFF", (".tif", ".tiff"), bits=16, floats=True, several=True, bands=True)
 BMP = Format("BMP", "BMP", (".bmp",), alpha=False)
 GIF = Format("GIF", "GIF", (".gif",), several=True, max_side=65535)
-AVIF = Format("AVIF", "AVIF", (".avif",), several=True, max_side=65536)
+AVIF = Format(
+    "AVIF", "AVIF", (".avif",), several=True, max_side=32768, max_pixels=2**28
+)  # more libavif does not read
 HEIF = Format(
     "HEIF", "HEIC", (".heic", ".heif"), max_side=65535, extra="heic", plugin="pillow_heif"
 )

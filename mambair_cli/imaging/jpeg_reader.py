@@ -14,7 +14,6 @@ from mambair_cli.imaging.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.contents import Contents, of_rasters
 from mambair_cli.imaging.metadata import read_metadata
 from mambair_cli.imaging.opening import DAMAGE, check_pixels, damaged
-from mambair_cli.imaging.orientation import stored_orientation
 from mambair_cli.imaging.pillow_reader import open_image
 from mambair_cli.imaging.raster import Raster
 
@@ -51,7 +50,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         path,
         decode,
         samples.bands,
-        orientation=stored_orientation(image.info.get("exif"), image.info.get("xmp")),
+        orientation=metadata.stored_orientation,
         metadata=metadata,
     )
     if samples.bands == _CMYK:

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mambair_cli.imaging.exif import exif_orientation
 from mambair_cli.imaging.image import Pixels
-from mambair_cli.imaging.xmp import xmp_orientation
 
 if TYPE_CHECKING:
     import pyvips
@@ -24,19 +22,6 @@ _STEPS = {
     7: (True, True, True),
     8: (True, True, False),
 }
-
-
-def stored_orientation(exif: object, xmp: object) -> int:
-    """How an image is stored, 1 to 8: as its EXIF block says, or its XMP packet if that does not.
-
-    Args:
-        exif: Bytes of the block; anything else counts as none.
-        xmp: Bytes of the packet; anything else counts as none.
-    """
-    orientation = exif_orientation(exif) if isinstance(exif, bytes) else None
-    if orientation is None and isinstance(xmp, bytes):
-        orientation = xmp_orientation(xmp)
-    return orientation or 1
 
 
 def turned_size(width: int, height: int, orientation: int) -> tuple[int, int]:

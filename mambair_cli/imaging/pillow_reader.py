@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import DTypeLike
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from mambair_cli.imaging.contents import Contents
 from mambair_cli.imaging.formats import FORMATS, is_installed
@@ -20,9 +20,9 @@ from mambair_cli.imaging.image import (
     RestorableImage,
     Timing,
 )
-from mambair_cli.imaging.metadata import Metadata, read_metadata
+from mambair_cli.imaging.metadata import read_metadata
 from mambair_cli.imaging.opening import DAMAGE, check_pixels, damaged, unsupported
-from mambair_cli.imaging.orientation import stored_orientation, turn, turned_size
+from mambair_cli.imaging.orientation import turn, turned_size
 
 _DEEP_MODES = ("I;16", "F")
 _GRAY_MODES = ("1", "L", "LA", "La", *_DEEP_MODES)
@@ -42,7 +42,7 @@ def open_image(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
     """
     try:
         return Image.open(file, formats=[entry.name for entry in FORMATS if is_installed(entry)])
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise damaged(path, "its header cannot be read") from error
     except DAMAGE as error:
         raise damaged(path, error) from error
@@ -80,14 +80,12 @@ class _Frames:
     """The frames of a file that Pillow opened, composed and upright."""
 
     def __init__(self, path: Path, image: ImageFile.ImageFile, file: IO[bytes]) -> None:
-        self._path, self._image, self._file = path, image, file
+        self._path, self._image = path, image
         # A PNG file may begin with a picture for viewers without animation.
         self._first = int(getattr(image, "default_image", False))
         self._stop: int = getattr(image, "n_frames", 1)
-        info = image.info
-        self._orientation = stored_orientation(info.get("exif"), info.get("xmp"))
-        if image.format == "JXL" and not getattr(image, "jpeg", False):
-            self._orientation = 1  # its own is applied by the decoder, and EXIF's does not count
+        self._metadata = read_metadata(image, file)
+        self._orientation = self._metadata.stored_orientation
         _scale_transparent_level(image)
 
     def header(self) -> ImageHeader:
@@ -105,14 +103,12 @@ class _Frames:
         )
 
     def read(self) -> ImageSequence:
-        metadata: Metadata | None = None
         frames = []
         try:
             for index in range(self._first, self._stop):
                 if self._stop > 1:
                     self._image.seek(index)
                 self._image.load()
-                metadata = metadata or read_metadata(self._image, self._file)
                 frames.append(self._frame())
         except DAMAGE as error:
             raise damaged(self._path, error) from error
@@ -127,7 +123,7 @@ class _Frames:
             RestorableImage(
                 _repeated(frame.pixels, channels),
                 _opacity(frame) if has_alpha else None,
-                metadata or Metadata(),
+                self._metadata,
                 changes=changes,
             )
             for frame in frames

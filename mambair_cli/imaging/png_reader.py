@@ -9,9 +9,7 @@ from mambair_cli.imaging import vips
 from mambair_cli.imaging.contents import Contents, of_rasters
 from mambair_cli.imaging.metadata import read_metadata
 from mambair_cli.imaging.opening import check_pixels, damaged, unsupported
-from mambair_cli.imaging.orientation import stored_orientation
 from mambair_cli.imaging.pillow_reader import of_frames, open_image
-from mambair_cli.imaging.png_chunks import read_png_chunks
 from mambair_cli.imaging.raster import Raster
 
 if TYPE_CHECKING:
@@ -42,19 +40,19 @@ def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         # Checksums tell damage; a warning may be about nothing but an odd colour profile.
         return vips.load("pngload", path, fail_on="error")
 
-    chunks = read_png_chunks(file)
     try:
         bands = decode("").bands
     except vips.VipsError as error:
         raise damaged(path, vips.reason(error)) from error
     colours = 1 if bands < 3 else 3
+    metadata = read_metadata(image, file)
     raster = Raster(
         path,
         decode,
         colours,
         alpha=colours if bands > colours else None,
-        orientation=stored_orientation(chunks.exif, chunks.xmp),
-        metadata=read_metadata(image, file),
+        orientation=metadata.stored_orientation,
+        metadata=metadata,
         changes=_changes(depth, colour_type),
     )
     return of_rasters([raster])

@@ -92,8 +92,8 @@ def resize_alpha_rows(
     resized = imresize_rows(part, first, side, rows, scale)
     white = part.dtype.type(ValueRange.of(part.dtype).white)
     if binary:
-        return np.where(resized >= white / 2, white, part.dtype.type(0))
-    return np.clip(resized, 0, white)  # floating point overshoots beside an edge
+        return np.asarray(np.where(resized >= white / 2, white, part.dtype.type(0)))
+    return np.asarray(np.clip(resized, 0, white))  # floating point overshoots beside an edge
 
 
 def is_binary(alpha: Array) -> bool:

@@ -12,7 +12,7 @@ from mambair_cli.imaging.tag_reader import Place, TagFile
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_ORIENTATION, _SAMPLES, _PLANES, _TILE_WIDTH = 274, 277, 284, 322
+_SAMPLES, _PLANES, _TILE_WIDTH = 277, 284, 322
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 
 _REDUCED, _MASK = 1, 4  # bits of the subfile type
@@ -49,7 +49,6 @@ class TiffPage:
         premultiplied: Whether the colours are multiplied by the opacity.
         extra_samples: Position in the file of the value that says so.
         byte_order: Of that value.
-        orientation: EXIF's, 1 to 8.
         planar: Whether each sample has a plane of its own.
         tiled: Whether it is stored in tiles.
         compression: TIFF's number.
@@ -66,7 +65,6 @@ class TiffPage:
     premultiplied: bool
     extra_samples: int
     byte_order: Literal["little", "big"]
-    orientation: int
     planar: bool
     tiled: bool
     compression: int
@@ -156,7 +154,6 @@ def _page(path: Path, index: int, directory: _Directory) -> TiffPage:
     alpha = next((i for i in named if meanings[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
     place = directory.places.get(_EXTRA_SAMPLES)
     position = place.position + 2 * (alpha or 0) if place else 0
-    orientation = directory.value(_ORIENTATION, 1)
     return TiffPage(
         index=index,
         width=width,
@@ -169,7 +166,6 @@ def _page(path: Path, index: int, directory: _Directory) -> TiffPage:
         premultiplied=alpha is not None and meanings[alpha] == _ASSOCIATED,
         extra_samples=position,
         byte_order=directory.byte_order,
-        orientation=orientation if orientation in range(1, 9) else 1,
         planar=samples > 1 and directory.value(_PLANES, 1) == 2,
         tiled=_TILE_WIDTH in directory.places,
         compression=directory.value(_COMPRESSION, 1),

@@ -51,14 +51,15 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
 def _raster(path: Path, page: TiffPage, changes: tuple[str, ...]) -> Raster:
     if page.photometric == LAB and page.floats:
         raise unsupported(path, "floating-point Lab pixels")
+    metadata = read_tiff_metadata(path, page.index)
     raster = Raster(
         path,
         _decoder(path, page),
         _RGB_COLOURS if page.photometric == PALETTE else page.colours,
         alpha=page.alpha,
         premultiplied=page.premultiplied,
-        orientation=page.orientation,
-        metadata=read_tiff_metadata(path, page.index),
+        orientation=metadata.stored_orientation,
+        metadata=metadata,
         changes=changes + _changes(page),
     )
     if page.photometric == CMYK:

@@ -11,7 +11,7 @@ import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyvips
@@ -25,7 +25,7 @@ pyvips.cache_set_max(0)
 logging.getLogger("pyvips").addHandler(logging.NullHandler())
 logging.getLogger("pyvips").propagate = False
 
-VipsError = pyvips.Error
+VipsError: TypeAlias = pyvips.Error
 
 # What every sequential read passes; a lower level gives gray areas where a file was cut.
 _STRICT: dict[str, object] = {"access": "sequential", "fail_on": "warning"}
