@@ -71,7 +71,7 @@ def dropped_resources(resources: dict[int, bytes]) -> list[str]:
 def without_previews(iptc: bytes) -> tuple[bytes, tuple[str, ...]]:
     """Return the records without smaller copies of the image, and phrases for what was dropped."""
     kept, phrases = _filtered(iptc, _PREVIEWS)
-    return (kept, phrases) if phrases else (iptc, ())
+    return (kept, phrases) if _THUMBNAIL in phrases else (iptc, ())
 
 
 def private_iptc(iptc: bytes) -> tuple[bytes | None, tuple[str, ...]]:

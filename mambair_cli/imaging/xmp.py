@@ -21,6 +21,8 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _LARGEST_PACKET = 32 * 2**20
 _DEEPEST = 200
 
+_DECLARATION = rb"xmlns:([\w.-]{1,64})=(?:\"[^\"<]*\"|'[^'<]*')"
+
 _POSITION, _SERIAL, _OWNER = "GPS position", "serial numbers", "owner name"
 _PLACE, _IDENTIFIERS, _MAKER_NOTE = "XMP place", "document identifiers", "maker notes"
 
@@ -115,14 +117,12 @@ def merged_xmp(main: bytes, segments: Iterable[bytes]) -> tuple[bytes, bool]:
     if not segments:
         return main, True
     extension = digest and _extension(digest[1].upper(), segments)
-    inner = extension and _inside_rdf(extension)
-    if not inner or b"</rdf:RDF" not in main:
+    if not extension or b"</rdf:RDF" not in main:
         return main, False
-    main = re.sub(rb"\b\w{1,32}:HasExtendedXMP\s*=\s*[\"'][0-9A-Fa-f]{32}[\"']", b"", main)
-    main = _without(main, b"<xmpNote:HasExtendedXMP", b"</xmpNote:HasExtendedXMP>")
-    end = main.rfind(b"</rdf:RDF")
-    whole = main[:end] + inner + main[end:]
-    return (whole, True) if _is_xml(whole) else (main, False)
+    rest = re.sub(rb"\b\w{1,32}:HasExtendedXMP\s*=\s*[\"'][0-9A-Fa-f]{32}[\"']", b"", main)
+    rest = _without(rest, b"<xmpNote:HasExtendedXMP", b"</xmpNote:HasExtendedXMP>")
+    whole = _with_descriptions(rest, extension)
+    return (whole, True) if private_xmp(whole)[0] is not None else (main, False)
 
 
 def jpeg_segments(xmp: bytes) -> list[bytes]:
@@ -174,9 +174,24 @@ def _extension(digest: bytes, segments: Sequence[bytes]) -> bytes | None:
     return data if complete else None
 
 
-def _inside_rdf(packet: bytes) -> bytes:
-    start = packet.find(b">", packet.find(b"<rdf:RDF"))
-    return packet[start + 1 : max(packet.rfind(b"</rdf:RDF"), 0)]
+def _with_descriptions(packet: bytes, extension: bytes) -> bytes:
+    """Put what the extension's RDF element holds into the packet's, with its namespaces."""
+    opening, inner = _opened(extension)
+    head, _ = _opened(packet)
+    declarations = b"".join(
+        b" " + declaration[0]
+        for declaration in re.finditer(_DECLARATION, opening)
+        if b"xmlns:" + declaration[1] + b"=" not in head
+    )
+    middle, end = len(head), packet.rfind(b"</rdf:RDF")
+    inner = inner[: max(inner.rfind(b"</rdf:RDF"), 0)]
+    return head + declarations + packet[middle:end] + inner + packet[end:]
+
+
+def _opened(packet: bytes) -> tuple[bytes, bytes]:
+    """What stands before the end of the opening tag of the RDF element, and behind that tag."""
+    end = packet.find(b">", packet.find(b"<rdf:RDF"))
+    return packet[:end], packet[end + 1 :]
 
 
 def _without(packet: bytes, opening: bytes, closing: bytes) -> bytes:
@@ -189,10 +204,6 @@ def _without(packet: bytes, opening: bytes, closing: bytes) -> bytes:
         kept.append(packet[position:start])
         position = end + len(closing)
     return b"".join(kept) + packet[position:]
-
-
-def _is_xml(xmp: bytes) -> bool:
-    return private_xmp(xmp)[0] is not None
 
 
 def _with_integers(xmp: bytes, values: Mapping[bytes, int]) -> bytes:

@@ -1,4 +1,4 @@
-"""Metadata made to harm: whatever it claims, it is dropped or kept, soon and without an exception."""
+"""Metadata made to harm is dropped or kept, soon and without an exception, whatever it claims."""
 
 import io
 import struct
@@ -7,6 +7,7 @@ import zlib
 
 import metadata_blocks as blocks
 import pytest
+from damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -118,6 +119,17 @@ def test_damaged_jpeg_segments(data):
     ]
     metadata = read_metadata(image)
     prepared(metadata, "JPEG", 62, 34, "private")
+
+
+@pytest.mark.slow
+def test_twenty_thousand_damaged_blocks():
+    sources = (EXIF, blocks.XMP, blocks.IPTC)
+    for index, _, content in damaged(sources, 20000, seed=5):
+        exif, xmp, iptc = (content if i == index else sources[i] for i in range(3))
+        metadata = _of_webp(exif, xmp, without_previews(iptc)[0])
+        for format_name in ("JPEG", "TIFF", "AVIF"):
+            for mode in ("keep", "private"):
+                prepared(metadata, format_name, 62, 34, mode)
 
 
 def _seconds(function, *arguments):
