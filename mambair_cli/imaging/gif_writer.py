@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,9 @@ def write_gif(
     for frame, duration in zip(frames, durations, strict=True):
         indexed = _indexed(frame, has_alpha=has_alpha)
         reduced |= indexed.reduced
-        clear = {} if indexed.clear is None else {"transparency": indexed.clear}
+        clear: dict[str, Any] = {}
+        if indexed.clear is not None:
+            clear["transparency"] = indexed.clear
         parts = getdata(
             indexed.image,
             duration=round(duration / 10) * 10,

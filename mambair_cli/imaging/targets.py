@@ -86,3 +86,9 @@ def check_target(path: Path, header: ImageHeader) -> None:
             f"the result has {header.width}x{header.height}",
             "write PNG or TIFF instead: --format png",
         )
+    if header.width * header.height > entry.max_pixels:
+        raise OutputError(
+            f"cannot write {path}: {entry.label} holds at most {entry.max_pixels} pixels, "
+            f"the result has {header.width}x{header.height}",
+            "write PNG or TIFF instead: --format png",
+        )

@@ -22,6 +22,7 @@ from mambair_cli.imaging.image import (
     ValueRange,
 )
 from mambair_cli.imaging.metadata import Fate, Metadata
+from mambair_cli.imaging.targets import check_target
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -354,6 +355,15 @@ def test_images_too_large_for_a_format(tmp_path, suffix, side):
     assert f"holds at most {side - 1} pixels on a side" in message
     assert message.endswith(f"has {side}x2")
     assert hint == "write PNG or TIFF instead: --format png"
+
+
+def test_more_pixels_than_decoders_read_are_not_written(tmp_path):
+    path = tmp_path / "out.avif"
+    with pytest.raises(OutputError) as error:
+        check_target(path, ImageHeader(16384, 16385, 1, np.dtype(np.uint8)))
+    assert error.value.message == (
+        f"cannot write {path}: AVIF holds at most 268435456 pixels, the result has 16384x16385"
+    )
 
 
 def test_the_largest_sides_are_written(tmp_path):
