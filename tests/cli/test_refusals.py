@@ -192,9 +192,9 @@ def test_existing_result(refused, weights, photo, make_image):
 
 def test_unknown_format(refused, weights, photo):
     message, _ = refused(
-        2, "sr", photo, "--format", "gif", "--weights", weights / "sr-x4.safetensors"
+        2, "sr", photo, "--format", "psd", "--weights", weights / "sr-x4.safetensors"
     )
-    assert message == "format 'gif' cannot be written"
+    assert message == "format 'psd' cannot be written"
 
 
 @pytest.mark.parametrize(
