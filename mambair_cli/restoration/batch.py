@@ -22,6 +22,7 @@ from mambair_cli.restoration.events import (
 from mambair_cli.restoration.jobs import Job, plan_jobs
 from mambair_cli.restoration.manifest import RecipeOf, Shard
 from mambair_cli.restoration.pipeline import Pipeline
+from mambair_cli.restoration.prospects import Prospect
 from mambair_cli.restoration.stages import FileOptions, Stages
 from mambair_cli.restoration.work import Restore
 
@@ -36,13 +37,34 @@ __all__ = [
     "FileStarted",
     "Job",
     "Outcome",
+    "Prospect",
     "Restore",
     "Summary",
     "TileDone",
     "Timings",
+    "foresee",
     "plan_jobs",
     "run_batch",
 ]
+
+
+def foresee(
+    jobs: Sequence[Job],
+    files: FileOptions,
+    *,
+    resume: bool = False,
+    recipe: RecipeOf | None = None,
+) -> list[Prospect]:
+    """Tells what `run_batch` will make of files, from their headers; nothing is written.
+
+    Args:
+        jobs: As for `run_batch`.
+        files: As for `run_batch`.
+        resume: As for `run_batch`; without a recipe it is not known what will be skipped.
+        recipe: As for `run_batch`.
+    """
+    stages = Stages(files, recipe, resume=resume)
+    return [stages.foresee(job) for job in jobs]
 
 
 def run_batch(

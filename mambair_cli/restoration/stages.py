@@ -28,9 +28,12 @@ from mambair_cli.restoration.failures import FileError, file_failure, no_device_
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry, Manifest, RecipeOf, Shard, file_sha256
 from mambair_cli.restoration.memory import available_main_memory
+from mambair_cli.restoration.prospects import Prospect, nearest_directory
 from mambair_cli.restoration.restorer import Notice, Progress
 from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands
 from mambair_cli.restoration.work import Restore, Stopwatch
+
+DONE_BEFORE = "done by an earlier run"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,24 @@ class Stages:
         self._manifests: dict[Path, Manifest] = {}
         self._lock = threading.Lock()
 
+    def foresee(self, job: Job) -> Prospect:
+        """Tells from its header what will become of a file; nothing is written.
+
+        Raises:
+            RuntimeError: A bug of ours.
+        """
+        try:
+            if self._resume and self._is_done(job, self._entry(job)):
+                return Prospect(job, outcome=FileSkipped(job, DONE_BEFORE))
+            if (refusal := self._refusal(job)) is not None:
+                return Prospect(job, outcome=FileFailed(job, refusal))
+            source, result, _ = self._headers(job)
+        except FileError as error:
+            if (failure := file_failure(job, error)) is None:
+                raise
+            return Prospect(job, outcome=FileFailed(job, failure))
+        return Prospect(job, source, result)
+
     def pixels(self, job: Job) -> int:
         """Pixels that a file's header announces; 0 where `read` would refuse it."""
         try:
@@ -118,10 +139,9 @@ class Stages:
         """
         entry, begun = None, False
         try:
-            if self._recipe is not None:
-                entry = Entry(file_sha256(job.source), self._recipe(job.source), source=job.source)
+            entry = self._entry(job)
             if self._is_done(job, entry):
-                return Settled(FileSkipped(job, "done by an earlier run"), begun)
+                return Settled(FileSkipped(job, DONE_BEFORE), begun)
             if (refusal := self._refusal(job)) is not None:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
                 return Settled(FileFailed(job, refusal), begun)
@@ -212,6 +232,11 @@ class Stages:
     def _unread(self, job: Job) -> Entry:
         return Entry("", {}, source=job.source)
 
+    def _entry(self, job: Job) -> Entry | None:
+        if self._recipe is None:
+            return None
+        return Entry(file_sha256(job.source), self._recipe(job.source), source=job.source)
+
     def _is_done(self, job: Job, entry: Entry | None) -> bool:
         if not self._resume or entry is None:
             return False
@@ -221,18 +246,25 @@ class Stages:
         ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
         return None if ours else job.refusal
 
+    def _headers(self, job: Job) -> tuple[ImageHeader, ImageHeader, bool]:
+        """Headers of the input and of the output, and whether the image is too large as a whole."""
+        source = read_header(job.source, max_pixels=self._files.max_pixels)
+        scale = self._files.scale
+        result = replace(source, width=source.width * scale, height=source.height * scale)
+        check_target(job.target, result)
+        _check_directory(job.target.parent)
+        in_bands = needs_bands(source, scale, available_main_memory(self._files.max_memory))
+        if in_bands:
+            _check_bands(job, source)
+        return source, result, in_bands
+
     def _read(self, job: Job) -> ImageSequence | None:
         """Reads all images of a file; None if they are too large for the memory there is."""
-        limit = self._files.max_pixels
-        header = read_header(job.source, max_pixels=limit)
-        scale = self._files.scale
-        result = replace(header, width=header.width * scale, height=header.height * scale)
-        check_target(job.target, result)
-        _prepare_directory(job.target.parent)
-        if needs_bands(header, scale, available_main_memory(self._files.max_memory)):
-            _check_bands(job, header)
+        _, _, in_bands = self._headers(job)
+        _make_directory(job.target.parent)
+        if in_bands:
             return None
-        sequence = read_images(job.source, max_pixels=limit)
+        sequence = read_images(job.source, max_pixels=self._files.max_pixels)
         check_images(job.target, sequence)
         return sequence
 
@@ -258,16 +290,19 @@ class Stages:
             return self._manifests[job.record]
 
 
-def _prepare_directory(directory: Path) -> None:
-    """Makes an output directory, and finds out before the work whether it can be written to."""
+def _check_directory(directory: Path) -> None:
+    """Finds out before the work whether an output directory can be written to, or made."""
+    if not os.access(nearest_directory(directory), os.W_OK | os.X_OK):
+        raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
+
+
+def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{directory} cannot be made: {error.strerror}", "choose another directory with -o"
         ) from error
-    if not os.access(directory, os.W_OK):
-        raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
 
 
 def _check_bands(job: Job, header: ImageHeader) -> None:
