@@ -42,13 +42,16 @@ _HELD = {
     "WEBP": _IN_EXIF,
     "AVIF": _IN_EXIF,
     "HEIF": _IN_EXIF,
-    "JXL": _IN_EXIF - {"icc_profile"},  # its plugin for Pillow writes none
+    "JXL": _IN_EXIF,
     "GIF": {"comment"},
     "BMP": {"dpi"},
 }
 _RESOLUTION_IN_EXIF = ("WEBP", "AVIF", "HEIF", "JXL")
-# Gray is stored as RGB, which a profile for gray does not fit.
-_WITHOUT_GRAY = ("WEBP",)
+# Profiles that a format does not get: of which colour space (all if empty), and why.
+_PROFILES_REFUSED = {
+    "WEBP": (b"GRAY", "WebP stores gray as RGB"),
+    "JXL": (b"", "cannot be written to JPEG XL"),  # Pillow's plugin hands none to the encoder
+}
 _LARGEST_JPEG_EXIF = 65533
 
 
@@ -131,10 +134,11 @@ def _held(metadata: Metadata, target: _Target) -> _Step:
     """Leave out what the format has no place for."""
     held = _HELD[target.format_name]
     left, fate = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
-    gray = (left.icc_profile or b"")[16:20] == b"GRAY"
-    if gray and target.format_name in _WITHOUT_GRAY:
-        phrase = f"colour profile ({target.label} stores gray as RGB)"
-        return replace(left, icc_profile=None), fate.joined(Fate(dropped=(phrase,)))
+    if left.icc_profile and target.format_name in _PROFILES_REFUSED:
+        space, reason = _PROFILES_REFUSED[target.format_name]
+        if left.icc_profile[16:20].startswith(space):
+            left = replace(left, icc_profile=None)
+            fate = fate.joined(Fate(dropped=(f"colour profile ({reason})",)))
     if left.exif and target.format_name == "TIFF":
         fate = fate.joined(Fate(dropped=_lost_in_tiff(left.exif)))
     return left, fate

@@ -2,9 +2,22 @@
 
 import struct
 
+import metadata_blocks as blocks
 import pytest
+from PIL import ExifTags, Image
 
-from mambair_cli.imaging.exif import PREFIX, sized_exif, upright_exif
+from mambair_cli.imaging.exif import (
+    exif_orientation,
+    exif_resolution,
+    has_thumbnail,
+    private_exif,
+    sized_exif,
+    upright_exif,
+    with_resolution,
+    without_maker_notes,
+    without_orientation,
+)
+from mambair_cli.imaging.tag_reader import PREFIX
 
 SHORT, LONG, UNDEFINED = 3, 4, 7
 THUMBNAIL = b"\xff\xd8 a small JPEG \xff\xd9"
@@ -118,3 +131,116 @@ def test_every_truncation_is_dropped_or_kept_but_never_fails():
         exif = upright_exif(whole[:length])
         if exif is not None:
             assert sized_exif(exif, 1, 2).startswith(PREFIX)
+
+
+def loaded(exif):
+    tags = Image.Exif()
+    tags.load(exif)
+    return tags
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_is_read(order, orientation):
+    assert exif_orientation(block(order, orientation)) == orientation
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_impossible_orientation_is_none(orientation):
+    assert exif_orientation(block("<", orientation)) is None
+    assert exif_orientation(b"garbage") is None
+
+
+def test_a_second_directory_is_a_thumbnail():
+    assert has_thumbnail(block())
+    assert not has_thumbnail(upright_exif(block()))
+    assert not has_thumbnail(b"garbage")
+
+
+def test_resolutions_in_inches_and_centimetres():
+    tags = Image.Exif()
+    tags[0x011A], tags[0x011B] = 300, 150
+    assert exif_resolution(tags.tobytes()) == (300, 150)
+    tags[0x0128] = 3
+    assert exif_resolution(tags.tobytes()) == pytest.approx((762, 381))
+    tags[0x0128] = 1  # no unit
+    assert exif_resolution(tags.tobytes()) is None
+    assert exif_resolution(block()) is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_resolution_is_added_and_nothing_moves(order):
+    before = block(order)
+    after = with_resolution(before, (300, 72.5)).removeprefix(PREFIX)
+    assert exif_resolution(after) == (300, 72.5)
+    assert after[8 : len(before)] == before[8:]
+    tags = loaded(after)
+    assert tags[ExifTags.Base.Orientation] == 6
+    assert tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] == MAKER_NOTE
+    again = with_resolution(after, (150, 150))
+    assert exif_resolution(again) == (150, 150)
+
+
+def test_a_resolution_alone_makes_a_block():
+    assert exif_resolution(with_resolution(None, (300, 1200))) == (300, 1200)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_orientation_can_be_taken_out_and_nothing_moves(order):
+    before = block(order)
+    after = without_orientation(before).removeprefix(PREFIX)
+    assert len(after) == len(before)
+    tags = loaded(after)
+    assert ExifTags.Base.Orientation not in tags
+    assert tags[ExifTags.Base.ImageWidth] == 4000
+    assert after.index(MAKER_NOTE) == before.index(MAKER_NOTE)
+    assert after[-len(THUMBNAIL) :] == THUMBNAIL
+    assert without_orientation(after) == PREFIX + after
+
+
+def test_maker_notes_can_be_taken_out():
+    exif = blocks.exif().tobytes()
+    without = without_maker_notes(exif)
+    assert blocks.MAKER_NOTE not in without
+    details = loaded(without).get_ifd(ExifTags.IFD.Exif)
+    assert details[ExifTags.Base.BodySerialNumber] == "PLANTED-0"
+    assert without_maker_notes(without) == without
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_private_writes_nothing_but_what_it_knows(order):
+    exif = upright_exif(block(order, after_thumbnail=b"bytes that no tag points to"))
+    private, dropped = private_exif(exif)
+    assert dropped == ("maker notes",)
+    assert b"no tag points to" not in private
+    tags = loaded(private)
+    assert dict(tags)[ExifTags.Base.ImageWidth] == 4000
+    details = tags.get_ifd(ExifTags.IFD.Exif)
+    assert dict(details) == {0xA002: 4000, 0xA003: 3000}
+
+
+def test_private_drops_what_tells_of_places_serial_numbers_and_owners():
+    private, dropped = private_exif(blocks.exif().tobytes())
+    assert set(dropped) == {"maker notes", "serial numbers", "owner name", "GPS position"}
+    assert blocks.SECRET not in private
+    tags = loaded(private)
+    assert ExifTags.IFD.GPSInfo not in tags
+    assert tags[ExifTags.Base.Artist] == "An Artist"
+
+
+@pytest.mark.parametrize("tag", [0x02BC, 0x83BB, 0x8649, 0xFDE8, 0xFDE9, 0xC62F, 0xEA1C, 0x5678])
+def test_private_drops_tags_that_may_hold_anything(tag):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "Camera"
+    exif[tag] = b"PLANTED in an unusual place"
+    private, dropped = private_exif(exif.tobytes())
+    assert blocks.SECRET not in private
+    assert len(dropped) == 1
+    assert loaded(private)[ExifTags.Base.Make] == "Camera"
+
+
+def test_private_leaves_nothing_of_a_block_of_secrets():
+    exif = Image.Exif()
+    exif[0xC62F] = "PLANTED"
+    assert private_exif(exif.tobytes()) == (None, ("serial numbers",))
+    assert private_exif(b"garbage") == (None, ())
