@@ -166,7 +166,7 @@ def _run(
         processors=workers.processors,
         share=workers.share,
     )
-    kept = len(jobs) > 1 or settings.resume
+    kept = len(jobs) > 1 or settings.resume or settings.shard is not None
     records = Records(
         recipe_of_all(options, settings) if kept else None,
         resume=settings.resume,
@@ -174,5 +174,11 @@ def _run(
     )
     with BatchDisplay(messages, len(jobs), workers.names(len(jobs))) as display:
         return run_on_cluster(
-            jobs, setup, workers, records, display.show, partial(messages.notice, style="yellow")
+            jobs,
+            setup,
+            workers,
+            records,
+            display.show,
+            partial(messages.notice, style="yellow"),
+            messages.detail,
         )

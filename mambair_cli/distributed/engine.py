@@ -23,6 +23,7 @@ from mambair_cli.distributed.orders import Order, Receipt, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, MambairError, OutputError
+from mambair_cli.imaging.whole_file import remove_unfinished
 from mambair_cli.restoration.events import (
     Event,
     FileDone,
@@ -78,6 +79,7 @@ def run_on_cluster(
     records: Records,
     on_event: Callable[[Event], None],
     on_notice: Callable[[str], None],
+    on_detail: Callable[[str], None],
 ) -> Summary:
     """Restores files on a cluster that this process is connected to.
 
@@ -88,6 +90,7 @@ def run_on_cluster(
         records: What earlier runs recorded, and where this one does.
         on_event: Told of everything as it happens, of outcomes in the order of the jobs.
         on_notice: Told what people should know of the workers.
+        on_detail: Told where they run.
 
     Returns:
         The outcomes.
@@ -100,11 +103,13 @@ def run_on_cluster(
     report = Report(on_event)
     with _marked(jobs) as marker:
         marked = replace(setup, marker=marker)
+        dispatch = Dispatch(jobs, marked, workers, records, report, on_notice, on_detail)
         try:
-            asyncio.run(Dispatch(jobs, marked, workers, records, report, on_notice).run())
+            asyncio.run(dispatch.run())
         finally:
             report.settle_held()
             records.flush()
+            remove_unfinished(dispatch.littered)
     return report.summary
 
 
@@ -116,7 +121,7 @@ def _marked(jobs: Sequence[Job]) -> Iterator[Path | None]:
     if folder is None or isinstance(folder, Url):
         yield None
         return
-    marker = folder.absolute() / f".mambair-{uuid4().hex}.tmp"
+    marker = folder.absolute() / f".mambair-run-{uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         marker.touch()
@@ -131,7 +136,11 @@ def _marked(jobs: Sequence[Job]) -> Iterator[Path | None]:
 
 
 class Dispatch:
-    """One run over the jobs of a batch; arguments as for `run_on_cluster`."""
+    """One run over the jobs of a batch; arguments as for `run_on_cluster`.
+
+    Attributes:
+        littered: Folders where workers may have left unfinished files when they were ended.
+    """
 
     def __init__(
         self,
@@ -141,9 +150,11 @@ class Dispatch:
         records: Records,
         report: Report,
         on_notice: Callable[[str], None],
+        on_detail: Callable[[str], None],
     ) -> None:
         self._total = self._open = len(jobs)
         self._coming = (Task(index, job) for index, job in enumerate(jobs, start=1))
+        self.littered: set[Path] = set()
         self._waiting: deque[Task] = deque()
         self._shown: dict[str, Task] = {}
         self._setup = setup
@@ -151,6 +162,7 @@ class Dispatch:
         self._records = records
         self._report = report
         self._on_notice = on_notice
+        self._on_detail = on_detail
         self._changed = asyncio.Condition()
         self._ready = asyncio.Event()
         self._places = set(workers.names(len(jobs)))
@@ -200,8 +212,9 @@ class Dispatch:
         """Has one worker work until there are no more jobs, or it is lost; True to try another."""
         actor = self._hire()
         try:
-            await actor.ready.remote()
+            where = await actor.ready.remote()
             self._ready.set()
+            self._on_detail(f"{name}: {where}")
             await self._feed(name, actor)
         except WorkerLost as lost:
             self._losses[name] = 0 if lost.blamed else self._losses[name] + 1
@@ -295,7 +308,11 @@ class Dispatch:
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
+            self._litter(task.job)
             raise await self._lose(name, task, _reason(error)) from None
+        except asyncio.CancelledError:
+            self._litter(task.job)
+            raise
         except MambairError as error:
             outcome = self._fail(task, error)
         self._losses[name] = 0
@@ -350,6 +367,10 @@ class Dispatch:
         with suppress(OutputError):
             self._records.fail(task.job, None if receipt is None else receipt.entry, error)
         return FileFailed(task.job, error)
+
+    def _litter(self, job: Job) -> None:
+        if not isinstance(job.target, Url):
+            self.littered.add(job.target.parent)
 
     async def _lose(self, name: str, task: Task, reason: str) -> WorkerLost:
         """Puts the job of a lost worker back, or gives it up."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +45,7 @@ from mambair_cli.restoration.precision import resolve_device
 from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import restore_bands
 from mambair_cli.restoration.work import Restore
+from mambair_cli.selective_scan import dispatch
 
 # Of the tiles of an image no more are told to the driver than one in this time, and the last.
 TILE_SECONDS = 0.5
@@ -84,11 +87,12 @@ class Worker:
                 "give -o on a file system that all nodes share, or an address such as s3://",
             )
         device = resolve_device(self._setup.device)
+        scan = dispatch.select(self._setup.scan, device).name
         if not self._setup.by_quality:
             self._load(next(iter(self._setup.weights)))
         if device.type == "cpu":
-            prepare_kernels(self._setup.scan, training=False)
-        return f"{platform.node()}, {device}"
+            prepare_kernels(scan, training=False)
+        return f"{platform.node()}, process {os.getpid()}, {device}, scan {scan}"
 
     def restore(self, order: Order) -> Iterator[Told]:
         """Does one order, in a thread of its own.
@@ -98,24 +102,15 @@ class Worker:
             the worker's own.
 
         Raises:
-            Exception: A bug of ours.
+            RuntimeError: A bug of ours.
         """
         told: SimpleQueue[Told | None] = SimpleQueue()
-        failure: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                told.put(self._do(order, told.put))
-            except BaseException as error:  # noqa: BLE001 - raised in the thread that was asked
-                failure.append(error)
-            finally:
-                told.put(None)
-
-        threading.Thread(target=work, name="mambair-order").start()
-        while (each := told.get()) is not None:
-            yield each
-        if failure:
-            raise failure[0]
+        with ThreadPoolExecutor(1, "mambair-order") as pool:
+            work = pool.submit(self._do, order, told.put)
+            work.add_done_callback(lambda _: told.put(None))
+            while (each := told.get()) is not None:
+                yield each
+            yield work.result()
 
     def stop(self) -> None:
         """Has what runs end at its next tile, without a result; returns when nothing runs."""
