@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,34 +17,46 @@ from typing import Any
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
-EXIT_STATUS = 130
 # SIGHUP comes when a terminal closes, SIGTERM from job schedulers and containers.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 # Programs that start others often pass on what the terminal has sent to all of them already.
 SAME_SECONDS = 0.3
-# The network stops at the next tile, and a file that is being written is finished.
+# The network stops at its next tile, and a file that is being written is finished first.
 NOTICE_SECONDS = 1.0
-SHOW_CURSOR = b"\x1b[?25h"
+NOTICE = "stopping in good order; once more stops at once"
+SHOW_CURSOR = "\x1b[?25h"
+STANDARD_ERROR = 2
 
 
-def install() -> None:
-    """Has the first signal raise `KeyboardInterrupt` in this thread, the second end the process.
+def install(stop_at_once: Callable[[], None]) -> None:
+    """Has the first signal raise `KeyboardInterrupt` in this thread.
 
-    The second one works whatever this thread is doing, because another one waits for it. Signals
-    that the process was started to ignore, as `nohup` does, stay ignored.
+    Signals that the process was started to ignore, as `nohup` does, stay ignored.
+
+    Args:
+        stop_at_once: Ends the process. Called for the second signal, in another thread: this one
+            may be anywhere.
     """
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     taken = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    sending, receiving = socket.socketpair()
-    sending.setblocking(False)
-    signal.set_wakeup_fd(sending.detach(), warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(receiving, taken), daemon=True)
+    receiving, sending = os.pipe()
+    if os.name == "posix":
+        os.set_blocking(sending, False)
+    signal.set_wakeup_fd(sending, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(receiving, taken, stop_at_once), daemon=True)
     watcher.name = "mambair-signals"
     watcher.start()
     raise_once = _RaiseOnce()
     before = {number: signal.signal(number, raise_once) for number in taken}
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: _restore(before))
+
+
+def say(text: str) -> None:
+    """Write a line to standard error past Python's streams: another thread may hold their locks."""
+    # Bars may have hidden the cursor.
+    cursor = SHOW_CURSOR if os.isatty(STANDARD_ERROR) else ""
+    os.write(STANDARD_ERROR, f"{cursor}{text}\n".encode())
 
 
 def resume_command(arguments: Sequence[str], *, resumes: bool) -> str:
@@ -80,32 +91,21 @@ class _RaiseOnce:
             raise KeyboardInterrupt
 
 
-def _watch(signals: socket.socket, taken: Sequence[int]) -> None:
+def _watch(receiving: int, taken: Sequence[int], stop_at_once: Callable[[], None]) -> None:
     """Waits for the second signal; the bytes that arrive are the numbers of signals."""
 
-    def arrived() -> bool:
-        return any(number in taken for number in signals.recv(64))
+    def wait_for_signal() -> float:
+        while not any(number in taken for number in os.read(receiving, 64)):
+            pass
+        return time.monotonic()
 
-    while not arrived():
+    first = wait_for_signal()
+    notice = threading.Timer(NOTICE_SECONDS, say, [NOTICE])
+    notice.daemon = True
+    notice.start()
+    while wait_for_signal() - first < SAME_SECONDS:
         pass
-    first = time.monotonic()
-    signals.settimeout(NOTICE_SECONDS)
-    while True:
-        try:
-            again = arrived() and time.monotonic() - first > SAME_SECONDS
-        except TimeoutError:
-            signals.settimeout(None)
-            _say(b"stopping in good order; once more stops at once\n")
-            continue
-        if again:
-            # Bars may have hidden the cursor, and nobody is left to show it.
-            _say((SHOW_CURSOR if os.isatty(2) else b"") + b"error: stopped at once\n")
-            os._exit(EXIT_STATUS)
-
-
-def _say(text: bytes) -> None:
-    # Not through Python's streams: the main thread may hold their locks.
-    os.write(2, text)
+    stop_at_once()
 
 
 def _program() -> list[str]:

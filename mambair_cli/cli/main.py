@@ -26,7 +26,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     WRONG_REQUEST = 2
     BUG = 70
-    INTERRUPTED = interrupts.EXIT_STATUS
+    INTERRUPTED = 130
     READER_GONE = 141
 
 
@@ -138,9 +138,14 @@ def _report_usage(error: typer.TyperException) -> int:
     return ExitStatus.WRONG_REQUEST
 
 
+def _stop_at_once() -> None:
+    interrupts.say("error: stopped at once")
+    os._exit(ExitStatus.INTERRUPTED)
+
+
 def main() -> NoReturn:
     """Entry point of the `mambair` command."""
-    interrupts.install()
+    interrupts.install(_stop_at_once)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names may hold bytes that are no text; they leave as they came.
         sys.stdout.reconfigure(errors="surrogateescape")
