@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mambair_cli.cli.compute import describe_device, prepare_scan
 from mambair_cli.cli.console import Messages
-from mambair_cli.cli.options import Precision, Tile
+from mambair_cli.cli.option_values import Tile
+from mambair_cli.cli.options import Precision
 from mambair_cli.cli.selection import ModelShelf, Request
 
 if TYPE_CHECKING:

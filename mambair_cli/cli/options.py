@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from mambair_cli.cli.option_values import parse_bytes, parse_pixels, parse_shard, parse_tile
+
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-Tile = int | Literal["auto"]
 MetadataMode = Literal["keep", "strip", "private"]
 
 
@@ -39,43 +40,6 @@ def remember_resume(context: typer.Context, value: bool) -> bool:
     if isinstance(context.obj, Invocation):
         context.obj.resumes = value
     return value
-
-
-def parse_tile(value: str) -> Tile:
-    """Reads `auto` or a number of pixels."""
-    if value == "auto":
-        return "auto"
-    if value.isdecimal():
-        return int(value)
-    raise typer.BadParameter(f"{value!r} is neither auto nor a number of pixels (0 = whole image)")
-
-
-def _parse_shard(value: str) -> tuple[int, int]:
-    index, _, count = value.partition("/")
-    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
-        return int(index), int(count)
-    raise typer.BadParameter(f"{value!r} is no part of a whole, such as 2/5")
-
-
-PIXEL_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
-BYTE_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def _parse_amount(value: str, units: dict[str, int]) -> int:
-    number, unit = value[:-1], units.get(value[-1:].upper())
-    if unit is None:
-        number, unit = value, 1
-    if number.isdecimal():
-        return int(number) * unit
-    raise typer.BadParameter(f"{value!r} is no number, such as 900000000 or 900M")
-
-
-def _parse_pixels(value: str) -> int:
-    return _parse_amount(value, PIXEL_UNITS)
-
-
-def _parse_bytes(value: str) -> int:
-    return _parse_amount(value, BYTE_UNITS)
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -265,8 +229,8 @@ class RestoreSettings:
         typer.Option(
             "--shard",
             metavar="I/N",
-            parser=_parse_shard,
-            help="Take the I-th of N equal parts of the images; N processes share a batch.",
+            parser=parse_shard,
+            help="Take part I of N, all of about the same size; N processes share a batch.",
             show_default=False,
             rich_help_panel="Files",
         ),
@@ -293,7 +257,7 @@ class RestoreSettings:
         typer.Option(
             "--max-pixels",
             metavar="N[M|G]",
-            parser=_parse_pixels,
+            parser=parse_pixels,
             help="Refuse images of more pixels; 0 for no limit. By default 179M.",
             show_default=False,
             rich_help_panel="Files",
@@ -363,7 +327,7 @@ class RestoreSettings:
         typer.Option(
             "--max-memory",
             metavar="N[M|G]",
-            parser=_parse_bytes,
+            parser=parse_bytes,
             help="Bytes of main memory to stay below. By default what is free. Larger images are "
             "read, restored and written in bands.",
             show_default=False,

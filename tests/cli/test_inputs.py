@@ -134,8 +134,8 @@ def test_options_that_would_do_nothing(enlarge, images, arguments, message):
     [
         *(("--shard", value) for value in ("0/2", "3/2", "2", "a/b", "-1/2", "1/2/3", "")),
         *(("--tile", value) for value in ("big", "-1", "1.5")),
-        *(("--max-pixels", value) for value in ("many", "1.5M", "-1", "")),
-        *(("--max-memory", value) for value in ("4GB", "G", "-1G")),
+        *(("--max-pixels", value) for value in ("many", "1.5X", "1,5M", "-1", "")),
+        *(("--max-memory", value) for value in ("4GB", "G", "-1G", "0")),
         ("--metadata", "some"),
         ("--quality-out", "0"),
         ("--overlap", "-1"),

@@ -14,6 +14,7 @@ from mambair_cli.cli.compute import describe_device
 from mambair_cli.cli.console import Messages, print_json, print_table
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.cli.measuring import Setting, models, prepare, requests_for
+from mambair_cli.cli.option_values import Tile, parse_tile
 from mambair_cli.cli.options import (
     Debug,
     Device,
@@ -21,10 +22,8 @@ from mambair_cli.cli.options import (
     Precision,
     Quiet,
     Scan,
-    Tile,
     Verbose,
     complete_variant,
-    parse_tile,
 )
 from mambair_cli.errors import OutputError, UsageError
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from mambair_cli.evaluation.benchmark import ImageResult, Pictures
     from mambair_cli.evaluation.datasets import Dataset
     from mambair_cli.evaluation.page import Page
+    from mambair_cli.evaluation.perceptual import Metric
     from mambair_cli.evaluation.report import Run
     from mambair_cli.networks.spec import Task
 
@@ -123,6 +123,15 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="Measure this too, such as lpips or dists, through pyiqa. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     speed: Annotated[
         bool,
         typer.Option("--speed", help="Measure throughput and memory; needs no data set."),
@@ -163,9 +172,10 @@ def bench(
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import check as check_runs
 
+    further = _metrics(metric or [], setting)
     page = Page("Benchmark") if any(path.suffix == ".html" for path in report or []) else None
     runs = [
-        _measured(one, found, folder, protocol, setting, page)
+        _measured(one, found, folder, protocol, setting, page, further)
         for found, folder in _located(dataset, data, messages)
         for one in models(
             requests_for(
@@ -217,6 +227,12 @@ def _task(dataset: Dataset, scale: int | None, sigma: int | None, quality: int |
     return given[0] if given else dataset.tasks[0]
 
 
+def _metrics(names: Sequence[str], setting: Setting) -> list[Metric]:
+    from mambair_cli.evaluation.perceptual import load_metric
+
+    return [load_metric(name, setting.device) for name in names]
+
+
 def _measured(
     model: Model,
     dataset: Dataset,
@@ -224,6 +240,7 @@ def _measured(
     protocol: Literal["paper", "whole", "tiled"],
     setting: Setting,
     page: Page | None,
+    further: Sequence[Metric],
 ) -> Run:
     from mambair_cli.evaluation.benchmark import measure
     from mambair_cli.evaluation.datasets import examples_in
@@ -250,7 +267,14 @@ def _measured(
 
     with messages.waiting(f"{label} on {dataset.name}: {len(examples)} images ..."):
         result = measure(
-            model.network, model.spec, dataset, examples, setting.options, protocol, on_image
+            model.network,
+            model.spec,
+            dataset,
+            examples,
+            setting.options,
+            protocol,
+            on_image,
+            further,
         )
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     return Run(
