@@ -12,6 +12,7 @@ from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.contents import Contents
 from mambair_cli.imaging.formats import BY_SUFFIX, Format
+from mambair_cli.imaging.gif_reader import open_gif
 from mambair_cli.imaging.heif_reader import open_avif, open_heic
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence, RestorableImage
 from mambair_cli.imaging.jpeg_reader import open_jpeg
@@ -42,6 +43,7 @@ _READERS: dict[Format, Callable[[Path, IO[bytes], int], Contents]] = {
     formats.PNG: open_png,
     formats.JPEG: open_jpeg,
     formats.TIFF: open_tiff,
+    formats.GIF: open_gif,
     formats.AVIF: open_avif,
     formats.HEIF: open_heic,
 }

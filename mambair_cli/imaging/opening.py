@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from pathlib import Path
@@ -17,6 +18,10 @@ from mambair_cli.imaging.formats import Format
 # that all threads share cannot be.
 Image.MAX_IMAGE_PIXELS = None
 
+# Pillow, too, tells of odd tags, which concern nobody here.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+logging.getLogger("PIL").propagate = False
+
 # What Pillow's decoders raise on damaged data.
 DAMAGE = (
     OSError,
@@ -28,6 +33,7 @@ DAMAGE = (
     IndexError,
     OverflowError,
     RuntimeError,
+    AssertionError,
     struct.error,
     zlib.error,
 )
@@ -103,7 +109,7 @@ def damaged(path: Path, reason: object) -> ImageError:
     # Of a decoder, whose further lines are for those who build it.
     first_line = str(reason).strip().partition("\n")[0].strip()
     return ImageError(
-        f"{path} is damaged or cut short: {first_line}",
+        f"{path} is damaged or cut short" + (first_line and f": {first_line}"),
         hint="copy or download it again; a viewer shows what is left of it",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,10 @@ _JPEG = 7
 _PLAIN = (1, 8, 32946)  # without compression, deflate, deflate by its old number
 _UNASSOCIATED = 2
 _RGB_COLOURS = 3
+
+# What matters of it arrives as an error; without a handler Python would print the rest.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
 
 
 def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -136,12 +141,15 @@ def _by_tifffile(path: Path, page: TiffPage) -> Pixels:
     try:
         with tifffile.TiffFile(path) as tiff:
             pixels = np.asarray(tiff.pages[page.index].asarray())
+        if page.planar:
+            pixels = np.moveaxis(pixels, 0, -1)
+        pixels = pixels.reshape(page.height, page.width, page.samples)
     except DAMAGE as error:
         raise damaged(path, error) from error
-    if page.planar:
-        pixels = np.moveaxis(pixels, 0, -1)
-    pixels = pixels.reshape(page.height, page.width, page.samples)
-    return pixels.astype(np.float32) if page.floats else pixels
+    stored = np.dtype(f"{'f' if page.floats else 'u'}{max(1, page.bits // 8)}")
+    if pixels.dtype.newbyteorder("=") != stored:
+        raise damaged(path, "its tags contradict each other")
+    return pixels.astype(np.float32 if page.floats else stored)
 
 
 def _by_pillow(path: Path, page: TiffPage) -> Pixels:

@@ -57,6 +57,7 @@ def assert_sound(outcome, *, seconds=10):
         assert str(outcome.path) in outcome.message
         assert outcome.message.isprintable(), outcome
         assert len(outcome.message) < 1000, outcome
+        assert not outcome.message.endswith((":", " ")), outcome
         assert outcome.hint
 
 

@@ -66,7 +66,7 @@ def plugin_files() -> Iterator[ImageFile]:
         ("4:4:4", ".avif", "AVIF", None, {"quality": 95, "subsampling": "4:4:4"}, 12),
         ("4:2:0", ".avif", "AVIF", None, {"quality": 95}, 40),
         ("4:4:4", ".heic", "HEIF", "pillow_heif", {"quality": 95, "chroma": 444}, 12),
-        ("lossy", ".jxl", "JXL", "pillow_jxl", {"quality": 95}, 12),
+        ("lossy", ".jxl", "JXL", "pillow_jxl", {"quality": 95}, 30),
         ("lossless", ".jxl", "JXL", "pillow_jxl", {"lossless": True}, 0),
     ):
         for kind, image, opaque in (("RGB", picture, True), ("RGB with alpha", both, False)):
@@ -137,7 +137,12 @@ def animated_files() -> Iterator[ImageFile]:
         (".gif", "GIF", {"disposal": 2}),
     ):
         make = by_pillow(cut[0], file_format, append_images=cut[1:], **timing, **options)
-        yield ImageFile("animated, transparent", suffix, make, tuple(frames), tuple(holes))
+        # libwebp leaves no colour where nothing is to be seen.
+        seen = [
+            np.where(hole[..., None] > 0, frame, 0).astype(np.uint8) if suffix == ".webp" else frame
+            for frame, hole in zip(frames, holes, strict=True)
+        ]
+        yield ImageFile("animated, transparent", suffix, make, tuple(seen), tuple(holes))
 
 
 # From the stored pixels to upright ones, by the value of the EXIF tag.

@@ -70,6 +70,15 @@ def tiff_files() -> Iterator[ImageFile]:
             planarconfig="separate",
             tile=(16, 32),
         )
+        yield tiff_file(
+            f"planes {bits} bits tiled big endian",
+            [planes],
+            [pixels],
+            **RGB,
+            planarconfig="separate",
+            tile=(16, 32),
+            byteorder=">",
+        )
         yield replace(
             tiff_file(f"RGB {bits} bits, wide gamut", [pixels], **RGB, iccprofile=wide_gamut()),
             profile=wide_gamut(),
@@ -138,6 +147,9 @@ def _float_tiffs() -> Iterator[ImageFile]:
             name = f"{'gray' if channels == 1 else 'RGB'} float {bits} bits"
             expected = [stored.astype(np.float32)]
             yield tiff_file(name, [stored], expected, tolerance=1e-7, **kind)
+            yield tiff_file(
+                f"{name} big endian", [stored], expected, tolerance=1e-7, byteorder=">", **kind
+            )
             beyond = (stored * 5 - 1).astype(dtype)
             yield tiff_file(
                 f"{name}, below 0 and above 1",
