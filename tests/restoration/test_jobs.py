@@ -1,10 +1,16 @@
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.restoration.inputs import Pattern
 from mambair_cli.restoration.jobs import plan_jobs
+from mambair_cli.restoration.naming import NameTemplate
 
 
 @pytest.fixture
@@ -27,6 +33,7 @@ def plan(
     format=None,  # noqa: A002
     recursive=False,
     overwrite=False,
+    name=None,
 ):
     jobs = plan_jobs(
         [Path(name) for name in inputs],
@@ -35,6 +42,7 @@ def plan(
         format=format,
         recursive=recursive,
         overwrite=overwrite,
+        name=name,
     )
     return [(job.source.as_posix(), job.target.as_posix()) for job in jobs]
 
@@ -209,8 +217,8 @@ class TestRefusedBeforeAnyWork:
 
     def test_an_output_that_cannot_be_written(self):
         touch("a.png")
-        assert refusal("a.png", output="o.gif") == "o.gif: images cannot be written as .gif"
-        assert refusal("a.png", format="gif") == "format 'gif' cannot be written"
+        assert refusal("a.png", output="o.psd") == "o.psd: images cannot be written as .psd"
+        assert refusal("a.png", format="psd") == "format 'psd' cannot be written"
 
     def test_an_output_against_the_format(self):
         touch("a.png")
@@ -232,3 +240,120 @@ def test_existing_outputs_are_refused_one_by_one(folder):
         None
     ] * 2
     assert not list(folder.glob("d/b_x4*"))
+
+
+def records_of(*inputs, output=None, **options):
+    jobs = plan_jobs(
+        [Path(name) for name in inputs],
+        output=None if output is None else Path(output),
+        suffix="_x4",
+        format=None,
+        recursive=True,
+        overwrite=False,
+        **options,
+    )
+    return [job.record.as_posix() for job in jobs]
+
+
+@pytest.mark.usefixtures("folder")
+class TestWhereTheRecordIs:
+    def test_in_the_output_directory_for_the_whole_tree(self):
+        touch("in/a.png", "in/deep/b.png")
+        assert records_of("in", output="out") == ["out", "out"]
+
+    def test_beside_each_result_without_one(self):
+        touch("in/a.png", "in/deep/b.png")
+        assert records_of("in") == ["in", "in/deep"]
+
+    def test_beside_a_result_that_is_named(self):
+        touch("a.png")
+        assert records_of("a.png", output="best/b.png") == ["best"]
+        assert records_of("a.png", output="b.png") == ["."]
+
+    @pytest.mark.parametrize("output", ["out", "./out", "in/../out"])
+    def test_every_target_is_under_its_record(self, output):
+        touch("in/a.png", "in/deep/b.png")
+        for job in plan_jobs(
+            [Path("in"), Pattern(Path("in"), "**/*.png")],
+            output=Path(output),
+            suffix="",
+            format=None,
+            recursive=True,
+            overwrite=False,
+        ):
+            assert job.target.is_relative_to(job.record)
+
+
+@pytest.mark.usefixtures("folder")
+class TestTemplates:
+    def planned(self, *inputs, template, **options):
+        name = NameTemplate.parse(template).with_values({"scale": 4, "model": "light"})
+        return plan(*inputs, name=name, **options)
+
+    def test_name_the_results_in_their_folders(self):
+        touch("in/a.png", "in/deep/b.jpg")
+        assert self.planned("in", template="{stem} {scale}.{ext}", output="o", recursive=True) == [
+            ("in/a.png", "o/a 4.png"),
+            ("in/deep/b.jpg", "o/deep/b 4.jpg"),
+        ]
+
+    def test_number_the_whole_batch(self):
+        touch("in/a.png", "in/b.png", "z.png")
+        assert [
+            target for _, target in self.planned("z.png", "in", template="{index:02}.{ext}")
+        ] == ["01.png", "in/02.png", "in/03.png"]
+
+    def test_may_spell_out_the_format(self):
+        touch("a.jpg", "scan")
+        assert self.planned("a.jpg", "scan", template="{name}.webp") == [
+            ("a.jpg", "a.jpg.webp"),
+            ("scan", "scan.webp"),
+        ]
+
+    def test_may_collide(self):
+        touch("a.png", "a.jpg")
+        with pytest.raises(UsageError, match=r"would both be written to a!\.png"):
+            self.planned("a.png", "a.jpg", template="{stem}!.png")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_suffix_with_a_folder_in_it_is_refused():
+    touch("a.png")
+    assert refusal("a.png", suffix="/../../b") == (
+        "a.png cannot be written as 'a/../../b.png', which is no file name of an image"
+    )
+
+
+TREES = st.lists(
+    st.sampled_from(["a", "b", "B", "a_x4", "c"]).flatmap(
+        lambda stem: st.sampled_from([".png", ".jpg", ".PNG"]).map(lambda suffix: stem + suffix)
+    ),
+    unique=True,
+    max_size=6,
+)
+
+
+@settings(max_examples=40)
+@given(TREES, TREES, st.sampled_from(["", "_x4"]), st.sampled_from([None, "png"]))
+def test_any_plan_spares_every_input_and_writes_each_result_once(top, deep, suffix, format):  # noqa: A002
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "in" / "deep").mkdir(parents=True)
+        for name in top:
+            (root / "in" / name).touch()
+        for name in deep:
+            (root / "in" / "deep" / name).touch()
+        for output in (None, root / "out", root / "in"):
+            with contextlib.suppress(UsageError):
+                jobs = plan_jobs(
+                    [root / "in"],
+                    output=output,
+                    suffix=suffix,
+                    format=format,
+                    recursive=True,
+                    overwrite=True,
+                )
+                sources = {job.source for job in jobs}
+                targets = {str(job.target).casefold() for job in jobs}
+                assert len(sources) == len(targets) == len(jobs)
+                assert not sources & {job.target for job in jobs}
