@@ -16,6 +16,7 @@ from mambair_cli.imaging.gif_reader import open_gif
 from mambair_cli.imaging.heif_reader import open_avif, open_heic
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence, RestorableImage
 from mambair_cli.imaging.jpeg_reader import open_jpeg
+from mambair_cli.imaging.jxl_reader import open_jxl
 from mambair_cli.imaging.opening import identified, open_file
 from mambair_cli.imaging.pillow_reader import open_frames
 from mambair_cli.imaging.png_reader import open_png
@@ -46,6 +47,8 @@ _READERS: dict[Format, Callable[[Path, IO[bytes], int], Contents]] = {
     formats.GIF: open_gif,
     formats.AVIF: open_avif,
     formats.HEIF: open_heic,
+    formats.GIF: open_gif,
+    formats.JXL: open_jxl,
 }
 
 

@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 
 from mambair_cli.imaging.image import Pixels
 
+_MOST_THREADS = 4
+
 # A cached image would be given again after its file was changed, and would hold memory.
 pyvips.cache_set_max(0)
+# Files are decoded by one thread each; more of them only hold more rows in memory.
+pyvips.concurrency_set(min(_MOST_THREADS, pyvips.concurrency_get()))
 # Every warning that matters arrives as an error; without a handler Python would print the others.
 logging.getLogger("pyvips").addHandler(logging.NullHandler())
 logging.getLogger("pyvips").propagate = False
