@@ -6,11 +6,15 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from mambair_cli.api import load_model
 from mambair_cli.checkpoints import catalogue
+from mambair_cli.checkpoints.convert import write_checkpoint
+from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.selection import ModelShelf, Request
 from mambair_cli.errors import CheckpointError, ImageError
@@ -119,3 +123,60 @@ def test_the_warning_is_given_once_a_run(mambair, weights, jpeg, tmp_path):
     assert outcome.status == 0
     assert outcome.err.count("warning: there are traces of a photograph") == 1
     assert outcome.err.count("looks like a photograph: JPEG blocks: blocking ") == 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_photograph_is_told_at_any_depth(shelf, weights, jpeg, dtype):
+    chosen = shelf(Request("sr", weights=str(weights / "sr-x2.safetensors")))
+    image = read_image(jpeg)
+    pixels = image.pixels.astype(dtype)
+    deep = replace(image, pixels=pixels * 257 if dtype == np.uint16 else pixels / np.float32(255))
+    found = chosen.warn_of_photograph(chosen.single.spec, image)
+    assert found == chosen.warn_of_photograph(chosen.single.spec, deep)
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_the_weights_of_a_file_are_known_by_their_digest_before_they_are_loaded(
+    shelf, weights, make_image, tmp_path
+):
+    other = weights / "sr-x2.safetensors"
+    rows = [replace(entry) for entry in catalogue.entries()]
+    rows[0] = replace(rows[0], bundled=other.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "entries", lambda: tuple(rows))
+        chosen = shelf(Request("dejpeg"))
+        rough, fine = tmp_path / "rough.jpg", make_image(tmp_path / "fine.jpg")
+        Image.open(fine).save(rough, quality=8)
+        assert chosen.digest_for(rough) == sha256_of(other)
+        assert chosen.digest_for(fine) == sha256_of(weights / "dejpeg-q30.safetensors")
+    assert chosen.suited_to(read_image(fine)).sha256 == chosen.digest_for(fine)
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_a_file_that_says_no_quality_is_named(shelf, photo):
+    with pytest.raises(ImageError) as caught:
+        shelf(Request("dejpeg")).digest_for(photo)
+    assert caught.value.message == (
+        f"{photo} does not say with which JPEG quality it was once saved"
+    )
+
+
+def test_weights_that_hold_for_all_have_one_digest(shelf, weights, photo):
+    file = weights / "sr-x2.safetensors"
+    assert shelf(Request("sr", weights=str(file))).digest_for(photo) == sha256_of(file)
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_other_weights_for_a_quality_make_the_result_again(
+    mambair, make_image, weights, tmp_path, monkeypatch
+):
+    make_image(tmp_path / "in" / "a.jpg")
+    arguments = ("dejpeg", tmp_path / "in", "-o", tmp_path / "out", "--resume")
+    assert mambair(*arguments).lines == [str(tmp_path / "out" / "a_dejpeg.jpg")]
+    assert mambair(*arguments).lines == []
+    renewed = shutil.copytree(weights, tmp_path / "weights")
+    file = renewed / "dejpeg-q30.safetensors"
+    network = load_model(file)
+    write_checkpoint(file, network.network, replace(network.spec, id="renewed"))
+    monkeypatch.setattr(catalogue, "bundled_directory", lambda: renewed)
+    assert mambair(*arguments).lines == [str(tmp_path / "out" / "a_dejpeg.jpg")]
