@@ -24,6 +24,7 @@ from mambair_cli.evaluation.degrade import (
     jpeg_compress,
 )
 from mambair_cli.imaging.color import rgb_to_y
+from mambair_cli.imaging.depth import to_depth
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.parsing import Span
@@ -69,10 +70,12 @@ def list_images(folder: Path) -> list[Path]:
 def read_pixels(path: Path, channels: int) -> Pixels:
     """Read an image as `(h w channels)` uint8; one channel is luma as in the benchmarks.
 
+    Deeper images are reduced to 8 bits.
+
     Raises:
         ImageError: The file cannot be read as an image.
     """
-    pixels = read_image(path).pixels
+    pixels = to_depth(read_image(path).pixels, np.dtype(np.uint8))
     if pixels.shape[2] == channels:
         return pixels
     return np.repeat(pixels, 3, axis=2) if channels == 3 else _luma(pixels)
