@@ -31,7 +31,7 @@ DAMAGE = (
     TypeError,
     KeyError,
     IndexError,
-    OverflowError,
+    ArithmeticError,
     RuntimeError,
     AssertionError,
     struct.error,

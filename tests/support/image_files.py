@@ -73,9 +73,9 @@ def plugin_files() -> Iterator[ImageFile]:
             make = _registered(plugin, image, file_format, options)
             expected = () if opaque else (alpha,)
             title = f"{kind} {name}"
-            yield ImageFile(title, suffix, make, (photo,), expected, tolerance, plugin=plugin)
+            yield ImageFile(title, suffix, make, (photo,), expected, tolerance)
     make = _registered("pillow_jxl", Image.fromarray(gray[..., 0]), "JXL", {"lossless": True})
-    yield ImageFile("gray lossless", ".jxl", make, (gray,), plugin="pillow_jxl")
+    yield ImageFile("gray lossless", ".jxl", make, (gray,))
     bmp = by_pillow(picture, "BMP")
     yield ImageFile("RGB", ".bmp", bmp, (photo,))
     yield ImageFile("gray", ".bmp", by_pillow(Image.fromarray(gray[..., 0]), "BMP"), (gray,))

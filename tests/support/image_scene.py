@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -31,7 +31,6 @@ class ImageFile:
         alpha: Opacity of each, `(h w)`; empty where the file has none.
         tolerance: Largest difference of a sample, in steps of the type (for floating point: of 1).
         profile: The colour profile that the file carries.
-        plugin: Module without which the format is not read.
     """
 
     name: str
@@ -41,7 +40,6 @@ class ImageFile:
     alpha: tuple[Values, ...] = ()
     tolerance: float = 0
     profile: bytes | None = None
-    plugin: str | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
