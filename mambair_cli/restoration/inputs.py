@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
+from mambair_cli.restoration.locations import Locations
 from mambair_cli.restoration.manifest import Manifest
 
 OWN_PREFIX = ".mambair-"
@@ -45,11 +46,6 @@ class Source:
 
     path: Path
     root: Path
-
-    @property
-    def entry(self) -> Path:
-        """Its place in the file system, whatever the spelling: links to it are other images."""
-        return _entry(self.path)
 
 
 def is_url(text: str) -> bool:
@@ -144,35 +140,37 @@ def find_images(
     """
     found: dict[Path, Source] = {}
     named: set[Path] = set()
+    locations = Locations()
     for item in inputs:
         if isinstance(item, Path) and not item.is_dir():
             sources = [Source(item, item.parent)]
-            named.add(sources[0].entry)
+            named.add(locations.of(item))
         else:
             sources = _without_named_results(_search(item, output, recursive=recursive), suffix)
             if not sources:
                 raise _nothing_found(item, output, recursive=recursive)
         for source in sources:
-            found.setdefault(source.entry, source)
-    results = _recorded_results(found, found.keys() - named, output)
-    return [source for entry, source in found.items() if entry not in results]
+            found.setdefault(locations.of(source.path), source)
+    results = _recorded_results(found.keys(), output, locations) - named
+    return [source for location, source in found.items() if location not in results]
 
 
 def _search(item: Path | Pattern, output: Path | None, *, recursive: bool) -> list[Source]:
     root = item.root if isinstance(item, Pattern) else item
-    # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
     excluded = None if output is None else output.resolve()
-    if excluded is None or root.resolve() not in excluded.parents:
-        excluded = root / OWN_PREFIX
-    paths = _walk(root, excluded, recursive=recursive)
+    if excluded is not None and root.resolve() not in excluded.parents:
+        excluded = None
     if isinstance(item, Pattern):
         paths = _match(item, excluded, recursive=recursive)
+    else:
+        paths = _walk(item, excluded, recursive=recursive)
     return [Source(path, root) for path in paths]
 
 
-def _walk(directory: Path, excluded: Path, *, recursive: bool) -> Iterator[Path]:
+def _walk(directory: Path, excluded: Path | None, *, recursive: bool) -> Iterator[Path]:
     for parent, directories, files in os.walk(directory, onerror=_refuse_unreadable):
         here = Path(parent)
+        # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
         directories[:] = sorted(
             name
             for name in directories
@@ -181,25 +179,30 @@ def _walk(directory: Path, excluded: Path, *, recursive: bool) -> Iterator[Path]
         yield from (here / name for name in sorted(files) if _is_candidate(here / name))
 
 
-def _match(pattern: Pattern, excluded: Path, *, recursive: bool) -> Iterator[Path]:
-    try:
-        matches = sorted(pattern.root.glob(pattern.wildcards))
-    except ValueError as error:
-        raise UsageError(f"{pattern} is no pattern: {error}", "see: mambair sr --help") from error
-    for path in matches:
-        folders = [pattern.root, *reversed(path.relative_to(pattern.root).parents[:-1])]
-        hidden = any(folder.name.startswith(".") for folder in folders[1:])
-        if hidden or path.name.startswith(".") or _is_within(path, excluded):
+def _match(pattern: Pattern, excluded: Path | None, *, recursive: bool) -> Iterator[Path]:
+    locations = Locations()
+    for path in _matches(pattern):
+        below = path.relative_to(pattern.root)
+        if any(part.startswith(".") for part in below.parts):
             continue
         if path.is_dir():
-            yield from _walk(path, excluded, recursive=recursive)
-        elif _is_candidate(path):
+            folder = locations.of_folder(path)
+            if excluded not in (folder, *folder.parents):
+                yield from _walk(path, excluded, recursive=recursive)
+        elif excluded not in locations.of(path).parents and _is_candidate(path):
             yield path
 
 
-def _is_within(path: Path, directory: Path) -> bool:
-    resolved = path.resolve()
-    return directory == resolved or directory in resolved.parents
+def _matches(pattern: Pattern) -> list[Path]:
+    # What is found keeps its place among the results, which must not be outside of their folder.
+    if ".." in Path(pattern.wildcards).parts:
+        raise UsageError(f"{pattern} is no pattern: .. follows a wildcard", "leave out the ..")
+    try:
+        return sorted(pattern.root.glob(pattern.wildcards))
+    except ValueError as error:
+        raise UsageError(
+            f"{pattern} is no pattern: {error}", "** stands alone between slashes: a/**/*.png"
+        ) from error
 
 
 def _refuse_unreadable(error: OSError) -> None:
@@ -228,20 +231,16 @@ def _without_named_results(found: list[Source], suffix: str) -> list[Source]:
 
 
 def _recorded_results(
-    sources: Mapping[Path, Source], among: set[Path], output: Path | None
+    sources: Collection[Path], output: Path | None, locations: Locations
 ) -> set[Path]:
     """Those that an earlier run made from others of them; it need not have used the same names."""
-    directories = {entry.parent for entry in among} if output is None else {output}
-    return among & {
-        _entry(result)
+    directories = {source.parent for source in sources} if output is None else {output}
+    return {
+        locations.of(result)
         for directory in directories
         for result, source in Manifest(directory).outputs()
-        if _entry(source) in sources
+        if locations.of(source) in sources
     }
-
-
-def _entry(path: Path) -> Path:
-    return path.parent.resolve() / path.name
 
 
 def _nothing_found(item: Path | Pattern, output: Path | None, *, recursive: bool) -> UsageError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 from mambair_cli.restoration.inputs import Pattern, Source, find_images
+from mambair_cli.restoration.locations import Locations
 from mambair_cli.restoration.naming import NameTemplate
 
 
@@ -171,9 +172,10 @@ def target_of(
 
 def _check_collisions(pairs: Sequence[tuple[Path, Path]]) -> None:
     writers: dict[str, Path] = {}
+    locations = Locations()
     for source, target in pairs:
         # As file systems that ignore case and Unicode form would compare them.
-        key = unicodedata.normalize("NFC", str(target.resolve())).casefold()
+        key = unicodedata.normalize("NFC", str(locations.of(target))).casefold()
         if key in writers:
             raise UsageError(
                 f"{writers[key]} and {source} would both be written to {target}",

@@ -109,10 +109,11 @@ class NameTemplate:
             **self.values,
             "stem": source.stem,
             "name": source.name,
-            "parent": source.parent.resolve().name,
             "index": str(index),
             "ext": extension.removeprefix("."),
         }
+        if "parent" in self.fields:
+            values["parent"] = source.parent.resolve().name
         name = "".join(
             literal + (values[field].zfill(digits) if field else "")
             for literal, field, digits in self.pieces

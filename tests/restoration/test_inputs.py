@@ -99,6 +99,13 @@ class TestPatterns:
         assert refusal("a/*.txt") == "no image matches a/*.txt"
         assert refusal("b/**/*.png") == "no image matches b/**/*.png"
 
+    def test_a_pattern_that_leads_out_of_its_folder_is_refused(self):
+        touch("a/b/1.png", "c/2.png")
+        assert refusal("a/*/../../c/*.png") == (
+            "a/*/../../c/*.png is no pattern: .. follows a wildcard"
+        )
+        assert found("a/../c/*.png") == [("a/../c/2.png", "a/../c")]
+
     def test_a_pattern_that_is_none_is_refused(self):
         if sys.version_info < (3, 13):
             assert refusal("a**/b.png").startswith("a**/b.png is no pattern: ")
