@@ -11,6 +11,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mambair_cli.imaging.deflate import deflated
 from mambair_cli.imaging.image import ImageHeader, Pixels, Timing
 from mambair_cli.imaging.preparation import Prepared
 
@@ -20,10 +21,8 @@ _METRES_PER_INCH = 0.0254
 
 _FILTERS = 5
 _BLOCK_BYTES = 2**18  # filtered at once: the candidates of all filters then fit in a cache
-_DATA_CHUNK_BYTES = 2**16
-_DEFLATE_LEVEL = 6
-_DEFLATE_MEMORY = 9
-_WINDOW_BITS = 15
+_PARALLEL_BYTES = 2**20
+_CHUNK_BYTES = 2**16
 
 
 def write_png(
@@ -109,7 +108,7 @@ def _data(header: ImageHeader, bands: Iterable[Pixels]) -> Iterator[bytes]:
     """Filtered and compressed pixels, in pieces for a chunk each."""
     distance = _samples(header) * header.dtype.itemsize
     rows = _byte_rows(bands, header.width * distance)
-    return _pieces(_deflated(_filtered(rows, distance)))
+    return _pieces(deflated(_pieces(_filtered(rows, distance), _PARALLEL_BYTES)), _CHUNK_BYTES)
 
 
 def _samples(header: ImageHeader) -> int:
@@ -199,22 +198,13 @@ def _paeth(
     return nearest
 
 
-def _deflated(parts: Iterable[bytes]) -> Iterator[bytes]:
-    compressor = zlib.compressobj(
-        _DEFLATE_LEVEL, zlib.DEFLATED, _WINDOW_BITS, _DEFLATE_MEMORY, zlib.Z_FILTERED
-    )
-    for part in parts:
-        yield compressor.compress(part)
-    yield compressor.flush()
-
-
-def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut a stream anew, into equal pieces: chunks then do not depend on the bands."""
+def _pieces(parts: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Cut a stream anew, into equal pieces: the file then does not depend on the bands."""
     waiting = bytearray()
     for part in parts:
         waiting += part
-        while len(waiting) >= _DATA_CHUNK_BYTES:
-            yield bytes(waiting[:_DATA_CHUNK_BYTES])
-            del waiting[:_DATA_CHUNK_BYTES]
+        while len(waiting) >= size:
+            yield bytes(waiting[:size])
+            del waiting[:size]
     if waiting:
         yield bytes(waiting)
