@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -35,6 +35,16 @@ from mambair_cli.imaging.xmp import (
 MetadataMode = Literal["keep", "strip", "private"]
 
 _ROWS_AND_COLUMNS_SWAPPED = 5  # in this orientation and those above
+_BMP_HEADER, _BMP_V5_BYTES, _EMBEDDED = 14, 124, b"DEBM"
+_LARGEST_PROFILE = 64 * 2**20
+_PICTURES = 0xB002  # of the Multi-Picture Format
+_HEIC_EXTRAS = {
+    "thumbnails": "thumbnail",
+    "depth_images": "depth map",
+    "aux": "auxiliary images",
+    "metadata": "other metadata",
+}
+_ANIMATION_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 # Code points of H.273 that mean sRGB or nothing in particular.
 _USUAL_PRIMARIES, _USUAL_TRANSFER = (1, 2), (1, 2, 6, 13)
 
@@ -117,6 +127,8 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
         metadata = _of_jpeg(image)
     elif file is not None and image.format == "JXL":
         metadata = _of_jxl(image, file)
+    elif file is not None and image.format == "BMP":
+        metadata = replace(_of_info(image), icc_profile=_bmp_profile(file))
     else:
         metadata = _of_info(image)
     turned = image.info.get("original_orientation")  # by the plugin for HEIC
@@ -200,6 +212,8 @@ def _of_jpeg(image: Image.Image) -> Metadata:
     has_profile = any(data.startswith(b"ICC_PROFILE\0") for _, data in segments)
     if has_profile and not image.info.get("icc_profile"):
         dropped.append("colour profile (damaged)")
+    if len(getattr(image, "mpinfo", {}).get(_PICTURES, ())) > 1:
+        dropped.append("smaller pictures (previews, gain maps)")
     return replace(
         _of_info(image),
         source_format="JPEG",
@@ -231,8 +245,33 @@ def _of_info(image: Image.Image) -> Metadata:
         dpi=info.get("dpi"),
         comment=_bytes(info.get("comment")),
         color_chunks=_color_signal(info.get("nclx_profile")),
+        reading=Fate(dropped=tuple(_left_behind(info))),
         stored_orientation=stored_orientation(info.get("exif"), info.get("xmp")),
     )
+
+
+def _bmp_profile(file: IO[bytes]) -> bytes | None:
+    """The profile that the fifth kind of header may point to, which Pillow does not read."""
+    before = file.tell()
+    file.seek(_BMP_HEADER)
+    header = file.read(_BMP_V5_BYTES)
+    profile = b""
+    if len(header) == _BMP_V5_BYTES and header[56:60] == _EMBEDDED:
+        start, length = struct.unpack_from("<II", header, 112)
+        file.seek(_BMP_HEADER + start)
+        profile = file.read(min(length, _LARGEST_PROFILE))
+    file.seek(before)
+    return profile or None
+
+
+def _left_behind(info: Mapping[Any, Any]) -> Iterator[str]:
+    """What Pillow and its plugins find and nothing here takes, of HEIC and GIF files."""
+    for key, phrase in _HEIC_EXTRAS.items():
+        if info.get(key):
+            yield phrase
+    name, _ = info.get("extension") or (b"", 0)
+    if name and not name.startswith(_ANIMATION_EXTENSIONS):
+        yield f"GIF extension {name.decode('latin-1')}"
 
 
 def _bytes(value: object) -> bytes | None:

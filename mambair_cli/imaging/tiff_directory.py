@@ -45,19 +45,23 @@ def exif_block(entries: Iterable[Entry]) -> bytes:
     return start + values + struct.pack("<H", len(records)) + b"".join(records) + bytes(4)
 
 
-def add_entries(file: IO[bytes], entries: Iterable[Entry]) -> None:
-    """Add entries to the first directory of a little-endian TIFF file, classic or big.
+def add_entries(file: IO[bytes], entries: Iterable[Entry], page: int = 0) -> None:
+    """Add entries to a directory of a little-endian TIFF file, classic or big.
 
-    The directory is written anew at the end of the file and the header points there; everything
-    else stays where it is. A tag that the directory has already is left as it is.
+    The directory is written anew at the end of the file and what pointed to it points there;
+    everything else stays where it is. A tag that the directory has already is left as it is.
 
     Args:
         file: Open for reading and writing.
         entries: What to add, in any order.
+        page: Which of the file's images they describe, from 0.
     """
     file.seek(0)
     layout = _BIG if file.read(4)[2:] == b"+\0" else _CLASSIC
-    file.seek(layout.first_pointer)
+    pointer = layout.first_pointer
+    for _ in range(page):
+        pointer = layout.next_pointer(pointer, file)
+    file.seek(pointer)
     (start,) = layout.unpack(layout.offset, file)
     file.seek(start)
     (count,) = layout.unpack(layout.count, file)
@@ -72,7 +76,7 @@ def add_entries(file: IO[bytes], entries: Iterable[Entry]) -> None:
     start = file.tell()
     directory = sorted(records + new, key=lambda record: struct.unpack("<H", record[:2]))
     file.write(struct.pack(layout.count, len(directory)) + b"".join(directory) + following)
-    file.seek(layout.first_pointer)
+    file.seek(pointer)
     file.write(struct.pack(layout.offset, start))
     file.seek(0, 2)
 
@@ -97,6 +101,14 @@ class _Layout:
     def unpack(self, field: str, file: IO[bytes]) -> tuple[int]:
         (value,) = struct.unpack(field, file.read(struct.calcsize(field)))
         return (int(value),)
+
+    def next_pointer(self, pointer: int, file: IO[bytes]) -> int:
+        """Where the directory that is pointed to from a position points to the next one."""
+        file.seek(pointer)
+        (start,) = self.unpack(self.offset, file)
+        file.seek(start)
+        (count,) = self.unpack(self.count, file)
+        return start + struct.calcsize(self.count) + count * self.entry_bytes
 
     def serialized(self, entries: Iterable[Entry], position: int) -> tuple[list[bytes], bytes]:
         """Return the records of a directory, and the values beside it that begin at `position`."""

@@ -16,7 +16,7 @@ from mambair_cli.imaging.tiff_metadata import DESCRIPTIVE_TAGS
 
 _TILE = 256
 _DEFLATE_LEVEL = 6
-_BUFFER_BYTES = 2**24  # of tiles that wait to be compressed
+_BUFFER_BYTES = 2**24  # of tiles or strips that are compressed together
 # Offsets have 32 bits; the margin is for directories, and for noise that deflate makes longer.
 _CLASSIC_BYTES = 2**32 - 2**26
 _XMP, _IPTC = 700, 33723
@@ -25,8 +25,6 @@ _BYTE = 1
 
 def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepared]]) -> None:
     """Write images as the pages of one file, BigTIFF where 32 bits cannot address it.
-
-    EXIF and GPS directories are those of the first page.
 
     Args:
         file: Open for reading and writing, empty.
@@ -38,7 +36,8 @@ def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepa
     with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC_BYTES) as writer:
         for header, pixels, metadata in pages:
             writer.write(pixels.reshape(_shape(header)), **_arguments(header, metadata))
-    _add_exif(file, pages[0][2])
+    for page, (_, _, metadata) in enumerate(pages):
+        _add_exif(file, metadata, page)
 
 
 def write_tiff_bands(
@@ -60,7 +59,6 @@ def write_tiff_bands(
             shape=_shape(header),
             dtype=header.dtype,
             tile=(_TILE, _TILE),
-            buffersize=_BUFFER_BYTES,
             **_arguments(header, metadata),
         )
     _add_exif(file, metadata)
@@ -87,6 +85,7 @@ def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
         "compression": "zlib",
         "compressionargs": {"level": _DEFLATE_LEVEL},
         "predictor": np.issubdtype(header.dtype, np.integer),
+        "buffersize": _BUFFER_BYTES,
         "iccprofile": metadata.icc_profile,
         "extratags": [(tag, _BYTE, len(block), block, True) for tag, block in blocks if block],
         # Nothing that says when and by which version of what the file was written.
@@ -124,7 +123,7 @@ def _rows_of_tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
         yield np.concatenate(waiting)
 
 
-def _add_exif(file: IO[bytes], metadata: Prepared) -> None:
+def _add_exif(file: IO[bytes], metadata: Prepared, page: int = 0) -> None:
     """Add the descriptive tags and directories of an EXIF block, which tifffile does not write."""
     if not metadata.exif:
         return
@@ -132,4 +131,4 @@ def _add_exif(file: IO[bytes], metadata: Prepared) -> None:
         entries = exif_entries(metadata.exif)
     except ValueError:
         return
-    add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS])
+    add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS], page)

@@ -122,9 +122,9 @@ def test_damaged_jpeg_segments(data):
 
 
 @pytest.mark.slow
-def test_twenty_thousand_damaged_blocks():
+def test_thousands_of_damaged_blocks():
     sources = (EXIF, blocks.XMP, blocks.IPTC)
-    for index, _, content in damaged(sources, 20000, seed=5):
+    for index, _, content in damaged(sources, 6000, seed=5):
         exif, xmp, iptc = (content if i == index else sources[i] for i in range(3))
         metadata = _of_webp(exif, xmp, without_previews(iptc)[0])
         for format_name in ("JPEG", "TIFF", "AVIF"):

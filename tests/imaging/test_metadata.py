@@ -4,12 +4,15 @@ import struct
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+import tifffile
+from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from mambair_cli.imaging.files import read_image, write_image
-from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.image import ImageSequence, RestorableImage
 from mambair_cli.imaging.jpeg_quality import estimate_jpeg_quality
+from mambair_cli.imaging.metadata import Metadata, read_metadata, read_tiff_metadata
+from mambair_cli.imaging.writing import write_images
 
 PROFILE = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(70000)
 XMP = (
@@ -155,3 +158,113 @@ def test_jpeg_quality_of_other_tables_is_the_nearest(tmp_path, pixels):
 
 def test_only_jpeg_files_have_a_quality(tmp_path, pixels):
     assert read_image(save(tmp_path / "in.png", pixels)).metadata.jpeg_quality is None
+
+
+def read(path):
+    with path.open("rb") as file, Image.open(file) as image:
+        return read_metadata(image, file)
+
+
+def test_pages_of_a_tiff_keep_their_own_descriptions(tmp_path, pixels):
+    images = []
+    for page in range(3):
+        tags = Image.Exif()
+        tags[ExifTags.Base.ImageDescription] = f"page {page}"
+        tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = f"2024:01:0{page} 00:00"
+        metadata = Metadata(exif=tags.tobytes(), dpi=(100 + page, 100))
+        images.append(RestorableImage(pixels, metadata=metadata))
+    path = tmp_path / "out.tif"
+    write_images(path, ImageSequence(tuple(images)))
+    for page in range(3):
+        metadata = read_tiff_metadata(path, page)
+        tags = Image.Exif()
+        tags.load(metadata.exif)
+        assert tags[ExifTags.Base.ImageDescription] == f"page {page}"
+        details = tags.get_ifd(ExifTags.IFD.Exif)
+        assert details[ExifTags.Base.DateTimeOriginal] == f"2024:01:0{page} 00:00"
+        assert metadata.dpi == (100 + page, 100)
+        assert metadata.reading.dropped == ()
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_files_that_pillow_cannot_open_keep_theirs(tmp_path, order, bigtiff):
+    path = tmp_path / "in.tif"
+    tags = [(700, 1, len(XMP), XMP, True), (33723, 7, 8, b"\x1c\2\x69\0\3abc", True)]
+    tags += [(274, 3, 1, 6, True), (34377, 7, 4, b"8BIM", True), (42112, 2, 0, "<x/>", True)]
+    with tifffile.TiffWriter(path, byteorder=order, bigtiff=bigtiff) as writer:
+        writer.write(
+            np.zeros((17, 31, 3), np.float32),
+            photometric="rgb",
+            description="a description",
+            iccprofile=PROFILE,
+            resolution=(300, 150),
+            extratags=tags,
+            metadata=None,
+            software=False,
+        )
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(path)
+    metadata = read_tiff_metadata(path)
+    assert metadata.icc_profile == PROFILE
+    assert metadata.iptc == b"\x1c\2\x69\0\3abc"
+    assert metadata.dpi == (150, 300)  # turned with the image
+    assert b'tiff:Orientation="1"' in metadata.xmp
+    assert metadata.stored_orientation == 6
+    tags = Image.Exif()
+    tags.load(metadata.exif)
+    assert dict(tags) == {ExifTags.Base.ImageDescription: "a description"}
+    assert set(metadata.reading.dropped) == {"TIFF tags 42112", "thumbnail"}
+
+
+def test_smaller_pictures_of_a_phone_are_said_to_be_dropped(tmp_path, pixels):
+    path = tmp_path / "in.jpg"
+    preview = Image.fromarray(pixels[::2, ::2].copy())
+    Image.fromarray(pixels).save(path, "MPO", save_all=True, append_images=[preview])
+    metadata = read(path)
+    assert metadata.source_format == "JPEG"
+    assert metadata.reading.dropped == ("smaller pictures (previews, gain maps)",)
+
+
+def test_extensions_of_gif_are_named_unless_they_animate(tmp_path, pixels):
+    frames = [Image.fromarray(pixels), Image.fromarray(255 - pixels)]
+    frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:], loop=3)
+    assert read(tmp_path / "in.gif").reading.dropped == ()
+    content = (tmp_path / "in.gif").read_bytes()
+    other = content.replace(b"NETSCAPE2.0", b"XMP DataXMP")
+    (tmp_path / "other.gif").write_bytes(other)
+    assert read(tmp_path / "other.gif").reading.dropped == ("GIF extension XMP DataXMP",)
+
+
+def test_the_profile_of_a_bmp_is_read(tmp_path, pixels):
+    path = save(tmp_path / "in.bmp", pixels)
+    content = path.read_bytes()
+    old, profile = content[14:54], PROFILE[:600]
+    start = 124 + len(content) - 54
+    header = struct.pack("<I", 124) + old[4:] + bytes(16) + b"DEBM" + bytes(52)
+    header += struct.pack("<III", start, len(profile), 0)
+    offset = struct.pack("<I", 14 + 124)
+    whole = content[:10] + offset + header + content[54:] + profile
+    path.write_bytes(whole)
+    assert len(header) == 124
+    assert read(path).icc_profile == profile
+
+
+def test_colours_of_heic_without_a_profile_are_said_as_code_points(pixels):
+    image = Image.fromarray(pixels)
+    image.format = "HEIF"
+    image.info["nclx_profile"] = {"color_primaries": 12, "transfer_characteristics": 16}
+    assert read_metadata(image).color_chunks == {b"cICP": bytes([12, 16, 0, 1])}
+    image.info["nclx_profile"] = {"color_primaries": 1, "transfer_characteristics": 13}
+    assert read_metadata(image).color_chunks == {}
+
+
+def test_what_heic_has_beside_is_said_to_be_dropped(pixels):
+    image = Image.fromarray(pixels)
+    image.format = "HEIF"
+    image.info |= {"depth_images": [1], "aux": {"urn:x": [1]}, "thumbnails": [64], "metadata": []}
+    dropped = ("thumbnail", "depth map", "auxiliary images")
+    assert read_metadata(image).reading.dropped == dropped
