@@ -37,9 +37,13 @@ def check_together(settings: RestoreSettings) -> None:
     """Refuse options that contradict each other or do nothing.
 
     Raises:
-        UsageError: Two exclude each other, or one needs another that is missing.
+        UsageError: Two exclude each other, one needs another that is missing, or there is no input.
     """
     given = _given(settings)
+    if given.isdisjoint(("an input", "--files-from")):
+        raise UsageError(
+            "no input was given", "name images, folders or patterns, or take them --files-from"
+        )
     for first, second, reason in EXCLUSIVE:
         if first in given and second in given:
             raise UsageError(f"{first} and {second} exclude each other", reason)
@@ -52,6 +56,7 @@ def _given(settings: RestoreSettings) -> set[str]:
     inputs = settings.inputs or []
     is_given = {
         "-": STANDARD_STREAM in inputs,
+        "an input": bool(inputs),
         "another input": len(inputs) > 1,
         "--files-from": settings.files_from is not None,
         "--null": settings.null,

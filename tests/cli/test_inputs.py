@@ -81,7 +81,16 @@ def test_lists_that_are_none(enlarge, tmp_path, monkeypatch):
     )
     stdin(monkeypatch, b"a.png\0")
     refused(enlarge("--files-from", "-"), "the list of files has NUL bytes", "--null")
-    refused(enlarge(), "no input was given", "name at least one image")
+
+
+def test_no_input(mambair):
+    for arguments in (("sr",), ("sr", "--null"), ("dejpeg", "-o", "out")):
+        outcome = mambair(*arguments)
+        assert outcome.status == 2
+        assert outcome.err == (
+            "error: no input was given\n\n"
+            "hint: name images, folders or patterns, or take them --files-from\n"
+        )
 
 
 def test_addresses_need_a_cluster(enlarge, images):

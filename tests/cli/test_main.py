@@ -45,7 +45,6 @@ def test_help_is_shown_where_a_command_is_missing(mambair, arguments):
     ("arguments", "error", "command"),
     [
         (["frob"], "no such command 'frob'", "mambair"),
-        (["sr"], "missing argument 'IMAGE|FOLDER...'", "mambair sr"),
         (["sr", "a.png", "--scale", "big"], "invalid value for '--scale'", "mambair sr"),
         (["sr", "a.png", "--precision", "fp8"], "invalid value for '--precision'", "mambair sr"),
         (["sr", "a.png", "--overlap", "-1"], "invalid value for '--overlap'", "mambair sr"),
