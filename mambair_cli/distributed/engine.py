@@ -8,20 +8,19 @@ its worker down is told from its neighbours, and a broken node from its files.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.cluster import Workers, import_ray
 from mambair_cli.distributed.orders import Order, Receipt, Setup
-from mambair_cli.distributed.records import SEGMENT_SECONDS, Records
-from mambair_cli.distributed.urls import Url
+from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
+from mambair_cli.distributed.tasks import Task, Tasks
+from mambair_cli.distributed.urls import Url, address
 from mambair_cli.errors import BackendError, MambairError, OutputError
 from mambair_cli.imaging.whole_file import remove_unfinished
 from mambair_cli.restoration.events import (
@@ -57,21 +56,6 @@ class WorkerLost(Exception):  # noqa: N818 - no error: its file goes back to the
         self.blamed = blamed
 
 
-@dataclass(eq=False)
-class Task:
-    """A job of the batch.
-
-    Attributes:
-        index: Its number, from 1.
-        job: What to do.
-        lost_at: The places whose workers were lost while they did it.
-    """
-
-    index: int
-    job: Job
-    lost_at: list[str] = field(default_factory=list)
-
-
 def run_on_cluster(
     jobs: Sequence[Job],
     setup: Setup,
@@ -101,9 +85,9 @@ def run_on_cluster(
             if they can.
     """
     report = Report(on_event)
-    with _marked(jobs) as marker:
-        marked = replace(setup, marker=marker)
-        dispatch = Dispatch(jobs, marked, workers, records, report, on_notice, on_detail)
+    with marked(jobs) as marker:
+        setup = replace(setup, marker=marker)
+        dispatch = Dispatch(jobs, setup, workers, records, report, on_notice, on_detail)
         try:
             asyncio.run(dispatch.run())
         finally:
@@ -111,28 +95,6 @@ def run_on_cluster(
             records.flush()
             remove_unfinished(dispatch.littered)
     return report.summary
-
-
-@contextmanager
-def _marked(jobs: Sequence[Job]) -> Iterator[Path | None]:
-    """Keeps a file in the folder of the results, by which workers know that it is the same."""
-    folders = {job.record for job in jobs}
-    folder = folders.pop() if len(folders) == 1 else None
-    if folder is None or isinstance(folder, Url):
-        yield None
-        return
-    marker = folder.absolute() / f".mambair-run-{uuid4().hex}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        marker.touch()
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be written to: {error.strerror}", "choose another directory with -o"
-        ) from error
-    try:
-        yield marker
-    finally:
-        marker.unlink(missing_ok=True)
 
 
 class Dispatch:
@@ -152,10 +114,10 @@ class Dispatch:
         on_notice: Callable[[str], None],
         on_detail: Callable[[str], None],
     ) -> None:
-        self._total = self._open = len(jobs)
-        self._coming = (Task(index, job) for index, job in enumerate(jobs, start=1))
         self.littered: set[Path] = set()
-        self._waiting: deque[Task] = deque()
+        self._total = len(jobs)
+        self._names = workers.names(len(jobs))
+        self._tasks = Tasks(jobs, self._names)
         self._shown: dict[str, Task] = {}
         self._setup = setup
         self._workers = workers
@@ -163,9 +125,7 @@ class Dispatch:
         self._report = report
         self._on_notice = on_notice
         self._on_detail = on_detail
-        self._changed = asyncio.Condition()
         self._ready = asyncio.Event()
-        self._places = set(workers.names(len(jobs)))
         self._losses: Counter[str] = Counter()
         self._reasons: list[MambairError] = []
         self._ray = import_ray()
@@ -173,9 +133,9 @@ class Dispatch:
     async def run(self) -> None:
         """Does all jobs; raises as `run_on_cluster`."""
         self._refill()
-        serving = {asyncio.create_task(self._serve(name)) for name in sorted(self._places)}
+        serving = {asyncio.create_task(self._serve(name)) for name in self._names}
         impatience = asyncio.create_task(self._tell_waiting())
-        settled = asyncio.create_task(self._all_settled())
+        settled = asyncio.create_task(self._tasks.all_settled())
         try:
             while serving and not settled.done():
                 ended, _ = await asyncio.wait({settled, *serving}, return_when="FIRST_COMPLETED")
@@ -187,10 +147,6 @@ class Dispatch:
                 each.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
         self._give_up()
-
-    async def _all_settled(self) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._open)
 
     async def _tell_waiting(self) -> None:
         try:
@@ -204,9 +160,7 @@ class Dispatch:
             while self._losses[name] < MOST_LOSSES and await self._employ(name):
                 pass
         finally:
-            async with self._changed:
-                self._places.discard(name)
-                self._changed.notify_all()
+            await self._tasks.leave(name)
 
     async def _employ(self, name: str) -> bool:
         """Has one worker work until there are no more jobs, or it is lost; True to try another."""
@@ -258,9 +212,8 @@ class Dispatch:
         lanes: set[asyncio.Task[None]] = set()
         try:
             while (task := await self._next_beside(name, lanes)) is not None:
-                # What may have cost a worker already is tried alone.
-                while lanes and task.lost_at:
-                    await _one_ended(lanes)
+                if task.lost_at:
+                    await self._be_alone(lanes, task)
                 lanes.add(asyncio.create_task(self._carry_out(name, actor, task)))
                 while (task.lost_at and lanes) or len(lanes) >= self._workers.lanes:
                     await _one_ended(lanes)
@@ -273,34 +226,28 @@ class Dispatch:
             for lane in lanes:
                 lane.cancel()
 
+    async def _be_alone(self, lanes: set[asyncio.Task[None]], task: Task) -> None:
+        """Has a job that may have cost a worker already wait for the others of this one."""
+        try:
+            while lanes:
+                await _one_ended(lanes)
+        except BaseException:
+            self._tasks.put_back(task)
+            raise
+
     async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> Task | None:
         """The next job for a place, None if there is none left; raises if its worker is lost."""
-        coming = asyncio.create_task(self._next(name))
+        coming = asyncio.create_task(self._tasks.take(name))
         try:
             while not coming.done():
                 await asyncio.wait({coming, *lanes}, return_when="FIRST_COMPLETED")
                 _check(lanes)
         except BaseException:
             if coming.done() and (task := coming.result()) is not None:
-                self._waiting.appendleft(task)
+                self._tasks.put_back(task)
             coming.cancel()
             raise
         return coming.result()
-
-    async def _next(self, name: str) -> Task | None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._open or self._suitable(name))
-            task = self._suitable(name)
-            if task is not None:
-                self._waiting.remove(task)
-            return task
-
-    def _suitable(self, name: str) -> Task | None:
-        """The first job that waits and was not lost at this place, if another place is left."""
-        for task in self._waiting:
-            if name not in task.lost_at or self._places <= set(task.lost_at):
-                return task
-        return None
 
     async def _carry_out(self, name: str, actor: Any, task: Task) -> None:
         try:
@@ -329,8 +276,8 @@ class Dispatch:
 
     def _order(self, job: Job) -> Order:
         content = None
-        if isinstance(job.source, Url) and job.source.stays_in_its_process:
-            content = urls.read(job.source)
+        if (url := address(job.source)) is not None and url.stays_in_its_process:
+            content = urls.read(url)
         return Order(
             _everywhere(job.source),
             _everywhere(job.target),
@@ -356,8 +303,8 @@ class Dispatch:
         if isinstance(outcome, FileFailed):
             return self._fail(task, outcome.error, receipt)
         if isinstance(outcome, FileDone):
-            if receipt.content is not None and isinstance(job.target, Url):
-                urls.write(job.target, receipt.content)
+            if receipt.content is not None and (url := address(job.target)) is not None:
+                urls.write(url, receipt.content)
             self._records.finish(job, receipt.entry)
             self._records.flush(older_than=SEGMENT_SECONDS)
         return replace(outcome, job=job)
@@ -369,7 +316,7 @@ class Dispatch:
         return FileFailed(task.job, error)
 
     def _litter(self, job: Job) -> None:
-        if not isinstance(job.target, Url):
+        if address(job.target) is None:
             self.littered.add(job.target.parent)
 
     async def _lose(self, name: str, task: Task, reason: str) -> WorkerLost:
@@ -380,40 +327,34 @@ class Dispatch:
             await self._settle(task, self._fail(task, _fatal(task.job, len(task.lost_at), reason)))
         else:
             self._report.tell(FileNoted(task.job, f"tried again: {name} was lost: {reason}"))
-            async with self._changed:
-                self._waiting.appendleft(task)
-                self._changed.notify_all()
+            self._tasks.put_back(task)
+            await self._tasks.wake()
         return WorkerLost(reason, blamed=blamed)
 
     async def _settle(self, task: Task, outcome: FileDone | FileSkipped | FileFailed) -> None:
         self._report.settle(task.index, outcome)
-        self._open -= 1
         self._refill()
-        async with self._changed:
-            self._changed.notify_all()
+        await self._tasks.settle()
 
     def _refill(self) -> None:
         """Records further jobs as begun and lets workers have them."""
-        wanted = AHEAD * self._workers.lanes * self._workers.count
-        if 2 * len(self._waiting) > wanted:
-            return
         admitted = []
-        for task in islice(self._coming, wanted):
+        for task in self._tasks.next_ones(AHEAD * self._workers.lanes * self._workers.count):
             if (refusal := self._records.refusal(task.job)) is None:
                 self._records.begin(task.job)
                 admitted.append(task)
             else:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
                 self._report.settle(task.index, FileFailed(task.job, refusal))
-                self._open -= 1
+                self._tasks.open -= 1
         self._records.flush()
-        self._waiting.extend(admitted)
+        self._tasks.admit(admitted)
 
     def _give_up(self) -> None:
         """Settles what is left once no place is."""
-        if self._open == self._total and self._reasons:
+        if self._tasks.open == self._total and self._reasons:
             raise self._reasons[0]
-        for task in (*self._waiting, *self._coming):
+        for task in self._tasks.rest():
             self._report.settle(task.index, self._fail(task, no_device_left(task.job)))
 
 
@@ -429,9 +370,9 @@ def _check(lanes: set[asyncio.Task[None]]) -> None:
         lane.result()
 
 
-def _everywhere(path: Path) -> Path:
+def _everywhere(path: Path) -> Path | Url:
     """The same file whatever a worker's current directory is."""
-    return path if isinstance(path, Url) else path.absolute()
+    return address(path) or path.absolute()
 
 
 def _reason(error: Exception) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mambair_cli.distributed.cluster import import_ray
+from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import CheckpointError
 from mambair_cli.networks.spec import Task
 from mambair_cli.restoration.batch import FileOptions
-from mambair_cli.restoration.events import FileDone, FileFailed, FileSkipped
+from mambair_cli.restoration.events import Event, FileDone, FileFailed, FileSkipped
 from mambair_cli.restoration.manifest import Entry, Recipe
 from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -76,8 +77,8 @@ class Order:
         done: What an earlier run recorded of the output, if its result may be kept.
     """
 
-    source: Path
-    target: Path
+    source: Path | Url
+    target: Path | Url
     names: tuple[str, str]
     content: bytes | None = field(default=None, repr=False)
     recipe: Recipe | None = None
@@ -97,6 +98,9 @@ class Receipt:
     outcome: FileDone | FileSkipped | FileFailed
     entry: Entry
     content: bytes | None = field(default=None, repr=False)
+
+
+Told = Event | Receipt
 
 
 def ship(path: Path, sha256: str) -> Weights:

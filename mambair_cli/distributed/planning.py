@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from glob import has_magic
-from pathlib import Path, PurePosixPath
-from typing import cast
+from pathlib import Path
 
 from mambair_cli.distributed import urls
-from mambair_cli.distributed.urls import Url
+from mambair_cli.distributed.urls import Url, address, as_place
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 from mambair_cli.restoration.inputs import Source, find_images, is_url, resolve_inputs
@@ -98,7 +97,7 @@ def _find(
             if not sources:
                 raise UsageError(f"{text} has no images", _supported())
         else:
-            folder = None if isinstance(output, Url) else output
+            folder = None if output is None or address(output) else output
             inputs = resolve_inputs([text])
             sources = find_images(inputs, output=folder, suffix=suffix, recursive=recursive)
         for source in sources:
@@ -114,19 +113,20 @@ def _find(
 def _below(text: str, output: Path | None, suffix: str, *, recursive: bool) -> Iterator[Source]:
     """Yields the images that an address stands for: a file, a folder or a pattern."""
     fixed, pattern = _divided(text)
-    root = Url(fixed)
+    root = Url.parse(fixed)
     if not pattern and urls.is_file(root):
-        yield Source(cast(Path, root), cast(Path, root.parent))
+        yield Source(as_place(root), as_place(root.parent))
         return
     if not pattern and not urls.is_directory(root):
         raise UsageError(f"no such file or directory: {text}", "check the spelling")
     candidates = urls.matching(root, pattern) if pattern else urls.below(root, recursive=recursive)
-    found = [url for url in candidates if _is_candidate(url, root, output)]
+    excluded = None if output is None else address(output)
+    found = [url for url in candidates if _is_candidate(url, root, excluded)]
     stems = {(url.parent, url.stem) for url in found}
     for url in found:
         original = (url.parent, url.stem.removesuffix(suffix))
         if not suffix or not url.stem.endswith(suffix) or original not in stems:
-            yield Source(cast(Path, url), cast(Path, root))
+            yield Source(as_place(url), as_place(root))
 
 
 def _divided(text: str) -> tuple[str, str]:
@@ -137,9 +137,9 @@ def _divided(text: str) -> tuple[str, str]:
     return f"{scheme}://{'/'.join(parts[:fixed])}", "/".join(parts[fixed:])
 
 
-def _is_candidate(url: Url, root: Url, output: Path | None) -> bool:
+def _is_candidate(url: Url, root: Url, output: Url | None) -> bool:
     hidden = any(part.startswith(".") for part in url.relative_to(root).parts)
-    within = output is not None and PurePosixPath(output) != root and url.is_relative_to(output)
+    within = output not in (None, root) and url.is_below(output)
     return not hidden and not within and url.suffix.lower() in SUPPORTED_SUFFIXES
 
 
@@ -149,11 +149,12 @@ def _names_a_file(output: Path, names: Sequence[str], listed: Sequence[str]) -> 
     one = [*names, *listed]
     if len(one) == 1 and not _divided(one[0])[1]:
         path = urls.place(one[0])
-        if urls.is_file(path) if isinstance(path, Url) else path.is_file():
+        url = address(path)
+        if path.is_file() if url is None else urls.is_file(url):
             return True
     raise UsageError(
         f"{output} names one file, but more than one image may be written",
-        f"give -o a directory, for example {output.with_suffix('')}/",
+        f"give -o a directory, for example {output.parent / output.stem}/",
     )
 
 
@@ -178,12 +179,11 @@ def _present(pairs: Sequence[tuple[Path, Path]], output: Path | None) -> set[Pat
     """Those targets that exist; a store is asked once for a folder, not once for a file."""
     targets = {target for _, target in pairs}
     folders = {target.parent for target in targets} if output is None else {output}
-    found = {path for path in targets if not isinstance(path, Url) and path.exists()}
+    found = {path for path in targets if address(path) is None and path.exists()}
     for folder in folders:
-        if isinstance(folder, Url):
-            found |= targets & set(
-                cast(list[Path], urls.below(folder, recursive=output is not None))
-            )
+        if (url := address(folder)) is not None:
+            below = urls.below(url, recursive=output is not None)
+            found |= targets & {as_place(each) for each in below}
     return found
 
 

@@ -6,14 +6,15 @@ Objects cannot be appended to. Below the address of the results records are kept
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import cast
 from uuid import uuid4
 
 from mambair_cli.distributed import urls
-from mambair_cli.distributed.urls import Url
+from mambair_cli.distributed.urls import address
 from mambair_cli.errors import MambairError, OutputError
 from mambair_cli.restoration.jobs import Job
 from mambair_cli.restoration.manifest import Entry, Manifest, Recipe, Shard
@@ -69,7 +70,7 @@ class Records:
             OutputError: The record cannot be written.
         """
         if self.recipe is not None:
-            self.of(job).finish_as(job.target, entry)
+            self.of(job).finish_as(job.target, replace(entry, source=job.source))
 
     def fail(self, job: Job, entry: Entry | None, error: MambairError) -> None:
         """Records that an output could not be made.
@@ -78,8 +79,8 @@ class Records:
             OutputError: The record cannot be written.
         """
         if self.recipe is not None:
-            told = entry or Entry("", self.recipe, source=job.source)
-            self.of(job).fail(job.target, told, error)
+            told = entry or Entry("", self.recipe)
+            self.of(job).fail(job.target, replace(told, source=job.source), error)
 
     def flush(self, *, older_than: float = 0.0) -> None:
         """Has everything kept that was recorded, or only if it waits for that many seconds.
@@ -100,25 +101,57 @@ class Records:
 
 def manifest_in(directory: Path, shard: Shard | None = None) -> Manifest:
     """Opens the records of a folder or of an address."""
-    kind = StoreManifest if isinstance(directory, Url) else FolderManifest
+    kind = FolderManifest if address(directory) is None else StoreManifest
     return kind(directory, shard)
+
+
+@contextmanager
+def marked(jobs: Sequence[Job]) -> Iterator[Path | None]:
+    """Keeps a file in the folder of the results, by which workers know that it is the same.
+
+    Returns:
+        Its path; None where results go into several folders, or to an address.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    folders = {job.record for job in jobs}
+    folder = folders.pop() if len(folders) == 1 else None
+    if folder is None or address(folder):
+        yield None
+        return
+    marker = folder.absolute() / f".mambair-run-{uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written to: {error.strerror}", "choose another directory with -o"
+        ) from error
+    try:
+        yield marker
+    finally:
+        marker.unlink(missing_ok=True)
 
 
 class FolderManifest(Manifest):
     """Records in a folder, of inputs that may have addresses."""
 
     def _source_to_text(self, source: Path) -> str:
-        return str(source) if isinstance(source, Url) else super()._source_to_text(source)
+        return str(source) if address(source) else super()._source_to_text(source)
 
     def _source_from_text(self, text: str) -> Path:
         found = urls.place(text)
-        return found if isinstance(found, Url) else super()._source_from_text(text)
+        return found if address(found) else super()._source_from_text(text)
 
 
 class StoreManifest(FolderManifest):
     """Records below an address."""
 
     def __init__(self, directory: Path, shard: Shard | None = None) -> None:
+        found = address(directory)
+        assert found is not None
+        self._address = found
         super().__init__(directory, shard)
         self._name = f"{self.path.name.removesuffix(MANIFEST_SUFFIX)}-{uuid4().hex[:12]}"
         self._segments = 0
@@ -133,8 +166,7 @@ class StoreManifest(FolderManifest):
         """
         if not self._lines or monotonic() - self._oldest < older_than:
             return
-        directory = cast(Url, self._directory)
-        segment = directory / f"{self._name}-{self._segments:06}{MANIFEST_SUFFIX}"
+        segment = self._address / f"{self._name}-{self._segments:06}{MANIFEST_SUFFIX}"
         urls.write(segment, b"".join(self._lines))
         self._segments += 1
         self._lines.clear()
@@ -145,13 +177,12 @@ class StoreManifest(FolderManifest):
         self._lines.append(line)
 
     def _contents(self) -> Iterator[bytes]:
-        directory = cast(Url, self._directory)
-        for url in urls.below(directory, recursive=False):
+        for url in urls.below(self._address, recursive=False):
             if url.name.startswith(MANIFEST_PREFIX) and url.name.endswith(MANIFEST_SUFFIX):
                 yield urls.read(url)
 
     def _source_to_text(self, source: Path) -> str:
-        return str(source if isinstance(source, Url) else source.absolute())
+        return str(source if address(source) else source.absolute())
 
     def _source_from_text(self, text: str) -> Path:
         return urls.place(text)
@@ -159,6 +190,7 @@ class StoreManifest(FolderManifest):
 
 def _may_be_there(target: Path, entry: Entry) -> bool:
     """Whether a worker has to look; of what only this process sees, it looks itself."""
-    if isinstance(target, Url) and target.stays_in_its_process:
-        return urls.size_of(target) == entry.size
-    return True
+    url = address(target)
+    if url is None or not url.stays_in_its_process:
+        return True
+    return urls.size_of(url) == entry.size

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Self, cast
 from uuid import uuid4
 
@@ -29,22 +30,66 @@ STORE_FAILURES = {
 CREDENTIALS = "check the address, and the credentials that its store takes from the environment"
 
 
-class Url(PurePosixPath):
-    """An address such as `s3://bucket/folder/photo.png`, taken apart like a path."""
+@dataclass(frozen=True, order=True)
+class Url:
+    """An address such as `s3://bucket/folder/photo.png`, taken apart like a path.
+
+    Attributes:
+        scheme: What stands before the colon.
+        path: What stands behind the slashes, without another one at the end.
+    """
+
+    scheme: str
+    path: PurePosixPath
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Reads an address."""
+        scheme, _, path = text.partition("://")
+        # There are no hosts in memory, and two ways to write that.
+        within = path.lstrip("/") if scheme in WITHIN_ONE_PROCESS else path
+        return cls(scheme, PurePosixPath(within))
 
     def __str__(self) -> str:
-        scheme, _, rest = super().__str__().partition(":")
-        return f"{scheme}://{rest.removeprefix('/')}"
+        return f"{self.scheme}://{self.path}"
+
+    def __truediv__(self, below: str | PurePath) -> Self:
+        return replace(self, path=self.path / below)
 
     @property
-    def scheme(self) -> str:
-        """What stands before the colon."""
-        return self.parts[0].removesuffix(":")
+    def name(self) -> str:
+        """As of a path."""
+        return self.path.name
+
+    @property
+    def stem(self) -> str:
+        """As of a path."""
+        return self.path.stem
+
+    @property
+    def suffix(self) -> str:
+        """As of a path."""
+        return self.path.suffix
+
+    @property
+    def parent(self) -> Self:
+        """As of a path."""
+        return replace(self, path=self.path.parent)
 
     @property
     def stays_in_its_process(self) -> bool:
         """Whether no other process can read or write it."""
         return self.scheme in WITHIN_ONE_PROCESS
+
+    def relative_to(self, other: Url) -> PurePosixPath:
+        """The way from another address to this one."""
+        return self.path.relative_to(other.path)
+
+    def is_below(self, other: object) -> bool:
+        """Whether this is another address, or in a folder of that name."""
+        if not isinstance(other, Url) or other.scheme != self.scheme:
+            return False
+        return self.path.is_relative_to(other.path)
 
     def resolve(self) -> Self:
         """Gives itself: there are no links and no current directory."""
@@ -52,16 +97,26 @@ class Url(PurePosixPath):
 
 
 def place(text: str) -> Path:
-    """Tells an address from a path; `file://` is a path.
-
-    Returns:
-        A path, or a `Url`: it stands where paths stand in jobs, events and records, whose layers
-        know no addresses and only print it.
-    """
+    """Tells an address from a path; `file://` is a path."""
     for prefix in LOCAL:
         if text.startswith(prefix):
             return Path(text.removeprefix(prefix))
-    return cast(Path, Url(text)) if "://" in text else Path(text)
+    return as_place(Url.parse(text)) if "://" in text else Path(text)
+
+
+def as_place(url: Url) -> Path:
+    """The same address where a path is expected.
+
+    Jobs, events and records hold paths. Their layers know no addresses, and only ask for names and
+    print them; whoever opens files asks for the `address` first.
+    """
+    return cast(Path, url)
+
+
+def address(found: Path) -> Url | None:
+    """The address that stands in place of a path; None for a path."""
+    thing: object = found
+    return thing if isinstance(thing, Url) else None
 
 
 def size_of(url: Url) -> int | None:
@@ -208,7 +263,7 @@ def _opened(url: Url) -> tuple[Any, str]:
 
 
 @contextmanager
-def _failing(url: PurePosixPath, failure: type[MambairError], what: str) -> Iterator[None]:
+def _failing(url: Url, failure: type[MambairError], what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

@@ -6,11 +6,17 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mambair_cli.distributed import cluster as cluster_module
+from mambair_cli.distributed import engine
+from mambair_cli.distributed import records as records_module
 from mambair_cli.restoration.events import FileStarted, TileDone
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ray and its signals, as on Linux")
@@ -79,6 +85,7 @@ def test_results_events_and_records_are_those_without_a_cluster(
     assert "ray: 2 workers, 1 processor each" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_bad_file_fails_alone_and_can_be_tried_again(on_cluster, photos, results, tmp_path):
     good = (photos / "3.png").read_bytes()
     (photos / "3.png").write_bytes(good[:99])
@@ -93,6 +100,7 @@ def test_a_bad_file_fails_alone_and_can_be_tried_again(on_cluster, photos, resul
     assert content_of(out) == results
 
 
+@pytest.mark.slow
 def test_resume_does_what_is_missing_changed_or_cut(on_cluster, photos, results, tmp_path):
     out = tmp_path / "out"
     assert on_cluster(photos, "-o", out).status == 0
@@ -107,6 +115,7 @@ def test_resume_does_what_is_missing_changed_or_cut(on_cluster, photos, results,
     assert content_of(out) == results | {"2_x2.png": results["4_x2.png"]}
 
 
+@pytest.mark.slow
 def test_files_of_others_are_not_replaced(on_cluster, photos, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
@@ -118,6 +127,7 @@ def test_files_of_others_are_not_replaced(on_cluster, photos, tmp_path):
     assert (out / "5_x2.png").read_bytes() == b"not ours"
 
 
+@pytest.mark.slow
 def test_parts_make_the_whole(on_cluster, photos, results, tmp_path):
     out = tmp_path / "out"
     counts = [
@@ -155,6 +165,7 @@ def test_a_killed_worker_costs_no_file(on_cluster, on_event, workers, photos, re
     assert f"warning: {killed[0]} was lost: " in outcome.err
 
 
+@pytest.mark.slow
 def test_a_lost_node_costs_no_file(cluster, on_cluster, on_event, photos, results, tmp_path):
     node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
     removed = []
@@ -173,6 +184,7 @@ def test_a_lost_node_costs_no_file(cluster, on_cluster, on_event, photos, result
     assert all(records(out)[name, "done"] == 1 for name in results)
 
 
+@pytest.mark.slow
 def test_a_file_that_kills_workers_fails_and_the_others_are_done(
     on_cluster, on_event, workers, photos, results, tmp_path
 ):
@@ -189,4 +201,71 @@ def test_a_file_that_kills_workers_fails_and_the_others_are_done(
         f"{photos / '2.png'} was not restored: 3 workers were lost while they worked on it: "
     )
     del results["2_x2.png"]
+    assert content_of(out) == results
+
+
+@pytest.mark.slow
+def test_several_files_at_a_time_on_a_worker_that_is_lost(
+    on_cluster, on_event, workers, photos, results, tmp_path, monkeypatch
+):
+    """As on a GPU, which waits for no file that is read or written."""
+    monkeypatch.setattr(cluster_module.Workers, "lanes", property(lambda _: 3))
+    killed = []
+
+    def kill_once(event):
+        if isinstance(event, FileStarted) and not killed:
+            killed.append(event.device)
+            workers.kill(event.device)
+
+    on_event(kill_once)
+    out = tmp_path / "out"
+    outcome = on_cluster(photos, "-o", out)
+    assert outcome.status == 0, outcome.err
+    assert content_of(out) == results
+    assert all(records(out)[name, "done"] == 1 for name in results)
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_not_the_same_everywhere_is_told(
+    on_cluster, photos, tmp_path, monkeypatch
+):
+    marked = records_module.marked
+
+    @contextmanager
+    def elsewhere(jobs):
+        with marked(jobs) as marker:
+            yield marker.with_name("of another machine")
+
+    monkeypatch.setattr(engine, "marked", elsewhere)
+    outcome = on_cluster(photos, "-o", tmp_path / "out")
+    assert outcome.status == 1
+    assert f"error: {tmp_path / 'out'} is not the same folder on " in outcome.err
+    assert content_of(tmp_path / "out") == {}
+
+
+@pytest.mark.slow
+def test_interrupted_it_leaves_nothing_half_done_and_can_be_resumed(
+    cluster, on_cluster, photos, results, weights, tmp_path
+):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mambair_cli", "sr", photos, "-o", out, "--json"]
+    command += ["--engine", "ray", "--ray-address", cluster.address]
+    command += ["--weights", weights, "--scan", "torch"]
+    # The nodes are in use by this process too, which must not keep them.
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stdout:
+            if '"file_done"' in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "--resume" in errors
+    left = content_of(out)
+    assert left.items() <= results.items()
+    outcome = on_cluster(photos, "-o", out, "--resume")
+    assert outcome.status == 0, outcome.err
+    assert len(outcome.named("file_skipped")) >= 1
     assert content_of(out) == results
