@@ -60,10 +60,15 @@ def assert_close(actual, expected, tolerance):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_is_read_is_what_the_file_holds(written, name):
+def test_what_is_read_is_what_the_file_holds_and_its_header_says(written, name):
     file, path = FILES[name], written(name)
-    sequence = read_images(path)
-    assert len(sequence.images) == len(file.frames)
+    header, sequence = read_header(path), read_images(path)
+    assert header.images == len(sequence.images) == len(file.frames)
+    first = sequence.images[0]
+    assert (header.height, header.width, header.channels) == first.pixels.shape
+    assert header.dtype == first.pixels.dtype
+    # Composing frames may show that their opacity hides nothing.
+    assert header.images > 1 or header.has_alpha == (first.alpha is not None)
     for index, (image, pixels) in enumerate(zip(sequence.images, file.frames, strict=True)):
         assert_close(image.pixels, pixels, file.tolerance)
         assert (image.alpha is not None) == bool(file.alpha)
@@ -71,18 +76,6 @@ def test_what_is_read_is_what_the_file_holds(written, name):
             assert_close(image.alpha, file.alpha[index], file.tolerance)
         if file.profile is not None:
             assert image.metadata.icc_profile == file.profile
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_the_header_says_what_is_read(written, name):
-    file, path = FILES[name], written(name)
-    header = read_header(path)
-    image = read_images(path).images[0]
-    assert (header.height, header.width, header.channels) == image.pixels.shape
-    assert header.dtype == image.pixels.dtype
-    if header.images == 1:  # composing frames may show that their opacity hides nothing
-        assert header.has_alpha == (image.alpha is not None)
-    assert header.images == len(file.frames)
 
 
 SINGLE = [name for name, file in FILES.items() if len(file.frames) == 1]
