@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import pyvips
 from metadata_blocks import MAKER_NOTE, PROFILE, SECRET, exif, save_full
 from PIL import ExifTags, Image
 
@@ -124,6 +125,27 @@ def test_keep_corrects_orientation_and_sizes_and_nothing_else(
         assert b'tiff:Orientation="6"' not in again.xmp
         assert "Ein Bild ü".encode() in again.xmp
         assert b"STALE" not in again.xmp
+
+
+@pytest.mark.parametrize("mode", ["keep", "private"])
+@pytest.mark.parametrize("target", ["jpg", "png", "tif", "webp"])
+def test_another_library_reads_what_is_kept(written, target, mode):
+    path, _, _ = written("jpg", target, mode)
+    image = pyvips.Image.new_from_file(str(path))
+    assert image.get("icc-profile-data") == PROFILE
+    assert "Ein Bild ü".encode() in image.get("xmp-data")
+    if target in ("jpg", "tif"):
+        assert b"A headline" in image.get("iptc-data")
+        assert (b"PLANTED City" in image.get("iptc-data")) == (mode == "keep")
+    if target != "webp":
+        per_inch = [round(value * 25.4) for value in (image.xres, image.yres)]
+        assert per_inch == [150, 300]  # turned with the image
+    if target != "tif":  # of which libvips reads no EXIF
+        fields = image.get_fields()
+        assert image.get("exif-ifd0-Make").startswith("Camera ")
+        assert image.get("exif-ifd2-PixelXDimension").startswith("34 ")
+        for secret in ("exif-ifd3-GPSLatitude", "exif-ifd2-BodySerialNumber"):
+            assert (secret in fields) == (mode == "keep")
 
 
 @pytest.mark.parametrize("target", SUFFIXES)
