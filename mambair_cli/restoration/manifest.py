@@ -159,6 +159,8 @@ class Manifest:
 
     def _write(self, line: bytes, *, flush: bool) -> None:
         try:
+            # The first image may fail before there is any result.
+            self._directory.mkdir(parents=True, exist_ok=True)
             with self._appending, self.path.open("ab+") as file:
                 file.write(_line_break_if_cut(file) + line)
                 if flush:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -209,6 +210,15 @@ def test_failures_alone_are_tried_again(enlarge, images, make_image, tmp_path):
     assert rest.lines == ["out/d_x2.png"]
 
 
+def test_the_only_failure_is_tried_again(enlarge, make_image, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"no image")
+    assert enlarge("a.png", "b.png", "-o", "out").status == 1
+    make_image(tmp_path / "b.png")
+    again = enlarge("a.png", "b.png", "-o", "out", "--retry-failed")
+    assert (again.status, again.lines) == (1, ["out/b_x2.png"])
+
+
 def test_failures_of_other_parts_are_tried_again(enlarge, images, make_image, tmp_path):
     images(*(f"in/{number}.png" for number in range(4)))
     (tmp_path / "in" / "broken.png").write_text("no image")
@@ -233,14 +243,19 @@ def test_the_record_says_what_a_result_was_made_from(enlarge, images, tmp_path):
     assert len(recipe["weights"]) == 64
 
 
-@pytest.mark.parametrize(
-    "change", [("--metadata", "strip"), ("--quality-out", "80"), ("--ensemble",), ("--tile", "0")]
-)
-def test_another_option_makes_the_result_again(enlarge, images, change):
+def test_another_option_makes_the_result_again(enlarge, images):
     images("in/a.png")
-    assert enlarge("in", "-o", "out", "--resume").lines == ["out/a_x2.png"]
-    assert enlarge("in", "-o", "out", "--resume").lines == []
-    assert enlarge("in", "-o", "out", "--resume", *change).lines == ["out/a_x2.png"]
+    options = ["in", "-o", "out", "--resume"]
+    assert enlarge(*options).lines == ["out/a_x2.png"]
+    for change in (
+        ("--metadata", "strip"),
+        ("--quality-out", "80"),
+        ("--ensemble",),
+        ("--tile", "16", "--overlap", "4"),
+    ):
+        options += change
+        assert enlarge(*options).lines == ["out/a_x2.png"], change
+    assert enlarge(*options, "--max-memory", "3G", "--max-pixels", "1M").lines == []
 
 
 def test_an_output_that_is_not_ours_is_not_replaced_by_resuming(enlarge, images):
@@ -260,3 +275,22 @@ def test_resuming_removes_what_a_killed_run_left(enlarge, images, tmp_path):
     outcome = enlarge("in", "-o", "out", "--resume", "-v")
     assert "2 unfinished files of an earlier run removed" in outcome.err
     assert not any(path.exists() for path in left)
+
+
+@pytest.mark.slow
+def test_parts_run_at_the_same_time(images, weights, tmp_path):
+    images(*(f"in/{number:02}.png" for number in range(24)))
+    command = [sys.executable, "-m", "mambair_cli", "sr", "in", "-o", "out"]
+    command += ["--weights", str(weights / "sr-x2.safetensors")]
+    processes = [
+        subprocess.Popen([*command, "--shard", f"{index}/3"], cwd=tmp_path, stdout=subprocess.PIPE)
+        for index in (1, 2, 3)
+    ]
+    written = b"".join(process.communicate(timeout=300)[0] for process in processes)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(written.splitlines()) == [b"out/%02d_x2.png" % number for number in range(24)]
+    again = subprocess.run(
+        [*command, "--resume"], cwd=tmp_path, capture_output=True, check=False, timeout=300
+    )
+    assert (again.returncode, again.stdout) == (0, b"")
+    assert len(list((tmp_path / "out").iterdir())) == 24 + 3

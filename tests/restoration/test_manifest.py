@@ -135,6 +135,12 @@ def test_a_failure_is_recorded_with_its_reason(target):
     assert not again.has_intact(target, ENTRY)
 
 
+def test_a_failure_before_there_is_a_directory_is_recorded(tmp_path):
+    target = tmp_path / "new" / "out" / "deep" / "a.png"
+    Manifest(tmp_path / "new" / "out").fail(target, ENTRY, OutputError("no"))
+    assert Manifest(tmp_path / "new" / "out").has_failed(target)
+
+
 def test_what_was_done_after_a_failure_has_not_failed(target):
     Manifest(target.parent).fail(target, ENTRY, OutputError("no"))
     Manifest(target.parent).finish(target, ENTRY)
