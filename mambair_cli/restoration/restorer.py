@@ -11,6 +11,7 @@ from mambair_cli.errors import UsageError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
 from mambair_cli.imaging.resize import is_binary
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration import memory
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.padding import crop_to, pad_to
@@ -160,4 +161,7 @@ def restore_image(
         if alpha is not None:
             alpha[rows] = band.alpha
         top = rows.stop
+    del restored, part
+    if next(network.parameters()).device.type == "cpu":
+        memory.give_back()
     return replace(image, pixels=pixels, alpha=alpha)

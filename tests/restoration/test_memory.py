@@ -1,3 +1,4 @@
+import ctypes
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from mambair_cli.restoration.memory import (
     available_memory,
     available_system_memory,
     fitting,
+    give_back,
     is_out_of_memory,
     resident_memory,
 )
@@ -142,6 +144,22 @@ def test_a_limit_on_memory_counts_what_the_process_takes_already(monkeypatch):
 
 def test_without_a_proc_file_system(tmp_path):
     assert available_system_memory(tmp_path) > 100 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
+def test_freed_memory_is_given_back():
+    pieces = [bytes(60_000) for _ in range(2000)]
+    kept = pieces[::50]
+    del pieces
+    before = resident_memory()
+    give_back()
+    assert len(kept) == 40
+    assert resident_memory() < before - 50 * 2**20
+
+
+def test_a_c_library_without_the_call_is_left_alone(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    give_back()
 
 
 def test_without_sysconf(tmp_path, monkeypatch):
