@@ -168,7 +168,8 @@ class RestoreSettings:
         typer.Option(
             "--name",
             metavar="TEMPLATE",
-            help="Names of the results, such as {stem}_{model}_x{scale}.{ext}.",
+            help="Names of the results, such as {stem}-{scale}.{ext}; fields are stem, name, ext, "
+            "parent, index, task, model, scale, sigma and quality.",
             show_default=False,
             rich_help_panel="Files",
         ),
@@ -177,8 +178,8 @@ class RestoreSettings:
         str | None,
         typer.Option(
             "--format",
-            metavar="png|jpg|webp|tiff|bmp",
-            help="Format of the results. By default that of each source.",
+            metavar="png|jpg|webp|tiff|...",
+            help="Format of the results, by its extension. By default that of each source.",
             show_default=False,
             rich_help_panel="Files",
         ),
@@ -189,7 +190,7 @@ class RestoreSettings:
             "--quality-out",
             min=1,
             max=100,
-            help="Quality of JPEG and WebP results.",
+            help="Quality of results in formats that lose something, such as JPEG and WebP.",
             rich_help_panel="Files",
         ),
     ] = 95

@@ -210,7 +210,7 @@ class Manifest:
                     None if source is None else self._source_from_text(source),
                 )
                 yield float(record["time"]), str(record["target"]), record["status"], entry
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
 

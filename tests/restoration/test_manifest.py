@@ -83,7 +83,8 @@ def test_a_line_cut_short_spoils_neither_the_lines_before_nor_after(target):
 
 
 @pytest.mark.parametrize(
-    "text", ["null\n", "[1, 2]\n", '{"target": "photo_x4.png"}\n', "\x00\n", "\n"]
+    "text",
+    ["[" * 100_000 + "\n", "null\n", "[1, 2]\n", '{"target": "photo_x4.png"}\n', "\x00\n", "\n"],
 )
 def test_lines_that_are_no_records_are_passed_over(target, text):
     (target.parent / MANIFEST_NAME).write_text(text)
