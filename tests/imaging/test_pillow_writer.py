@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -157,3 +158,33 @@ def test_pixels_are_converted_to_srgb(photo):
     assert to_srgb(photo[..., :1], SRGB) is None
     same = to_srgb(photo[..., :3], SRGB)
     assert np.abs(same.astype(int) - photo[..., :3]).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(17, 31, 3), (300, 500, 3)])
+def test_the_largest_possible_jpeg_is_written(shape):
+    """Noise at full quality takes more bytes than an encoder may expect."""
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    ready = Prepared(icc_profile=SRGB, xmp=b"<x:xmpmeta>" + b" " * 40000)
+    assert difference(written(JPEG, noise, metadata=ready, quality=100), noise).max() < 6
+
+
+def test_gray_is_converted_by_a_gray_profile():
+    """A tone curve with a gamma of 1 makes what was half as bright as white lighter."""
+    curve = b"curv" + struct.pack(">4xIH2x", 1, 256)
+    white = b"XYZ " + struct.pack(">4x3i", 63190, 65536, 54061)
+    tags = ((b"wtpt", white), (b"kTRC", curve))
+    table, values = struct.pack(">I", len(tags)), b""
+    start = 128 + 4 + 12 * len(tags)
+    for name, value in tags:
+        table += struct.pack(">4sII", name, start + len(values), len(value))
+        values += value
+    header = struct.pack(
+        ">I4sI4s4s4s", start + len(values), b"", 0x02400000, b"mntr", b"GRAY", b"XYZ "
+    )
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    profile = header.ljust(128, b"\0") + table + values
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    converted = to_srgb(gray, profile)
+    assert converted.shape == gray.shape
+    assert converted[8, 0, 0] == pytest.approx(188, abs=2)
+    assert (converted[0, 0, 0], converted[15, 15, 0]) == (0, 255)
