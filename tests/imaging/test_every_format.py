@@ -18,6 +18,7 @@ from mambair_cli.imaging.files import (
     read_header,
     read_image,
     read_images,
+    write_image,
     write_images,
 )
 from mambair_cli.imaging.image import ImageSequence, ValueRange
@@ -251,3 +252,18 @@ def test_an_opaque_16_bit_image_with_alpha_fits_formats_without(written, tmp_pat
     write_images(tmp_path / "target.jpg", restored(path))
     again = read_image(tmp_path / "target.jpg")
     assert (again.pixels.dtype, again.alpha) == (np.uint8, None)
+
+
+@pytest.mark.parametrize("suffix", TARGETS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_is_applied_once(written, tmp_path, orientation, suffix):
+    """What is written is upright and says so, whichever format it came from and goes to."""
+    require(suffix)
+    name = f"orientation {orientation}.jpg"
+    source = read_image(written(name))
+    write_image(tmp_path / f"target{suffix}", source, quality=100)
+    again = read_image(tmp_path / f"target{suffix}")
+    assert again.pixels.shape[:2] == FILES[name].frames[0].shape[:2]
+    assert again.metadata.stored_orientation == 1
+    difference = np.abs(again.pixels.astype(int) - source.pixels)
+    assert difference.mean() < 20 if suffix == ".gif" else difference.max() <= LOSSES.get(suffix, 0)
