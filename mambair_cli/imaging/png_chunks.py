@@ -20,6 +20,7 @@ IPTC_KEYWORD = "Raw profile type iptc"
 _COLOR = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _LARGEST = 64 * 2**20
+_LONGEST_KEYWORD = 79
 _INCH = 0.0254  # metres
 
 
@@ -167,6 +168,8 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _add_text(found: PngChunks, keyword: bytes, text: str) -> None:
+    if not 1 <= len(keyword) <= _LONGEST_KEYWORD:
+        raise ValueError("the keyword has an impossible length")
     key = keyword.decode("latin-1")
     found.text[key] = f"{found.text[key]}\n{text}" if key in found.text else text
 

@@ -52,7 +52,9 @@ _PROFILES_REFUSED = {
     "WEBP": (b"GRAY", "WebP stores gray as RGB"),
     "JXL": (b"", "cannot be written to JPEG XL"),  # Pillow's plugin hands none to the encoder
 }
-_LARGEST_JPEG_EXIF = 65533
+_SEGMENT = 65533
+# Bytes; a profile has 14 bytes of header in each of at most 255 segments.
+_JPEG_LIMITS = {"exif": _SEGMENT, "comment": _SEGMENT, "icc_profile": 255 * (_SEGMENT - 14)}
 
 
 @dataclass(frozen=True)
@@ -215,15 +217,21 @@ def _sized(metadata: Metadata, target: _Target) -> _Step:
 
 
 def _fitting(metadata: Metadata, target: _Target) -> _Step:
-    """Make EXIF fit into the one segment that JPEG has for it."""
-    exif = metadata.exif
-    if target.format_name != "JPEG" or not exif or len(exif) <= _LARGEST_JPEG_EXIF:
+    """Leave out what is longer than the segments that JPEG has for it; XMP and IPTC get several."""
+    if target.format_name != "JPEG":
         return metadata, Fate()
-    limit = f"(JPEG holds {_LARGEST_JPEG_EXIF} bytes of EXIF)"
-    shorter = without_maker_notes(exif)
-    if len(shorter) <= _LARGEST_JPEG_EXIF:
-        return replace(metadata, exif=shorter), Fate(dropped=(f"maker notes {limit}",))
-    return replace(metadata, exif=None), Fate(dropped=(f"EXIF {limit}",))
+    fate = Fate()
+    exif, limit = metadata.exif or b"", _JPEG_LIMITS["exif"]
+    shorter = without_maker_notes(exif) if len(exif) > limit else exif
+    if len(shorter) <= limit < len(exif):
+        metadata = replace(metadata, exif=shorter)
+        fate = Fate(dropped=(f"maker notes (JPEG holds {limit} bytes of EXIF)",))
+    for name, limit in _JPEG_LIMITS.items():
+        if len(getattr(metadata, name) or b"") > limit:
+            reason = f" (JPEG holds {limit} bytes of {_LABELS[name]})"
+            metadata, lost = _without(metadata, {name}, reason)
+            fate = fate.joined(lost)
+    return metadata, fate
 
 
 def _converted(metadata: Metadata, target: _Target) -> Metadata:

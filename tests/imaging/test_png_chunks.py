@@ -96,6 +96,8 @@ def test_what_is_not_taken_is_named_once():
         (b"zTXt", b"key\0\0not compressed"),
         (b"iTXt", b"key\0\0\0\0\0\xff\xfe"),
         (b"tEXt", b"no separator"),
+        (b"tEXt", b"\0a value without keyword"),
+        (b"zTXt", b"k" * 80 + b"\0\0" + zlib.compress(b"a value")),
     ],
 )
 def test_damaged_chunks_are_named_and_the_others_read(name, value):

@@ -113,6 +113,19 @@ def test_jpeg_drops_exif_that_does_not_fit_at_all():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "label", "limit"),
+    [("comment", "comment", 65533), ("icc_profile", "colour profile", 255 * 65519)],
+)
+def test_jpeg_drops_what_does_not_fit_its_segments(tmp_path, name, label, limit):
+    fitting = prepared(Metadata(**{name: bytes(limit)}), "JPEG", 62, 34)
+    assert fitting.fate == Fate(kept=(label,))
+    Image.new("L", (31, 17)).save(tmp_path / "out.jpg", **{name: getattr(fitting, name)})
+    longer = prepared(Metadata(**{name: bytes(limit + 1)}), "JPEG", 62, 34)
+    assert longer.fate == Fate(dropped=(f"{label} (JPEG holds {limit} bytes of {label})",))
+    assert getattr(longer, name) is None
+
+
 def test_a_gray_profile_does_not_go_where_gray_is_stored_as_rgb():
     gray = Metadata(icc_profile=blocks.GRAY_PROFILE)
     ready = prepared(gray, "WEBP", 62, 34)
