@@ -168,7 +168,7 @@ class RestoreSettings:
         typer.Option(
             "--name",
             metavar="TEMPLATE",
-            help="Names of the results, such as {stem}-{scale}.{ext}; fields are stem, name, ext, "
+            help="Names of the results, such as {stem}_x4.{ext}; fields are stem, name, ext, "
             "parent, index, task, model, scale, sigma and quality.",
             show_default=False,
             rich_help_panel="Files",

@@ -2,8 +2,12 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mambair_cli.errors import OutputError
 from mambair_cli.restoration.manifest import MANIFEST_NAME, Entry, Manifest, manifest_name
@@ -237,3 +241,35 @@ def test_threads_write_whole_lines(tmp_path):
 def test_names_of_the_files():
     assert manifest_name() == ".mambair-manifest.jsonl"
     assert manifest_name((2, 5)) == ".mambair-manifest-2-of-5.jsonl"
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from([None, (1, 2), (2, 2)]),
+        st.sampled_from(["a.png", "deep/a.png"]),
+        st.sampled_from(["begin", "finish", "fail"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(STEPS)
+def test_what_was_done_last_is_known_whoever_did_it(steps):
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        (out / "deep").mkdir()
+        last = {}
+        for shard, name, step in steps:
+            manifest = Manifest(out, shard)
+            (out / name).write_text(name)
+            if step == "fail":
+                manifest.fail(out / name, ENTRY, OutputError("no"))
+            else:
+                getattr(manifest, step)(out / name, ENTRY)
+            last[name] = step
+        for manifest in (Manifest(out), Manifest(out, (2, 2))):
+            for name in ("a.png", "deep/a.png"):
+                assert manifest.knows(out / name) == (name in last)
+                assert manifest.has_failed(out / name) == (last.get(name) == "fail")
+                assert manifest.has_intact(out / name, ENTRY) == (last.get(name) == "finish")
