@@ -234,10 +234,13 @@ def _recorded_results(
     sources: Collection[Path], output: Path | None, locations: Locations
 ) -> set[Path]:
     """Those that an earlier run made from others of them; it need not have used the same names."""
-    directories = {source.parent for source in sources} if output is None else {output}
+    folders = {source.parent for source in sources}
+    recording = folders if output is None else {locations.of_folder(output)}
+    if output is not None and not any(recording & {folder, *folder.parents} for folder in folders):
+        return set()  # none of them lies where results are written: no record need be read
     return {
         locations.of(result)
-        for directory in directories
+        for directory in recording
         for result, source in Manifest(directory).outputs()
         if locations.of(source) in sources
     }
