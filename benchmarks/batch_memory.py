@@ -74,9 +74,7 @@ def bundled_network() -> Restore:
     prepare_kernels(model.scan)
     options = RestoreOptions(precision=model.precision)
 
-    def image(
-        source: RestorableImage, on_progress: Progress, on_notice: Notice
-    ) -> RestorableImage:
+    def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
         return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
 
     def bands(
