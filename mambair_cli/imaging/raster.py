@@ -188,8 +188,8 @@ class RasterBands:
             kept = np.concatenate([kept, self._read_on(first, stop)])
         self._kept, self._top, self._bottom = kept, start, max(stop, self._bottom)
         band = self._raster.split(kept[: stop - start])
-        pixels = np.ascontiguousarray(band.pixels)
-        return Band(pixels, None if band.alpha is None else np.ascontiguousarray(band.alpha))
+        # Copies: what is kept may be asked for again, when the caller has changed its own.
+        return Band(band.pixels.copy(), None if band.alpha is None else band.alpha.copy())
 
     def _read_on(self, start: int, stop: int) -> Pixels:
         try:

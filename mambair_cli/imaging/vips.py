@@ -128,7 +128,7 @@ def reasons(error: VipsError) -> list[str]:
 
 def reason(error: VipsError) -> str:
     """The first cause of what went wrong."""
-    return next(iter(reasons(error)), error.message)
+    return next(iter(reasons(error)), "it cannot be decoded")
 
 
 def _shaped(data: Any, image: pyvips.Image, height: int) -> Pixels:

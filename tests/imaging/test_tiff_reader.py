@@ -1,0 +1,238 @@
+"""TIFF files as programs write them: odd samples, pages that are none, what stands for no light."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from skimage import data
+
+from mambair_cli.errors import ImageError
+from mambair_cli.imaging.files import open_bands, read_header, read_image, read_images
+from mambair_cli.imaging.image import ValueRange
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """Part of NASA's portrait of Eileen Collins (public domain, from scikit-image)."""
+    return data.astronaut()[30:97, 180:270].copy()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "page.tif"
+
+
+def refusal(path):
+    with pytest.raises(ImageError) as error:
+        read_image(path)
+    with pytest.raises(ImageError, match=error.value.message.removeprefix(str(path))):
+        read_header(path)
+    return error.value.message.replace(str(path), "PATH")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        (np.int8, "8-bit signed integer"),
+        (np.int16, "16-bit signed integer"),
+        (np.uint32, "32-bit integer"),
+        (np.int32, "32-bit signed integer"),
+        (np.uint64, "64-bit integer"),
+    ],
+)
+def test_integers_that_stand_for_no_brightness_are_refused(path, photo, dtype, kind):
+    tifffile.imwrite(path, photo[..., 0].astype(dtype), photometric="minisblack")
+    assert refusal(path) == f"PATH has {kind} pixels, which cannot be restored"
+
+
+def test_complex_numbers_are_refused(path, photo):
+    tifffile.imwrite(path, photo[..., 0].astype(np.complex64))
+    assert refusal(path) == "PATH has complex numbers for its pixels, which cannot be restored"
+
+
+def test_a_cameras_raw_data_is_refused(path, photo):
+    tifffile.imwrite(path, photo[..., 0], photometric="cfa")
+    assert refusal(path) == "PATH has a camera's raw data for its pixels, which cannot be restored"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_refused(path, photo, value):
+    pixels = photo.astype(np.float32) / 255
+    pixels[60, 80, 1] = value
+    tifffile.imwrite(path, pixels, photometric="rgb")
+    message = f"{path} has values that are infinite or no numbers (NaN), which cannot be restored"
+    with pytest.raises(ImageError) as error:
+        read_image(path)
+    assert error.value.message == message
+    with pytest.raises(ImageError) as error, open_bands(path):
+        pass
+    assert error.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "span"),
+    [
+        (0.1, 0.9, None),
+        (0, 1, None),
+        (0.2, 3.5, ValueRange(0, 3.5)),
+        (-0.5, 0.5, ValueRange(-0.5, 1)),
+        (-2, 4, ValueRange(-2, 4)),
+    ],
+)
+def test_black_and_white_of_floating_point(path, low, high, span):
+    pixels = np.linspace(low, high, 20 * 30, dtype=np.float32).reshape(20, 30)
+    tifffile.imwrite(path, pixels, rowsperstrip=3)
+    image = read_image(path)
+    assert image.span == span
+    np.testing.assert_array_equal(image.pixels[..., 0], pixels)
+    with open_bands(path) as reader:
+        assert reader.span == span
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(np.float16, 16), (np.float64, 64)])
+def test_other_floating_point_becomes_32_bits_and_it_is_said(path, photo, dtype, bits):
+    pixels = (photo / 255).astype(dtype)
+    tifffile.imwrite(path, pixels, photometric="rgb")
+    image = read_image(path)
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_array_equal(image.pixels, pixels.astype(np.float32))
+    assert image.changes == (f"{bits}-bit floating point converted to 32 bits",)
+
+
+def test_64_bits_that_exceed_32_are_refused(path):
+    tifffile.imwrite(path, np.full((5, 7), 1e200))
+    with pytest.raises(ImageError, match="infinite"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_floating_point_with_white_as_zero(path, photo, dtype):
+    pixels = (photo[..., 0] / 256).astype(dtype)
+    tifffile.imwrite(path, pixels, photometric="miniswhite")
+    np.testing.assert_array_equal(read_image(path).pixels[..., 0], 1 - pixels.astype(np.float32))
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+@pytest.mark.parametrize("byteorder", "<>")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_premultiplied_colours_are_divided_and_rounded(path, dtype, white, byteorder, channels):
+    alpha = np.tile(np.linspace(0, white, 40), (30, 1)).astype(dtype)
+    colours = (alpha[..., None] * np.linspace(0, 1, 30)[:, None, None]).astype(dtype)
+    stored = np.dstack([np.repeat(colours, channels, axis=2), alpha])
+    kind = "rgb" if channels == 3 else "minisblack"
+    options = {"photometric": kind, "extrasamples": ["assocalpha"], "byteorder": byteorder}
+    tifffile.imwrite(path, stored, **options)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.alpha, alpha)
+    exact = np.rint(stored[..., :-1].astype(float) * white / np.maximum(alpha, 1)[..., None])
+    visible = alpha > 0
+    difference = np.abs(image.pixels.astype(float) - exact)[visible]
+    assert difference.max() <= (0 if white == 255 else 1)  # a tie at most, of 32-bit division
+    assert image.changes == ("premultiplied alpha made straight",)
+
+
+def test_premultiplied_floating_point(path, photo):
+    alpha = np.tile(np.linspace(0.1, 1, 90, dtype=np.float32), (67, 1))
+    colours = photo.astype(np.float32) / 100
+    stored = np.dstack([colours * alpha[..., None], alpha])
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["assocalpha"])
+    image = read_image(path)
+    np.testing.assert_allclose(image.pixels, colours, rtol=1e-6)
+    np.testing.assert_array_equal(image.alpha, alpha)
+    assert image.span == ValueRange(0, float(image.pixels.max()))
+
+
+def test_opacity_in_floating_point_is_clipped(path, photo):
+    stored = np.dstack([photo, photo[..., 0]]).astype(np.float32) / 255
+    stored[..., 3] = np.linspace(-0.5, 1.5, 90)
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["unassalpha"])
+    alpha = read_image(path).alpha
+    np.testing.assert_array_equal(alpha, np.clip(stored[..., 3], 0, 1))
+
+
+def test_channels_that_are_no_opacity_are_left_out_and_it_is_said(path, photo):
+    stored = np.dstack([photo, photo[..., 0], photo[..., 1]])
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["unspecified", "unassalpha"])
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, photo)
+    np.testing.assert_array_equal(image.alpha, photo[..., 1])
+    assert image.changes == ("extra channels left out",)
+    tifffile.imwrite(path, stored[..., :4], photometric="rgb", extrasamples=["unspecified"])
+    assert read_image(path).alpha is None
+
+
+def test_smaller_copies_and_masks_are_no_pages(path, photo):
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(photo, photometric="rgb")
+        writer.write(photo[::2, ::2], photometric="rgb", subfiletype=1)
+        writer.write(photo[::-1], photometric="rgb", subfiletype=2)
+        writer.write(photo[..., 0] > 99, photometric="minisblack", subfiletype=4)
+    sequence = read_images(path)
+    assert len(sequence.images) == read_header(path).images == 2
+    assert sequence.timing is None
+    np.testing.assert_array_equal(sequence.images[0].pixels, photo)
+    np.testing.assert_array_equal(sequence.images[1].pixels, photo[::-1])
+    assert sequence.images[0].changes == ("2 smaller copies or masks left out",)
+
+
+def test_pages_of_different_kinds_keep_their_own(path, photo):
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(photo, photometric="rgb")
+        writer.write(photo[:20, :31, 0].astype(np.uint16) * 200, photometric="minisblack")
+        writer.write(photo[:40].astype(np.float32) / 255, photometric="rgb")
+    images = read_images(path).images
+    assert [image.pixels.shape for image in images] == [(67, 90, 3), (20, 31, 1), (40, 90, 3)]
+    assert [str(image.pixels.dtype) for image in images] == ["uint8", "uint16", "float32"]
+
+
+def test_private_tags_are_no_damage(path, photo):
+    tags = [(65000, "s", 0, "of a program", True), (50000, "d", 3, (1.0, 2.0, 3.0), True)]
+    tifffile.imwrite(path, photo, photometric="rgb", extratags=tags)
+    np.testing.assert_array_equal(read_image(path).pixels, photo)
+
+
+def test_luma_and_chroma_become_rgb(path, photo):
+    Image.fromarray(photo).convert("YCbCr").save(path)
+    image = read_image(path)
+    assert np.abs(image.pixels.astype(int) - photo).max() < 4
+    assert image.changes == ("YCbCr converted to RGB",)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_lab_becomes_srgb(path, dtype):
+    levels = np.linspace(0, np.iinfo(dtype).max, 30).astype(dtype)
+    stored = np.zeros((5, 30, 3), dtype)
+    stored[..., 0] = levels
+    tifffile.imwrite(path, stored, photometric="cielab")
+    image = read_image(path)
+    assert image.pixels.dtype == dtype
+    assert (np.diff(image.pixels[0, :, 1].astype(int)) > 0).all()
+    spread = np.ptp(image.pixels.astype(int), axis=2).max()
+    assert spread <= np.iinfo(dtype).max * 0.02  # neutral
+    assert image.changes == ("Lab converted to sRGB",)
+    assert image.metadata.icc_profile is None
+
+
+def test_a_rare_combination_is_refused_by_name(path, photo):
+    Image.fromarray(photo[..., 0].astype(np.float32)).save(path, compression="tiff_lzw")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        position = tiff.pages[0].tags["BitsPerSample"].valueoffset
+    content[position] = 64
+    path.write_bytes(content)
+    assert refusal(path) == (
+        "PATH has a rare combination of 64-bit pixels and compression 5, which cannot be restored"
+    )
+
+
+def test_a_chain_of_directories_that_bites_its_tail_ends(path, photo):
+    tifffile.imwrite(path, photo, photometric="rgb", metadata=None)
+    content = bytearray(path.read_bytes())
+    start = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[start : start + 2], "little")
+    end = start + 2 + 12 * count
+    content[end : end + 4] = content[4:8]
+    path.write_bytes(content)
+    assert read_header(path).images == 1
+    with pytest.raises(ImageError, match="is damaged or cut short: "):
+        read_image(path)
