@@ -50,9 +50,13 @@ def test_folder_without_images(refused, weights, tmp_path):
         (
             "text.png",
             b"hello, I am a text file\n" * 9,
-            "is not a PNG, JPEG, WebP, TIFF or BMP image",
+            "is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image",
         ),
-        ("failed Error.png", b"x", "is not a PNG, JPEG, WebP, TIFF or BMP image"),
+        (
+            "failed Error.png",
+            b"x",
+            "is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image",
+        ),
     ],
 )
 def test_no_image(refused, weights, tmp_path, name, content, reason):
