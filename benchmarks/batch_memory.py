@@ -78,9 +78,12 @@ def bundled_network() -> Restore:
         return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
 
     def bands(
-        reader: BandReader, on_progress: Progress, on_notice: Notice
+        reader: BandReader, binary_alpha: bool, on_progress: Progress, on_notice: Notice
     ) -> tuple[ImageHeader, Iterator[Band]]:
-        return restore_bands(model.network, reader, model.spec, options, on_progress, on_notice)
+        callbacks = (on_progress, on_notice)
+        return restore_bands(
+            model.network, reader, model.spec, options, *callbacks, binary_alpha=binary_alpha
+        )
 
     return Restore(image, bands)
 
