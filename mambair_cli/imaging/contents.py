@@ -30,6 +30,6 @@ def of_rasters(rasters: Sequence[Raster]) -> Contents:
     Raises:
         ImageError: A header is damaged.
     """
-    header = replace(rasters[0].header, images=len(rasters))
     only = rasters[0] if len(rasters) == 1 else None
+    header = replace(rasters[0].header, images=len(rasters), in_bands=only is not None)
     return Contents(header, lambda: ImageSequence(tuple(raster.read() for raster in rasters)), only)

@@ -120,16 +120,14 @@ def open_bands(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
     with _opened(path, max_pixels) as contents:
         _require_one(path, contents)
         if contents.raster is None:
-            labels = ", ".join(entry.label for entry in formats.FORMATS if entry.bands)
             raise ImageError(
-                f"{path} cannot be read in bands",
-                hint=f"convert it to one of {labels} first",
+                f"{path} cannot be read in bands", hint="convert it to PNG or TIFF first"
             )
         yield RasterBands(contents.raster)
 
 
 def can_band(path: Path) -> bool:
-    """Whether the format that the path's suffix names is read and written band by band."""
+    """Whether the format that the path's suffix names is written band by band."""
     file_format = formats.format_of(path)
     return file_format is not None and file_format.bands
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 _UNLIMITED = 2**31 - 1
-_SIGNATURE_BYTES = 16  # as Pillow reads
+SIGNATURE_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Format:
         bits: The most bits of an integer sample that are written.
         floats: Whether floating point is written.
         several: Whether several frames or pages are written.
-        bands: Whether it is read and written band by band.
+        bands: Whether it is written band by band.
         max_side: Pixels.
         max_pixels: Of one image.
         extra: Extra of this package that brings the plugin which reads and writes the format.
@@ -82,7 +80,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", 
 
 
 def identify(start: bytes) -> Format | None:
-    """The format of a file that begins with these bytes, 512 or all; None where none does."""
+    """The format of a file that begins with these `SIGNATURE_BYTES`; None where none does."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return WEBP
     if start[4:8] == b"ftyp":
@@ -122,12 +120,8 @@ def suffix_of_content(path: Path) -> str | None:
     """The usual suffix of the format that a file begins like; None where that is not known."""
     try:
         with path.open("rb") as file:
-            start = file.read(_SIGNATURE_BYTES)
+            start = file.read(SIGNATURE_BYTES)
     except OSError:
         return None
-    Image.init()
-    for entry in filter(is_installed, FORMATS):
-        _, accepts = Image.OPEN[entry.name]
-        if accepts is not None and accepts(start) is True:
-            return entry.suffixes[0]
-    return None
+    entry = identify(start)
+    return None if entry is None else entry.suffixes[0]

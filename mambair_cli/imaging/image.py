@@ -96,6 +96,7 @@ class ImageHeader:
         dtype: Type of the pixels.
         has_alpha: Whether there is an opacity channel.
         images: How many images, pages or frames.
+        in_bands: Whether the file can be read band by band.
     """
 
     width: int
@@ -104,6 +105,7 @@ class ImageHeader:
     dtype: np.dtype[Any]
     has_alpha: bool = False
     images: int = 1
+    in_bands: bool = False
 
     @property
     def pixels(self) -> int:

@@ -38,8 +38,6 @@ DAMAGE = (
     zlib.error,
 )
 
-_START_BYTES = 512
-
 
 def open_file(path: Path) -> IO[bytes]:
     """Open a regular file that is not empty.
@@ -70,7 +68,7 @@ def identified(path: Path, file: IO[bytes]) -> Format:
     Raises:
         ImageError: It is none of `formats.FORMATS`, or its plugin is not installed.
     """
-    file_format = formats.identify(file.read(_START_BYTES))
+    file_format = formats.identify(file.read(formats.SIGNATURE_BYTES))
     file.seek(0)
     if file_format is None:
         labels = [entry.label for entry in formats.FORMATS]

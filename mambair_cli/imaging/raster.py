@@ -74,7 +74,8 @@ class Raster:
             raise unsupported(self.path, f"pixels of the type {image.format}")
         width, height = turned_size(image.width, image.height, self.orientation)
         has_alpha = self.alpha is not None
-        return ImageHeader(width, height, image.bands - has_alpha, dtype, has_alpha)
+        channels = image.bands - has_alpha
+        return ImageHeader(width, height, channels, dtype, has_alpha, in_bands=True)
 
     def read(self) -> RestorableImage:
         """Decode the whole image.

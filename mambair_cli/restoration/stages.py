@@ -312,7 +312,7 @@ def _check_bands(job: Job, header: ImageHeader) -> None:
             f"{job.source} does not fit in memory: {header.images} images of {size}",
             "split it into one file per frame or page",
         )
-    if not can_band(job.source):
+    if not header.in_bands:
         raise MemoryLimitError(
             f"{job.source} does not fit in memory: {size}, and its format cannot be read in bands",
             "convert it to PNG or TIFF first",

@@ -13,7 +13,6 @@ from torch import nn
 
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging.files import (
-    can_band,
     open_bands,
     read_header,
     read_image,
@@ -85,7 +84,7 @@ SINGLE = [name for name, file in FILES.items() if len(file.frames) == 1]
 @pytest.mark.parametrize("name", SINGLE)
 def test_bands_are_the_image(written, name):
     path = written(name)
-    if not can_band(path):
+    if not read_header(path).in_bands:
         pytest.skip("the format is read as a whole")
     image = read_image(path)
     height = len(image.pixels)
@@ -197,7 +196,9 @@ def test_what_is_restored_is_written_to_every_format(written, tmp_path, name, su
     again = read_images(target)
     assert_written(again, sequence, suffix)
     first = sequence.images[0]
-    if suffix not in WITHOUT_PROFILE:
+    profile = first.metadata.icc_profile or b""
+    # WebP stores gray as RGB, which a profile for gray does not fit.
+    if suffix not in WITHOUT_PROFILE and (suffix != ".webp" or profile[16:20] != b"GRAY"):
         assert again.images[0].metadata.icc_profile == first.metadata.icc_profile
     shallower = stored(first.pixels, suffix).dtype != first.pixels.dtype
     told = [phrase for phrase in fate.changed if re.search("(bits|point) reduced to", phrase)]

@@ -14,7 +14,7 @@ from skimage import data
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import raster, vips
-from mambair_cli.imaging.files import can_band, open_bands, read_image
+from mambair_cli.imaging.files import can_band, open_bands, read_header, read_image
 from mambair_cli.imaging.image import ValueRange
 
 
@@ -32,14 +32,17 @@ def turned(path, photo, orientation):
 
 
 def test_which_formats_are_read_in_bands(tmp_path, photo):
-    for name, expected in (("a.png", True), ("a.TIF", True), ("a.webp", False), ("a", False)):
-        assert can_band(tmp_path / name) == expected
-    path = tmp_path / "photo.webp"
-    Image.fromarray(photo).save(path)
+    for suffix, read, write in (("png", True, True), ("TIF", True, True), ("jpg", True, False)):
+        path = turned(tmp_path / f"photo.{suffix}", photo, 1)
+        assert read_header(path).in_bands == read
+        assert can_band(path) == write
+    path = turned(tmp_path / "photo.webp", photo, 1)
+    assert not read_header(path).in_bands
+    assert not can_band(path)
     with pytest.raises(ImageError) as error, open_bands(path):
         pass
     assert error.value.message == f"{path} cannot be read in bands"
-    assert error.value.hint == "convert it to one of PNG, TIFF first"
+    assert error.value.hint == "convert it to PNG or TIFF first"
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
