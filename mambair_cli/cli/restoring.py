@@ -156,6 +156,9 @@ def tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
         of_part = f" in part {index}/{count}"
     what = "no image failed in an earlier run" if settings.retry_failed else "there is no image"
     messages.notice(f"{what}{of_part}: nothing to do")
+    if settings.dry_run:
+        return
+    tell_before_run([], messages)
     messages.event("summary", restored=0, skipped=0, failed=0, left=0, seconds=0.0)
 
 

@@ -186,6 +186,15 @@ def test_an_empty_part_is_no_failure(enlarge, images):
     )
 
 
+def test_an_empty_part_tells_programs_the_same_events(enlarge, images):
+    images("a.png")
+    outcomes = [enlarge("a.png", "-o", "out/", "--shard", f"{i}/2", "--json") for i in (1, 2)]
+    told = min((outcome.lines for outcome in outcomes), key=len)
+    plan, summary = map(json.loads, told)
+    assert (plan["event"], plan["images"], plan["disk"]) == ("plan", 0, [])
+    assert (summary["event"], summary["restored"], summary["left"]) == ("summary", 0, 0)
+
+
 def test_collisions_of_the_whole_batch_are_refused_in_every_part(enlarge, images):
     images("a/1.png", "b/1.png")
     for index in (1, 2):
