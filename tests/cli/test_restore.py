@@ -122,11 +122,12 @@ def test_json_tells_every_event(mambair, weights, photo, tmp_path):
     assert outcome.status == 1
     names = [event["event"] for event in told]
     assert names == [
+        "plan",
         *("file_started", "file_failed"),
         *("file_started", "tile", "file_noted", "tile", "file_done"),
         "summary",
     ]
-    failed, done, summary = told[1], told[-2], told[-1]
+    failed, done, summary = told[2], told[-2], told[-1]
     assert failed["source"] == str(photo.parent / "broken.png")
     assert "is not a" in failed["error"]
     assert done.pop("seconds") == pytest.approx(sum(done.pop("timings").values()), abs=0.002)
@@ -150,10 +151,12 @@ def test_dry_run_writes_nothing(mambair, weights, photo, tmp_path):
     arguments = ("sr", photo, "-o", out, "--dry-run", "--weights", weights / "sr-x2.safetensors")
     outcome = mambair(*arguments)
     assert (outcome.status, outcome.out) == (0, "")
-    assert outcome.err.splitlines()[-1] == f"would write {out / 'photo_x2.png'} from {photo}"
+    written = f"would write {out / 'photo_x2.png'} from {photo}: 44x26 pixels, 1 tile\n"
+    assert written in outcome.err
     assert not out.exists()
-    planned = mambair(*arguments, "--json").events
-    assert [(event["event"], event["refusal"]) for event in planned] == [("planned", None)]
+    file, plan = mambair(*arguments, "--json").events
+    assert (file["event"], file["refusal"]) == ("file_planned", None)
+    assert (plan["event"], plan["images"], plan["dry_run"]) == ("plan", 1, True)
 
 
 def test_dry_run_tells_refusals(mambair, weights, photo, make_image):
