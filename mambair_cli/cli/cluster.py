@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,10 +16,11 @@ from mambair_cli.cli.restoring import (
     file_options,
     raise_failures,
     recipe_of_all,
+    remove_unfinished_of,
     tell_nothing_to_do,
     tell_plan,
 )
-from mambair_cli.cli.selection import Request, check_purpose, choose_for, doubts
+from mambair_cli.cli.selection import Request, check_purpose, choose_for, doubts, warn_of_traces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.load import LoadedModel
     from mambair_cli.distributed.cluster import Workers
     from mambair_cli.networks.spec import ModelSpec
-    from mambair_cli.restoration.batch import Job, Summary
+    from mambair_cli.restoration.batch import Event, Job, Summary
 
 
 def restore_on_cluster(request: Request, settings: RestoreSettings, messages: Messages) -> None:
@@ -144,6 +145,7 @@ def _run(
     from mambair_cli.distributed.engine import run_on_cluster
     from mambair_cli.distributed.orders import Setup, ship
     from mambair_cli.distributed.records import Records
+    from mambair_cli.distributed.urls import address
     from mambair_cli.restoration.restorer import RestoreOptions
 
     options = RestoreOptions(
@@ -172,13 +174,30 @@ def _run(
         resume=settings.resume,
         shard=settings.shard,
     )
+    remove_unfinished_of([job for job in jobs if address(job.target) is None], settings, messages)
     with BatchDisplay(messages, len(jobs), workers.names(len(jobs))) as display:
         return run_on_cluster(
             jobs,
             setup,
             workers,
             records,
-            display.show,
+            _watched(display.show, single, OnceOnly(messages)),
             partial(messages.notice, style="yellow"),
             messages.detail,
         )
+
+
+def _watched(
+    show: Callable[[Event], None], spec: ModelSpec | None, messages: Messages
+) -> Callable[[Event], None]:
+    """Shows events, and warns of photographs that workers find."""
+    from mambair_cli.distributed.orders import LOOKS_LIKE
+    from mambair_cli.restoration.batch import FileNoted
+
+    def watch(event: Event) -> None:
+        if isinstance(event, FileNoted) and spec and event.text.startswith(LOOKS_LIKE):
+            found = event.text.removeprefix(LOOKS_LIKE).rpartition(":")[0]
+            warn_of_traces(found, spec.id, messages)
+        show(event)
+
+    return watch

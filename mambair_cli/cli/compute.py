@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 import time
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
+from mambair_cli.restoration.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 # Loading cached kernels takes less than this, compiling them takes more.
 COMPILE_SECONDS = 3.0
-# Parameters of glibc's mallopt: how much free memory is kept, and what is mapped on its own.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES = 2**30
 # Height and width of what a network restores to have its kernels compiled.
 SMALL_IMAGE = (48, 64)
 # Files that are read, and that are written, at the same time for each GPU.
@@ -49,18 +46,6 @@ def io_threads(devices: Sequence[torch.device]) -> int:
     allowed = getattr(os, "sched_getaffinity", None)
     processors = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
     return min(processors, FILES_PER_DEVICE * len(devices))
-
-
-def keep_freed_memory() -> None:
-    """Has the C library keep what one layer freed for the next, not map fresh pages each time.
-
-    A classic network touches 140,000 fresh pages for one 64x64 tile otherwise. Only glibc has
-    the setting.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def prepare_scan(

@@ -89,7 +89,7 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         prepare_scan(compute.scan, device, messages)
         if device not in shelves:
             shelves[device] = _shelf(request, compute, device, once)
-    _remove_unfinished(jobs, settings, messages)
+    remove_unfinished_of(jobs, settings, messages)
     raise_failures(_run(jobs, shelves, options, settings, messages))
 
 
@@ -204,8 +204,10 @@ def _dry_run(
     tell_dry_run(prospects, model, options, devices, messages)
 
 
-def _remove_unfinished(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
-    """Removes what a killed run left, where no other process can be at work on the same batch."""
+def remove_unfinished_of(
+    jobs: Sequence[Job], settings: RestoreSettings, messages: Messages
+) -> None:
+    """Remove what a killed run left, where no other process can be at work on the same batch."""
     if not settings.resume or settings.shard is not None:
         return
     from mambair_cli.imaging.whole_file import remove_unfinished

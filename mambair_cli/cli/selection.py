@@ -13,9 +13,7 @@ from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from mambair_cli.api import Model
     from mambair_cli.checkpoints.choice import Choice
@@ -147,17 +145,12 @@ class ModelShelf:
         """
         if spec.task != "sr":
             return None
-        from mambair_cli.imaging.traces import measure_traces
+        from mambair_cli.imaging.traces import in_8_bits, measure_traces
 
-        traces = measure_traces(_in_8_bits(image))
+        traces = measure_traces(in_8_bits(image))
         if traces.found is None:
             return None
-        self._messages.notice(
-            f"warning: there are traces of a photograph ({traces.found}), and {spec.id} was "
-            "trained on clean images: it keeps them, and the rest may look just blurry",
-            "yellow",
-        )
-        self._messages.notice("hint: photographs are enlarged by: mambair realsr", "yellow")
+        warn_of_traces(traces.found, spec.id, self._messages)
         return f"{traces.found}: blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
 
     def _request_for(self, image: str, quality: int | None) -> Request:
@@ -200,14 +193,14 @@ class ModelShelf:
         return self._loaded[path]
 
 
-def _in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
-    import numpy as np
-
-    if image.pixels.dtype == np.uint8:
-        return image.pixels
-    black, white = image.value_range.black, image.value_range.white
-    scaled = (image.pixels.astype(np.float32) - black) * np.float32(255 / (white - black))
-    return scaled.round().astype(np.uint8)
+def warn_of_traces(found: str, model: str, messages: Messages) -> None:
+    """Warn that weights trained on clean images meet the traces of a camera."""
+    messages.notice(
+        f"warning: there are traces of a photograph ({found}), and {model} was trained on clean "
+        "images: it keeps them, and the rest may look just blurry",
+        "yellow",
+    )
+    messages.notice("hint: photographs are enlarged by: mambair realsr", "yellow")
 
 
 def check_purpose(spec: ModelSpec, request: Request) -> None:

@@ -111,7 +111,6 @@ def connected(address: str | None) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 include_dashboard=False,
-                configure_logging=False,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise BackendError(

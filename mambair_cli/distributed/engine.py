@@ -347,7 +347,8 @@ class Dispatch:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
                 self._report.settle(task.index, FileFailed(task.job, refusal))
                 self._tasks.open -= 1
-        self._records.flush()
+        if admitted:
+            self._records.flush()
         self._tasks.admit(admitted)
 
     def _give_up(self) -> None:

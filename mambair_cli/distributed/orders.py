@@ -16,6 +16,9 @@ from mambair_cli.restoration.events import Event, FileDone, FileFailed, FileSkip
 from mambair_cli.restoration.manifest import Entry, Recipe
 from mambair_cli.restoration.restorer import RestoreOptions
 
+# What a note on a photograph begins with that meets weights for clean images.
+LOOKS_LIKE = "looks like a photograph: "
+
 
 @dataclass(frozen=True)
 class Weights:

@@ -20,12 +20,13 @@ from mambair_cli.api import Model, load_model
 from mambair_cli.checkpoints.choice import choose
 from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.distributed.errand import Errand, Relay
-from mambair_cli.distributed.orders import Order, Receipt, Setup, Told, Weights
+from mambair_cli.distributed.orders import LOOKS_LIKE, Order, Receipt, Setup, Told, Weights
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
 from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
-from mambair_cli.imaging.traces import measure_traces
+from mambair_cli.imaging.traces import in_8_bits, measure_traces
 from mambair_cli.networks import prepare_kernels
+from mambair_cli.restoration.allocator import keep_freed_memory
 from mambair_cli.restoration.batch import FileOptions, Job, run_batch
 from mambair_cli.restoration.events import (
     Event,
@@ -59,6 +60,7 @@ class Worker:
         self._idle = threading.Condition()
         self._busy = 0
         torch.set_num_threads(max(1, setup.processors))
+        keep_freed_memory()
 
     def ready(self) -> str:
         """Makes sure that this node can do the work, and loads the weights.
@@ -144,8 +146,8 @@ class Worker:
         with self._network:
             relay.begin()
             model = self._suited_to(source)
-            if model.spec.task == "sr" and (found := measure_traces(source.pixels).found):
-                on_notice(f"looks like a photograph: {found}")
+            if model.spec.task == "sr":
+                _note_traces(source, on_notice)
             return restore_image(
                 model.network,
                 source,
@@ -223,6 +225,13 @@ class Worker:
             with self._idle:
                 self._busy -= 1
                 self._idle.notify_all()
+
+
+def _note_traces(image: RestorableImage, on_notice: Notice) -> None:
+    traces = measure_traces(in_8_bits(image))
+    if traces.found is not None:
+        measured = f"blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
+        on_notice(f"{LOOKS_LIKE}{traces.found}: {measured}")
 
 
 def _unpacked(weights: Weights, folder: Path) -> Path:
