@@ -204,7 +204,7 @@ def _check_answers(address: str | None) -> None:
             "from elsewhere, submit the command with: ray job submit",
         )
     try:
-        asyncio.run(asyncio.wait_for(_connect(host, int(port)), ANSWER_SECONDS))
+        asyncio.run(asyncio.wait_for(_connect(host.strip("[]"), int(port)), ANSWER_SECONDS))
     except (OSError, TimeoutError) as error:
         raise BackendError(
             f"no Ray cluster answers at {address}: {error or 'it takes too long'}",

@@ -117,7 +117,7 @@ class Dispatch:
         self.littered: set[Path] = set()
         self._total = len(jobs)
         self._names = workers.names(len(jobs))
-        self._tasks = Tasks(jobs, self._names)
+        self._tasks = Tasks(jobs)
         self._shown: dict[str, Task] = {}
         self._setup = setup
         self._workers = workers
@@ -156,11 +156,8 @@ class Dispatch:
 
     async def _serve(self, name: str) -> None:
         """Keeps one place of the cluster busy, with as many workers as are lost there."""
-        try:
-            while self._losses[name] < MOST_LOSSES and await self._employ(name):
-                pass
-        finally:
-            await self._tasks.leave(name)
+        while self._losses[name] < MOST_LOSSES and await self._employ(name):
+            pass
 
     async def _employ(self, name: str) -> bool:
         """Has one worker work until there are no more jobs, or it is lost; True to try another."""
@@ -168,6 +165,7 @@ class Dispatch:
         try:
             where = await actor.ready.remote()
             self._ready.set()
+            await self._tasks.join(name)
             self._on_detail(f"{name}: {where}")
             await self._feed(name, actor)
         except WorkerLost as lost:
@@ -184,6 +182,7 @@ class Dispatch:
             self._reasons.append(BackendError(f"{name} did not start: {_reason(error)}", LOGS))
             return True
         finally:
+            await self._tasks.leave(name)
             await self._dismiss(actor)
         return False
 

@@ -31,14 +31,13 @@ class Tasks:
 
     Args:
         jobs: What to do, in this order.
-        places: Names of the places of the cluster that have a worker, or will.
     """
 
-    def __init__(self, jobs: Sequence[Job], places: Iterable[str]) -> None:
+    def __init__(self, jobs: Sequence[Job]) -> None:
         self.open = len(jobs)
         self._coming = (Task(index, job) for index, job in enumerate(jobs, start=1))
         self._waiting: deque[Task] = deque()
-        self._places = set(places)
+        self._places: set[str] = set()
         self._changed = asyncio.Condition()
 
     def next_ones(self, wanted: int) -> list[Task]:
@@ -69,8 +68,13 @@ class Tasks:
         async with self._changed:
             self._changed.notify_all()
 
+    async def join(self, place: str) -> None:
+        """Counts on a place of the cluster, which has a worker now."""
+        self._places.add(place)
+        await self.wake()
+
     async def leave(self, place: str) -> None:
-        """Counts no more on a place."""
+        """Counts no more on a place: it may never have a worker again."""
         self._places.discard(place)
         await self.wake()
 
