@@ -135,12 +135,13 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
     return _upright(metadata, turned)
 
 
-def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
+def read_tiff_metadata(path: Path, page: int = 0, directory: int | None = None) -> Metadata:
     """Collect the metadata of a TIFF file, also of one whose pixels Pillow cannot hold.
 
     Args:
         path: TIFF or BigTIFF file.
         page: Which of its images, from 0.
+        directory: Position of the page's directory, where it is known; finding it takes time.
 
     Returns:
         What was found; nothing of a directory that is damaged.
@@ -149,7 +150,7 @@ def read_tiff_metadata(path: Path, page: int = 0) -> Metadata:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        return _upright(_of_tiff(file, page))
+        return _upright(_of_tiff(file, page, directory))
 
 
 def stored_orientation(exif: object, xmp: object) -> int:
@@ -184,10 +185,10 @@ def _of_png(file: IO[bytes]) -> Metadata:
     )
 
 
-def _of_tiff(file: IO[bytes], page: int) -> Metadata:
+def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metadata:
     position = file.tell()
     try:
-        found = read_tiff_page(file, page)
+        found = read_tiff_page(file, page, directory)
     except ValueError:
         found = TiffMetadata(dropped=("TIFF tags (damaged)",))
     finally:

@@ -65,21 +65,23 @@ class TiffMetadata:
     dropped: tuple[str, ...] = ()
 
 
-def read_tiff_page(file: IO[bytes], page: int) -> TiffMetadata:
+def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> TiffMetadata:
     """Collect the metadata of a page of a TIFF or BigTIFF file.
 
     Args:
         file: Open for reading.
         page: From 0.
+        directory: Position of its directory; None to look for it.
 
     Raises:
         ValueError: The directory is damaged, or there is no such page. A damaged value is left out.
     """
     tags = TagFile(file)
-    position = next(islice(tags.directories(), page, None), None)
-    if position is None:
+    if directory is None:
+        directory = next(islice(tags.directories(), page, None), None)
+    if directory is None:
         raise ValueError(f"there is no page {page}")
-    places = tags.places(position)
+    places = tags.places(directory)
     described = tags.entries(_only(places, DESCRIPTIVE_TAGS))
     layout = tags.entries(_only(places, {_ORIENTATION, *_RESOLUTION}))
     blocks, dropped = _blocks(tags, places)

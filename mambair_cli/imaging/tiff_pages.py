@@ -19,6 +19,7 @@ _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _OLD_REDUCED = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _ASSOCIATED, _UNASSOCIATED = 1, 2
+_BIG_TIFF = 43  # the version of a classic file is 42
 _MOST_PAGES, _MOST_SAMPLES = 65536, 32
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
@@ -39,6 +40,7 @@ class TiffPage:
 
     Attributes:
         index: Place in the file's chain of directories, from 0.
+        position: Of its directory in the file.
         width: Pixels as stored, before the orientation is applied.
         height: Pixels as stored.
         bits: Of a sample.
@@ -47,14 +49,15 @@ class TiffPage:
         samples: Of a pixel.
         alpha: Index of the opacity among them; None without.
         premultiplied: Whether the colours are multiplied by the opacity.
-        extra_samples: Position in the file of the value that says so.
-        byte_order: Of that value.
+        patches: Bytes by their position in the file which would make the page its only one, and its
+            colours not multiplied; none where it is so.
         planar: Whether each sample has a plane of its own.
         tiled: Whether it is stored in tiles.
         compression: TIFF's number.
     """
 
     index: int
+    position: int
     width: int
     height: int
     bits: int
@@ -63,8 +66,7 @@ class TiffPage:
     samples: int
     alpha: int | None
     premultiplied: bool
-    extra_samples: int
-    byte_order: Literal["little", "big"]
+    patches: Mapping[int, bytes]
     planar: bool
     tiled: bool
     compression: int
@@ -77,9 +79,10 @@ class TiffPage:
 
 @dataclass(frozen=True)
 class _Directory:
+    index: int
+    position: int
     places: Mapping[int, Place]
     data: Callable[[Place], bytes]
-    byte_order: Literal["little", "big"]
 
     def values(self, tag: int, default: int | None = None) -> tuple[int, ...]:
         place = self.places.get(tag)
@@ -112,7 +115,8 @@ def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], int]:
     """
     try:
         directories = list(_directories(file))
-        pages = [_page(path, index, one) for index, one in directories if _is_page(one)]
+        ways = _Ways(file, alone=len(directories) == 1)
+        pages = [_page(path, one, ways) for one in directories if _is_page(one)]
     except ValueError as error:
         raise damaged(path, error) from error
     if not pages:
@@ -120,14 +124,37 @@ def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], int]:
     return pages, len(directories) - len(pages)
 
 
-def _directories(file: IO[bytes]) -> Iterator[tuple[int, _Directory]]:
+class _Ways:
+    """How numbers are written into a file, and where those that chain its directories stand."""
+
+    def __init__(self, file: IO[bytes], *, alone: bool) -> None:
+        file.seek(0)
+        start = file.read(4)
+        self._file, self._alone = file, alone
+        self._order: Literal["little", "big"] = "little" if start[:2] == b"II" else "big"
+        self._is_big = int.from_bytes(start[2:], self._order) == _BIG_TIFF
+
+    def only(self, position: int) -> dict[int, bytes]:
+        """Makes the directory at a position the first and last, if it is not."""
+        if self._alone:
+            return {}
+        word, count_bytes, entry_bytes = (8, 8, 20) if self._is_big else (4, 2, 12)
+        self._file.seek(position)
+        count = int.from_bytes(self._file.read(count_bytes), self._order)
+        end = position + count_bytes + count * entry_bytes
+        return {word: position.to_bytes(word, self._order), end: bytes(word)}
+
+    def unassociated(self, place: Place, index: int) -> dict[int, bytes]:
+        """Makes an extra sample one that the colours are not multiplied by."""
+        return {place.position + 2 * index: _UNASSOCIATED.to_bytes(2, self._order)}
+
+
+def _directories(file: IO[bytes]) -> Iterator[_Directory]:
     tags = TagFile(file)
-    file.seek(0)
-    order: Literal["little", "big"] = "little" if file.read(2) == b"II" else "big"
     for index, position in enumerate(tags.directories()):
         if index == _MOST_PAGES:  # a chain of damaged directories can be very long
             raise ValueError(f"it has more than {_MOST_PAGES} pages")
-        yield index, _Directory(tags.places(position), tags.data, order)
+        yield _Directory(index, position, tags.places(position), tags.data)
 
 
 def _is_page(directory: _Directory) -> bool:
@@ -136,7 +163,7 @@ def _is_page(directory: _Directory) -> bool:
     return directory.value(_OLD_SUBFILE_TYPE, 0) != _OLD_REDUCED
 
 
-def _page(path: Path, index: int, directory: _Directory) -> TiffPage:
+def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
     photometric, samples = directory.value(_PHOTOMETRIC), directory.value(_SAMPLES, 1)
     if photometric not in _COLOURS:
         name = _NAMES.get(photometric, f"photometric interpretation {photometric}")
@@ -152,10 +179,13 @@ def _page(path: Path, index: int, directory: _Directory) -> TiffPage:
     meanings = directory.values(_EXTRA_SAMPLES, _UNASSOCIATED) if extra else ()
     named = range(min(extra, len(meanings)))
     alpha = next((i for i in named if meanings[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
-    place = directory.places.get(_EXTRA_SAMPLES)
-    position = place.position + 2 * (alpha or 0) if place else 0
+    premultiplied = alpha is not None and meanings[alpha] == _ASSOCIATED
+    patches = ways.only(directory.position)
+    if alpha is not None and premultiplied:
+        patches |= ways.unassociated(directory.places[_EXTRA_SAMPLES], alpha)
     return TiffPage(
-        index=index,
+        index=directory.index,
+        position=directory.position,
         width=width,
         height=height,
         bits=bits,
@@ -163,9 +193,8 @@ def _page(path: Path, index: int, directory: _Directory) -> TiffPage:
         photometric=photometric,
         samples=samples,
         alpha=None if alpha is None else _COLOURS[photometric] + alpha,
-        premultiplied=alpha is not None and meanings[alpha] == _ASSOCIATED,
-        extra_samples=position,
-        byte_order=directory.byte_order,
+        premultiplied=premultiplied,
+        patches=patches,
         planar=samples > 1 and directory.value(_PLANES, 1) == 2,
         tiled=_TILE_WIDTH in directory.places,
         compression=directory.value(_COMPRESSION, 1),

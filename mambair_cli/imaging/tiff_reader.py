@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 _JPEG = 7
 _PLAIN = (1, 8, 32946)  # without compression, deflate, deflate by its old number
-_UNASSOCIATED = 2
 _RGB_COLOURS = 3
 
 # What matters of it arrives as an error; without a handler Python would print the rest.
@@ -56,7 +56,7 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
 def _raster(path: Path, page: TiffPage, changes: tuple[str, ...]) -> Raster:
     if page.photometric == LAB and page.floats:
         raise unsupported(path, "floating-point Lab pixels")
-    metadata = read_tiff_metadata(path, page.index)
+    metadata = read_tiff_metadata(path, page.index, page.position)
     raster = Raster(
         path,
         _decoder(path, page),
@@ -116,16 +116,21 @@ def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
 def _decoder(path: Path, page: TiffPage) -> Callable[[str], pyvips.Image]:
     """What opens the page for one pass."""
     if page.bits == 64 or (page.planar and page.tiled):
-        return lambda _: vips.from_array(_by_tifffile(path, page))
+        return _from_memory(lambda: _by_tifffile(path, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):
-        return lambda _: vips.from_array(_by_pillow(path, page))
-    if page.premultiplied:
-        # libvips would divide by the opacity, but cut the fractions off, and mistake the white of
-        # floating point; so it is told that nothing is multiplied.
-        patch = page.extra_samples, _UNASSOCIATED.to_bytes(2, page.byte_order)
-        return lambda _: vips.load_patched(path, *patch, page=page.index)
-    return lambda _: vips.load("tiffload", path, page=page.index)
+        return _from_memory(lambda: _by_pillow(path, page))
+    if page.patches:
+        # To find a page, libvips would read the tags of all others, each time. And it would divide
+        # by the opacity, but cut the fractions off, and mistake the white of floating point.
+        return lambda _: vips.load_patched(path, page.patches)
+    return lambda _: vips.load("tiffload", path)
+
+
+def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
+    """What decodes a whole page once, for any number of passes."""
+    once = functools.cache(decode)
+    return lambda _: vips.from_array(once())
 
 
 def _by_tifffile(path: Path, page: TiffPage) -> Pixels:

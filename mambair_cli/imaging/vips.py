@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -52,24 +52,23 @@ def load(loader: str, path: Path, **options: object) -> pyvips.Image:
     return pyvips.Operation.call(loader, os.fsencode(path), **{**_STRICT, **options})
 
 
-def load_patched(path: Path, position: int, patch: bytes, **options: object) -> pyvips.Image:
+def load_patched(path: Path, patches: Mapping[int, bytes]) -> pyvips.Image:
     """Open a file for one pass as if other bytes stood at a position in it.
 
     Args:
         path: The file.
-        position: Of the bytes in the file.
-        patch: What stands there instead.
-        options: As for `load`.
+        patches: What stands there instead, by position in the file.
 
     Raises:
         VipsError: The header cannot be read.
     """
     with path.open("rb") as file:
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    content[position : position + len(patch)] = patch
+    for position, patch in patches.items():
+        content[position : position + len(patch)] = patch
     pyvips.vips_lib.vips_error_clear()
     source = pyvips.Source.new_from_memory(content)
-    return pyvips.Image.new_from_source(source, "", **{**_STRICT, **options})
+    return pyvips.Image.new_from_source(source, "", **_STRICT)
 
 
 def from_array(pixels: Pixels) -> pyvips.Image:
