@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mambair_cli.checkpoints.files import require_file
+from mambair_cli.checkpoints.pickle_program import harm
 from mambair_cli.errors import CheckpointError
 
 # Where trainers put the state dict, best first: the averaged weights are the published ones.
@@ -44,6 +45,7 @@ DAMAGE = (
 MOST_UNPACKED = 10
 LONGEST_NAME = 300  # characters of a tensor's name
 
+TRUSTED = "get the weights as .safetensors from a source that you trust"
 DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
 
 
@@ -128,6 +130,8 @@ def _refuse_known_text(path: Path, head: bytes) -> None:
 
 def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
     _refuse_bomb(path)
+    if found := harm(path):
+        raise CheckpointError(f"{path} was refused: {found}", TRUSTED)
     try:
         with warnings.catch_warnings():
             # An unusual pickle protocol is either read or reported below.
@@ -173,7 +177,7 @@ def _refuse_bomb(path: Path) -> None:
         raise CheckpointError(
             f"{path} was refused: its {size} bytes unpack to {unpacked}, and weights do not shrink"
             " like that",
-            "get the weights as .safetensors from a source that you trust",
+            TRUSTED,
         )
 
 

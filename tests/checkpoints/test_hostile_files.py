@@ -97,8 +97,8 @@ def test_keys_that_are_no_names_are_left_out(tmp_path, saved, state):
     assert refusal(saved({3: 4, (1, 2): 5, "a\n": 6})) == (
         "FILE holds no state dict, but the keys int, tuple, a\\n"
     )
-    deep_key = b"\x80\x02}K\x01" + b"\x85" * 5000 + b"K\x01s."
-    path = zipped(tmp_path / "deep.pth", deep_key)
+    shallow = b"\x80\x02}K\x01" + b"\x85" * 90 + b"K\x01s."
+    path = zipped(tmp_path / "nested.pth", shallow)
     assert refusal(path) == "FILE holds no state dict, but the keys tuple"
 
 
@@ -128,6 +128,35 @@ def test_pickles_that_lie(tmp_path, kind):
     path.write_bytes(PICKLES[kind])
     refusal(path)
     refusal(zipped(path, PICKLES[kind]))
+
+
+HARMFUL = {
+    "memory": (
+        b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+        "it asks for memory of any size, which weights do not need",
+    ),
+    "a key of a million tuples": (
+        b"\x80\x02}K\x01" + b"\x85" * 1_000_000 + b"K\x01s.",
+        "it nests tuples more than 100 deep, which weights do not need",
+    ),
+    "tuples out of the memo": (
+        b"\x80\x02}K\x01" + b"\x85q\x010h\x01" * 100_000 + b"K\x01s.",
+        "it nests tuples more than 100 deep, which weights do not need",
+    ),
+    "tuples after marks": (
+        b"\x80\x02}K\x01" + b"q\x010(h\x01K\x02t" * 100_000 + b"K\x01s.",
+        "it nests tuples more than 100 deep, which weights do not need",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+def test_pickles_that_harm_without_running_code(tmp_path, kind):
+    pickled, reason = HARMFUL[kind]
+    path = tmp_path / "a.pth"
+    path.write_bytes(pickled)
+    assert refusal(path) == f"FILE was refused: {reason}"
+    assert refusal(zipped(path, pickled)) == f"FILE was refused: {reason}"
 
 
 ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
