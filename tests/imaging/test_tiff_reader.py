@@ -236,3 +236,20 @@ def test_a_chain_of_directories_that_bites_its_tail_ends(path, photo):
     assert read_header(path).images == 1
     with pytest.raises(ImageError, match="is damaged or cut short: "):
         read_image(path)
+
+
+@pytest.mark.parametrize("byteorder", "<>")
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_every_page_is_itself(path, photo, byteorder, bigtiff):
+    """Pages are read as if each were alone in the file."""
+    alpha = np.tile(np.linspace(100, 255, 90).astype(np.uint8), (67, 1))
+    with tifffile.TiffWriter(path, byteorder=byteorder, bigtiff=bigtiff) as writer:
+        for shift in range(3):
+            writer.write(np.roll(photo, shift, axis=0), photometric="rgb", compression="zlib")
+        stored = np.dstack([photo // 3, alpha])
+        writer.write(stored, photometric="rgb", extrasamples=["assocalpha"])
+    images = read_images(path).images
+    for shift in range(3):
+        np.testing.assert_array_equal(images[shift].pixels, np.roll(photo, shift, axis=0))
+    exact = np.minimum((photo // 3) * 255.0 / alpha[..., None], 255)
+    assert np.abs(images[3].pixels - exact).max() <= 0.50001  # rounded; a tie to either side
