@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import ImageCms
 
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import ValueRange
@@ -35,15 +38,26 @@ def cmyk_to_srgb(image: pyvips.Image) -> Conversion:
     The profile's relative colorimetric intent is used, with black point compensation. The formula,
     which viewers use for images without a profile, is `R = (1 - C) (1 - K)` and so on.
     """
-    if image.get_typeof(_PROFILE) and image.get(_PROFILE)[_COLOUR_SPACE] == b"CMYK":
-        try:
-            converted = _through_profile(image)
-        except vips.VipsError:
-            return Conversion(
-                _by_formula, None, "CMYK with a damaged profile converted by the plain formula"
-            )
-        return Conversion(_through_profile, converted.get(_PROFILE), "CMYK converted to sRGB")
-    return Conversion(_by_formula, None, "CMYK without a profile converted by the plain formula")
+    if not image.get_typeof(_PROFILE) or image.get(_PROFILE)[_COLOUR_SPACE] != b"CMYK":
+        return Conversion(
+            _by_formula, None, "CMYK without a profile converted by the plain formula"
+        )
+    if not _is_usable(image.get(_PROFILE)):
+        return Conversion(
+            _by_formula, None, "CMYK with a damaged profile converted by the plain formula"
+        )
+    profile = _through_profile(image).get(_PROFILE)
+    return Conversion(_through_profile, profile, "CMYK converted to sRGB")
+
+
+def _is_usable(profile: bytes) -> bool:
+    """Whether littleCMS takes it; libvips would put another profile in its place."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), "CMYK", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+    return True
 
 
 def _through_profile(image: pyvips.Image) -> pyvips.Image:
