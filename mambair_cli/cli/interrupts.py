@@ -94,16 +94,20 @@ class _RaiseOnce:
 def _watch(receiving: int, taken: Sequence[int], stop_at_once: Callable[[], None]) -> None:
     """Waits for the second signal; the bytes that arrive are the numbers of signals."""
 
-    def wait_for_signal() -> float:
-        while not any(number in taken for number in os.read(receiving, 64)):
-            pass
-        return time.monotonic()
+    def wait_for_signal() -> int:
+        while True:
+            for number in os.read(receiving, 64):
+                if number in taken:
+                    return number
 
-    first = wait_for_signal()
+    number, first = wait_for_signal(), time.monotonic()
+    # The system may have given it to any thread, but only the main one is to be woken by it.
+    if hasattr(signal, "pthread_kill") and (main := threading.main_thread().ident) is not None:
+        signal.pthread_kill(main, number)
     notice = threading.Timer(NOTICE_SECONDS, say, [NOTICE])
     notice.daemon = True
     notice.start()
-    while wait_for_signal() - first < SAME_SECONDS:
+    while wait_for_signal() and time.monotonic() - first < SAME_SECONDS:
         pass
     stop_at_once()
 
