@@ -44,7 +44,6 @@ _READERS: dict[Format, Callable[[Path, IO[bytes], int], Contents]] = {
     formats.PNG: open_png,
     formats.JPEG: open_jpeg,
     formats.TIFF: open_tiff,
-    formats.GIF: open_gif,
     formats.AVIF: open_avif,
     formats.HEIF: open_heic,
     formats.GIF: open_gif,
