@@ -105,7 +105,7 @@ def check_pixels(path: Path, pixels: int, max_pixels: int) -> None:
 def damaged(path: Path, reason: object) -> ImageError:
     """The error for a file that cannot be decoded, to be raised."""
     # Of a decoder, whose further lines are for those who build it.
-    first_line = str(reason).strip().partition("\n")[0].strip()
+    first_line = str(reason).strip().partition("\n")[0].strip(" :")
     return ImageError(
         f"{path} is damaged or cut short" + (first_line and f": {first_line}"),
         hint="copy or download it again; a viewer shows what is left of it",

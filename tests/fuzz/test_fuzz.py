@@ -35,8 +35,8 @@ EDITS = st.one_of(
 )
 
 FUZZED = settings(
-    deadline=20_000,  # milliseconds: nothing hangs
-    max_examples=4000,
+    deadline=60_000,  # milliseconds: nothing hangs
+    max_examples=3000,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
