@@ -34,7 +34,7 @@ class Errand:
 
     Args:
         order: What to do.
-        scratch: An empty folder, for what is copied to this node.
+        scratch: An empty folder, for what is copied to this node; not used where nothing is.
         weights_for: Tells the weights that a file is restored with.
     """
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TypeVar
 
 import torch
@@ -21,6 +21,7 @@ from mambair_cli.checkpoints.choice import choose
 from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.distributed.errand import Errand, Relay
 from mambair_cli.distributed.orders import LOOKS_LIKE, Order, Receipt, Setup, Told, Weights
+from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
 from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
@@ -72,19 +73,20 @@ class Worker:
             BackendError: It cannot.
             CheckpointError: The weights did not arrive as they were sent.
         """
-        marker = self._setup.marker
-        if marker is not None and not marker.exists():
-            raise BackendError(
-                f"{marker.parent} is not the same folder on {platform.node()}",
-                "give -o on a file system that all nodes share, or an address such as s3://",
-            )
-        device = resolve_device(self._setup.device)
-        scan = dispatch.select(self._setup.scan, device).name
-        if not self._setup.by_quality:
-            self._load(next(iter(self._setup.weights)))
-        if device.type == "cpu":
-            prepare_kernels(scan, training=False)
-        return f"{platform.node()}, process {os.getpid()}, {device}, scan {scan}"
+        with self._counted():
+            marker = self._setup.marker
+            if marker is not None and not marker.exists():
+                raise BackendError(
+                    f"{marker.parent} is not the same folder on {platform.node()}",
+                    "give -o on a file system that all nodes share, or an address such as s3://",
+                )
+            device = resolve_device(self._setup.device)
+            scan = dispatch.select(self._setup.scan, device).name
+            if not self._setup.by_quality:
+                self._load(next(iter(self._setup.weights)))
+            if device.type == "cpu":
+                prepare_kernels(scan, training=False)
+            return f"{platform.node()}, process {os.getpid()}, {device}, scan {scan}"
 
     def restore(self, order: Order) -> Iterator[Told]:
         """Does one order, in a thread of its own.
@@ -111,8 +113,8 @@ class Worker:
             self._idle.wait_for(lambda: not self._busy)
 
     def _do(self, order: Order, tell: Callable[[Told], None]) -> Receipt:
-        with self._counted(), TemporaryDirectory(prefix="mambair-") as scratch:
-            errand = Errand(order, Path(scratch), self._weights_for)
+        with self._counted(), _scratch(order) as scratch:
+            errand = Errand(order, scratch, self._weights_for)
             try:
                 return self._carry_out(errand, tell)
             except FileError as error:
@@ -225,6 +227,16 @@ class Worker:
             with self._idle:
                 self._busy -= 1
                 self._idle.notify_all()
+
+
+@contextmanager
+def _scratch(order: Order) -> Iterator[Path]:
+    """A folder for what is copied to this node; none is made where nothing is."""
+    if not isinstance(order.source, Url) and not isinstance(order.target, Url):
+        yield Path(gettempdir())
+        return
+    with TemporaryDirectory(prefix="mambair-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _note_traces(image: RestorableImage, on_notice: Notice) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,27 +28,24 @@ OBJECT_STORE = 80 * 2**20  # bytes, the least that Ray takes
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     """Two nodes with one processor each; this process is connected to them."""
-    os.environ.update(ENVIRONMENT)
-    ray = import_ray()
-    from ray.cluster_utils import Cluster
-
-    # Paths of its sockets have to be short.
+    # Paths of its sockets have to be short; other clusters of this machine are left alone.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    head = {
-        "num_cpus": 1,
-        "include_dashboard": False,
-        "object_store_memory": OBJECT_STORE,
-        "temp_dir": folder,
-    }
-    nodes = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        nodes.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-        yield nodes
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in (ENVIRONMENT | {"RAY_TMPDIR": folder}).items():
+            environment.setenv(name, value)
+        ray = import_ray()
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        nodes = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            nodes.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+            ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+            yield nodes
+        finally:
+            ray.shutdown()
+            nodes.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass

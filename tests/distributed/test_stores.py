@@ -47,6 +47,7 @@ def recorded(files):
     return [(record["target"], record["status"]) for record in lines]
 
 
+@pytest.mark.slow
 def test_from_memory_to_memory(store, on_cluster, results):
     for name in ("1", "2", "3", "4", "5"):
         store.rm_file(f"/in/{name}.png")
