@@ -119,7 +119,8 @@ class Conversion:
         enlarged[..., 0] = luma[0, 0].cpu().numpy() * self._white
         values = ycbcr_to_rgb(enlarged, self._white).clip(0, self._white)
         if np.issubdtype(self.source.dtype, np.integer):
-            return np.rint(values).astype(self.source.dtype)
+            values = np.rint(values)
+            return np.asarray(values.astype(self.source.dtype))
         return np.asarray(values + self.value_range.black, self.source.dtype)
 
     def _alpha(self, rows: slice, part: Band, first: int) -> Pixels | None:

@@ -232,7 +232,7 @@ class Mosaic:
     @property
     def _due(self) -> int:
         """How many tiles, from the image's first on, lie above the window's end."""
-        end = self.window.stop - self.grid.rows.size
+        end: int = self.window.stop - self.grid.rows.size
         return sum(start <= end for start in self.grid.rows.starts) * len(self._columns)
 
     @property
