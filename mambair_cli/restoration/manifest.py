@@ -63,12 +63,18 @@ class Manifest:
     def __init__(self, directory: Path, shard: Shard | None = None) -> None:
         self.path = directory / manifest_name(shard)
         self._directory = directory
+        self._made: set[str] = set()
         self._last = self._latest()
         self._appending = threading.Lock()
 
     def knows(self, target: Path) -> bool:
-        """Whether a run of ours wrote, or was about to write, this output."""
-        return self._key(target) in self._last
+        """Whether a run of ours wrote this output, or may have: it was killed while it did.
+
+        After a failure nothing of ours is there; what is, somebody else may have put there since.
+        """
+        key = self._key(target)
+        status, _ = self._last.get(key, ("failed", None))
+        return key in self._made or status == "begun"
 
     def has_intact(self, target: Path, wanted: Entry) -> bool:
         """Whether an output is there, whole, and made from the same input in the same way."""
@@ -156,6 +162,8 @@ class Manifest:
             record |= {"error": error.message, "hint": error.hint}
         self._write(json.dumps(record).encode() + b"\n", flush=flush)
         self._last[key] = status, entry
+        if status == "done":
+            self._made.add(key)
 
     def _write(self, line: bytes, *, flush: bool) -> None:
         try:
@@ -193,6 +201,7 @@ class Manifest:
         records = [record for content in self._contents() for record in self._records(content)]
         # By time, and where clocks agree by file and line: sorting keeps that order.
         records.sort(key=lambda record: record[0])
+        self._made.update(key for _, key, status, _ in records if status == "done")
         return {key: (status, entry) for _, key, status, entry in records}
 
     def _records(self, content: bytes) -> Iterator[tuple[float, str, Status, Entry]]:

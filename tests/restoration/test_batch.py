@@ -1,3 +1,4 @@
+import errno
 import gc
 import threading
 import weakref
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
+from mambair_cli.imaging.image import Band
 from mambair_cli.restoration import stages
 from mambair_cli.restoration.batch import (
     FileDone,
@@ -323,3 +325,110 @@ def test_images_do_not_pile_up_over_a_batch():
     assert len(summary.done) == 12
     assert most <= 4
     assert not alive
+
+
+def in_bands(reader, binary_alpha, progress, notice):
+    header = reader.header
+    progress(0, header.height)
+    notice(f"in bands, binary alpha: {binary_alpha}")
+
+    def bands():
+        for row in range(header.height):
+            pixels = reader.read(row, row + 1).pixels
+            progress(row + 1, header.height)
+            yield Band(pixels.repeat(2, 0).repeat(2, 1))
+
+    return replace(header, width=2 * header.width, height=2 * header.height), bands()
+
+
+def run_short_of_memory(**options):
+    events = []
+    restorers = {"cpu": Restore(never, in_bands)}
+    files = replace(FILES, max_memory=1)
+    options = {"recipe": lambda _: RECIPE, **options}
+    return run_batch(plan(), restorers, events.append, files=files, **options), events
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_does_not_fit_in_memory_passes_in_bands():
+    save("a.png")
+    save("b.png", 1)
+    summary, events = run_short_of_memory()
+    assert outcomes(summary) == (["a.png", "b.png"], [], [])
+    in_memory, _ = run(output="whole")
+    for name in ("a.png", "b.png"):
+        with Image.open(f"out/{name}") as one, Image.open(f"whole/{name}") as other:
+            assert np.array_equal(one, other)
+    assert [event.done for event in events if isinstance(event, TileDone)] == [*range(10)] * 2
+    for one, other in zip(summary.done, in_memory.done, strict=True):
+        assert (one.width, one.height, one.images) == (other.width, other.height, other.images)
+        assert min(one.timings.read, one.timings.network, one.timings.write) > 0
+    assert outcomes(run_short_of_memory(resume=True)[0]) == ([], ["a.png", "b.png"], [])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("name", "target", "message", "hint"),
+    [
+        ("a.webp", ".webp", "its format cannot be read in bands", "convert it to PNG or TIFF"),
+        ("a.png", ".jpg", ".jpg files cannot be written in bands", "write PNG or TIFF instead"),
+    ],
+)
+def test_what_cannot_pass_in_bands_fails_with_a_way_out(name, target, message, hint):
+    save(name)
+    job = replace(plan()[0], target=Path("out", f"a{target}"))
+    restorers = {"cpu": Restore(never, never)}
+    files = replace(FILES, max_memory=1)
+    summary = run_batch([job], restorers, lambda _: None, files=files)
+    (failed,) = summary.failed
+    assert isinstance(failed.error, MemoryLimitError)
+    assert message in failed.error.message
+    assert failed.error.hint.startswith(hint)
+
+
+@pytest.mark.usefixtures("folder")
+def test_several_images_for_a_format_of_one_are_refused_before_the_network():
+    frames = [Image.new("RGB", (12, 9), (shade, 0, 0)) for shade in (0, 90)]
+    frames[0].save("in/a.gif", save_all=True, append_images=frames[1:])
+    job = replace(plan()[0], target=Path("out/a.jpg"))
+    summary = run_batch([job], {"cpu": Restore(never, never)}, lambda _: None, files=FILES)
+    (failed,) = summary.failed
+    assert isinstance(failed.error, OutputError)
+    assert failed.error.message == (
+        "cannot write out/a.jpg: JPEG holds one image, the source has 2"
+    )
+    assert "--format png" in failed.error.hint
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_full_disk_fails_one_file_and_says_what_helps(monkeypatch):
+    save("a.png")
+    save("b.png", 1)
+    write_images = stages.write_images
+
+    def fill(path, *arguments, **options):
+        if path.name == "a.png":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_images(path, *arguments, **options)
+
+    monkeypatch.setattr(stages, "write_images", fill)
+    summary, _ = run()
+    assert outcomes(summary) == (["b.png"], [], ["a.png"])
+    error = summary.failed[0].error
+    assert error.message == "cannot write out/a.png: No space left on device"
+    assert "free some disk space" in error.hint
+    record = Path("out", MANIFEST_NAME).read_text().splitlines()
+    assert sum('"failed"' in line for line in record) == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_failed_does_not_make_what_is_put_there_ours():
+    save("a.png")
+    save("b.png")
+    Path("in/a.png").write_bytes(b"")
+    run()
+    Path("out/a.png").write_text("somebody else's")
+    save("a.png")
+    summary, _ = run(resume=True)
+    assert outcomes(summary) == ([], ["b.png"], ["a.png"])
+    assert Path("out/a.png").read_text() == "somebody else's"

@@ -1,0 +1,93 @@
+"""What `--dry-run` tells: files, tiles, time, memory, room on the disk; it does nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from typing import NamedTuple
+
+import pytest
+
+from mambair_cli.cli import forecast
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+@pytest.fixture
+def common(weights, photo, make_image, tmp_path):
+    make_image(photo.with_name("second.png"), 70, 50)
+    chosen = ("--weights", weights / "sr-x2.safetensors")
+    return ("sr", photo.parent, "-o", tmp_path / "out", "--dry-run", *chosen)
+
+
+def last(outcome):
+    return outcome.events[-1]
+
+
+def test_it_tells_files_and_totals_and_writes_nothing(mambair, common, photo, tmp_path):
+    outcome = mambair(*common, "--tile", "32")
+    assert (outcome.status, outcome.out) == (0, "")
+    lines = outcome.err.splitlines()
+    target = tmp_path / "out" / "photo_x2.png"
+    assert f"would write {target} from {photo}: 44x26 pixels, 1 tile" in lines
+    assert lines[-2].startswith("2 images to restore, 0.0 megapixels, 7 tiles: about ")
+    assert lines[-1].startswith("results take at most 45.4 kB, ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_its_numbers_are_those_of_the_run(mambair, common):
+    plan = last(mambair(*common, "--tile", "32", "--json"))
+    events = mambair(*(word for word in common if word != "--dry-run"), "--tile", "32", "--json")
+    tiles = [event for event in events.events if event["event"] == "tile"]
+    assert plan["tiles"] == sum(event["total"] for event in tiles if event["done"] == 0)
+    done = [event for event in events.events if event["event"] == "file_done"]
+    assert sum(event["bytes"] for event in done) <= plan["disk"][0]["most_bytes"] * 1.01 + 2000
+    assert plan["seconds"] > 0
+    assert plan["memory_bytes"] > 0
+
+
+def test_time_grows_with_the_self_ensemble(mambair, common, monkeypatch):
+    monkeypatch.setattr(forecast, "MEASURED_SIDE", 24)
+    plain, ensemble = (last(mambair(*common, "--json", *more)) for more in ((), ("--ensemble",)))
+    assert ensemble["seconds"] > 2 * plain["seconds"]
+
+
+def test_what_cannot_be_restored_is_named_with_its_reason(mambair, common, photo):
+    photo.with_name("broken.png").write_text("no image")
+    outcome = mambair(*common, "--max-pixels", "1000")
+    assert outcome.status == 0
+    refused = [line for line in outcome.err.splitlines() if line.startswith("would fail: ")]
+    assert len(refused) == 2
+    assert "broken.png is not a" in refused[0]
+    assert "second.png" in refused[1]
+
+
+def test_what_an_earlier_run_has_done_would_be_skipped(mambair, common):
+    assert mambair(*(word for word in common if word != "--dry-run")).status == 0
+    outcome = mambair(*common, "--resume", "--json")
+    assert [event.get("skip") for event in outcome.events[:2]] == ["done by an earlier run"] * 2
+    assert (last(outcome)["skipped"], last(outcome)["tiles"]) == (2, None)
+
+
+def test_results_that_may_not_fit_fail_a_dry_run_and_warn_before_a_run(
+    mambair, common, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 999_000, 1000))
+    outcome = mambair(*common)
+    assert outcome.status == 1
+    message = f"the results take up to 45.4 kB, 1.0 kB are free in {tmp_path}"
+    assert f"error: not enough disk space: {message}" in outcome.err
+    real = mambair(*(word for word in common if word != "--dry-run"))
+    assert real.status == 0
+    assert f"warning: the disk may become full: {message}" in real.err
+
+
+@pytest.mark.usefixtures("hub")
+def test_without_weights_no_time_is_told_and_nothing_is_fetched(mambair, photo, hub):
+    outcome = mambair("sr", photo, "--scale", "4", "--model", "classic", "--dry-run")
+    assert outcome.status == 0, outcome.err
+    assert "time and memory are not known before the weights are here" in outcome.err
+    assert hub.repositories == {}
