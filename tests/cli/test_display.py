@@ -12,6 +12,7 @@ from rich.console import Console
 from mambair_cli.cli.console import Messages, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.errors import ImageError
+from mambair_cli.imaging.metadata import Fate
 from mambair_cli.restoration.batch import (
     DeviceLost,
     FileDone,
@@ -148,3 +149,48 @@ def test_colour_is_obeyed(monkeypatch):
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_progress_is_weighted_by_pixels_and_counts_images(terminal):
+    small, other = (Job(Path(f"in/{n}.png"), Path(f"out/{n}.png"), Path("out")) for n in "ab")
+    pixels = {JOB.source: 9000, small.source: 1000, other.source: 5000}
+    with BatchDisplay(terminal, 3, ["cpu"], pixels) as display:
+        whole = display._progress.tasks[0]
+        display.show(FileSkipped(other, "done by an earlier run"))
+        assert (whole.completed, whole.total) == (0, 10000)
+        display.show(FileStarted(JOB, 1, 3, "cpu"))
+        display.show(TileDone(JOB, 0, 4))
+        display.show(TileDone(JOB, 3, 4))
+        assert whole.completed == 6750
+        display.show(TileDone(JOB, 0, 9))  # memory ran out: it begins again
+        assert whole.completed == 0
+        display.show(FileDone(JOB, TIMES, 40, 30, 999))
+        assert whole.completed == 9000
+        display.show(FileFailed(small, ImageError("it is cut")))
+        assert (whole.completed, whole.total) == (9000, 9000)
+        display._progress.refresh()
+    assert "3/3 images" in terminal.console.file.getvalue()
+
+
+def test_verbose_tells_times_and_what_became_of_everything(capfd):
+    fate = Fate(kept=("EXIF", "16 bits"), dropped=("thumbnail",))
+    with BatchDisplay(Messages(verbose=True), 1, ["cpu"]) as display:
+        display.show(FileDone(JOB, TIMES, 40, 30, 999, 3, fate))
+    assert capfd.readouterr().err.splitlines() == [
+        f"{JOB.source}: 3 images of 40x30 in 2.3 s",
+        f"{JOB.source}: reading 0.1 s, network 2.0 s, writing 0.2 s",
+        f"{JOB.source}: kept: EXIF, 16 bits",
+        f"{JOB.source}: dropped: thumbnail",
+    ]
+
+
+def interrupted():
+    with BatchDisplay(Messages(), 3, ["cpu"]) as display:
+        display.show(FileDone(JOB, TIMES, 40, 30, 999))
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_batch_says_what_is_left(capfd):
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert capfd.readouterr().err.splitlines()[-1] == "1 restored, 2 left in 0.0 s"
