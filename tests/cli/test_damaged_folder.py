@@ -62,7 +62,7 @@ def is_readable(path):
 
 
 @pytest.mark.parametrize(
-    ("count", "seed"), [(30, 5), pytest.param(1000, 6, marks=pytest.mark.slow)]
+    ("count", "seed"), [(20, 5), pytest.param(1000, 6, marks=pytest.mark.slow)]
 )
 def test_every_image_is_done_or_named_and_the_exit_status_tells(
     folder, weights, tmp_path, count, seed

@@ -62,7 +62,7 @@ def assert_sound(outcome, *, seconds=10):
 
 
 @pytest.mark.parametrize(
-    ("count", "seed"), [(400, 0), pytest.param(8000, 1, marks=pytest.mark.slow)]
+    ("count", "seed"), [(250, 0), pytest.param(8000, 1, marks=pytest.mark.slow)]
 )
 def test_damage_gives_an_error_or_an_image(tmp_path, intact, count, seed):
     files = list(corpus(tmp_path, intact, count, seed))

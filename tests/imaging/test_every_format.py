@@ -255,7 +255,10 @@ def test_an_opaque_16_bit_image_with_alpha_fits_formats_without(written, tmp_pat
     assert (again.pixels.dtype, again.alpha) == (np.uint8, None)
 
 
-@pytest.mark.parametrize("suffix", TARGETS)
+@pytest.mark.parametrize(
+    "suffix",
+    [pytest.param(s, marks=() if s in (".jpg", ".tif") else pytest.mark.slow) for s in TARGETS],
+)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_is_applied_once(written, tmp_path, orientation, suffix):
     """What is written is upright and says so, whichever format it came from and goes to."""
