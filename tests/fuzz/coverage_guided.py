@@ -22,8 +22,9 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS / "support"), str(TESTS / "fuzz")]
 with atheris.instrument_imports(include=["mambair_cli", "PIL", "tifffile", "safetensors"]):
     from read_many import READERS
 
+    from mambair_cli.checkpoints import load as _load  # noqa: F401
     from mambair_cli.errors import MambairError
-    from mambair_cli.imaging import files as _  # noqa: F401
+    from mambair_cli.imaging import files as _files  # noqa: F401
 
 
 def seeds(kind: str) -> list[bytes]:
