@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked_runs import Launcher, launching
 from PIL import Image
 
 from mambair_cli.checkpoints.convert import write_checkpoint
@@ -95,6 +96,17 @@ def make_image() -> MakeImage:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def launcher(
+    weights: Path, make_image: MakeImage, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Launcher]:
+    """Starts processes that have imported what `mambair sr --scan torch` needs."""
+    first = make_image(tmp_path_factory.mktemp("first") / "first.png")
+    arguments = ("sr", first, "--weights", weights / "sr-x2.safetensors", "--scan", "torch")
+    with launching(*arguments) as launcher:
+        yield launcher
 
 
 @pytest.fixture

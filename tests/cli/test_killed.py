@@ -6,12 +6,11 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_runs import Launcher, launching
+from forked_runs import Launcher
 
 from mambair_cli.imaging.files import write_images
 from mambair_cli.imaging.image import ImageSequence, RestorableImage, Timing
@@ -104,21 +103,16 @@ class Batch:
 
 
 @pytest.fixture
-def batch(weights, tmp_path, make_image) -> Iterator[Batch]:
+def batch(launcher, weights, tmp_path) -> Batch:
     make_images(tmp_path / "in")
-    first = make_image(tmp_path / "first.png")
-    arguments = ("sr", first, "--weights", weights / "sr-x2.safetensors", "--scan", "torch")
-    with launching(*arguments) as launcher:
-        yield Batch(launcher, weights, tmp_path)
+    return Batch(launcher, weights, tmp_path)
 
 
-def test_killed_three_times(batch):
-    assert batch.kill_and_go_on("out", 3, random.Random(3)) > 0  # noqa: S311
-
-
-@pytest.mark.slow
-def test_killed_fifty_times(batch):
-    moments, killed, rounds = random.Random(50), 0, 0  # noqa: S311
-    while killed < 50:
-        rounds += 1
-        killed += batch.kill_and_go_on(f"out {rounds}", 10, moments)
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_and_resumed_the_results_are_the_same(batch, kills):
+    moments, killed = random.Random(kills), 0  # noqa: S311
+    for number in range(10 + kills):
+        killed += batch.kill_and_go_on(f"out {number}", min(10, kills - killed), moments)
+        if killed == kills:
+            break
+    assert killed == kills

@@ -6,12 +6,11 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from event_lines import read_events
-from forked_runs import PATIENCE, Launcher, Run, launching
+from forked_runs import PATIENCE, Run
 
 from mambair_cli.cli import interrupts
 
@@ -57,14 +56,6 @@ def wait_for(run: Run, text: str) -> None:
     while text not in run.err:
         assert time.monotonic() < end, run.err
         time.sleep(0.01)
-
-
-@pytest.fixture(scope="module")
-def launcher(weights, make_image, tmp_path_factory) -> Iterator[Launcher]:
-    first = make_image(tmp_path_factory.mktemp("first") / "first.png")
-    arguments = ("sr", first, "--weights", weights / "sr-x2.safetensors", "--scan", "torch")
-    with launching(*arguments) as launcher:
-        yield launcher
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 
 OBJECT_STORE = 80 * 2**20  # bytes, the least that Ray takes
+# Workers are not ended because other programs of this machine take its memory.
+UNDISTURBED = {"RAY_memory_monitor_refresh_ms": "0"}
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +33,7 @@ def cluster() -> Iterator[Any]:
     # Paths of its sockets have to be short; other clusters of this machine are left alone.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in (ENVIRONMENT | {"RAY_TMPDIR": folder}).items():
+        for name, value in (ENVIRONMENT | UNDISTURBED | {"RAY_TMPDIR": folder}).items():
             environment.setenv(name, value)
         ray = import_ray()
         from ray.cluster_utils import Cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from mambair_cli.distributed import cluster as cluster_module
 from mambair_cli.distributed import engine
 from mambair_cli.distributed import records as records_module
+from mambair_cli.distributed.tasks import Tasks
 from mambair_cli.restoration.events import FileStarted, TileDone
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ray and its signals, as on Linux")
@@ -68,6 +70,22 @@ def workers(monkeypatch):
     return Workers(monkeypatch)
 
 
+@pytest.fixture
+def together(monkeypatch):
+    """No worker begins before both are there: starting takes longer than the work here."""
+    there, both, join = set(), asyncio.Event(), Tasks.join
+
+    async def wait_for_both(tasks, place):
+        there.add(place)
+        if len(there) == 2:
+            both.set()
+        await both.wait()
+        await join(tasks, place)
+
+    monkeypatch.setattr(Tasks, "join", wait_for_both)
+
+
+@pytest.mark.usefixtures("together")
 def test_results_events_and_records_are_those_without_a_cluster(
     on_cluster, photos, results, tmp_path
 ):
