@@ -9,7 +9,7 @@ from typing import IO
 from mambair_cli.imaging.exif import resolution
 from mambair_cli.imaging.iptc import IPTC_RESOURCE, dropped_resources, read_photoshop_resources
 from mambair_cli.imaging.tag_reader import PREFIX, Place, TagFile, numbers
-from mambair_cli.imaging.tiff_directory import EXIF_DIRECTORY, GPS_DIRECTORY, exif_block
+from mambair_cli.imaging.tiff_directory import EXIF_DIRECTORY, GPS_DIRECTORY, Entry, exif_block
 
 # Tags that say something to people; all others describe the file's own layout, or nothing that a
 # restored image still has.
@@ -23,7 +23,9 @@ DESCRIPTIVE_TAGS = frozenset(
         *(EXIF_DIRECTORY, GPS_DIRECTORY),
     }
 )
-_ORIENTATION = 274
+_ORIENTATION, _DESCRIPTION = 274, 0x010E
+# With what tifffile begins the description of an array that it wrote: sizes, wrong after a change.
+_SHAPE = b'{"shape":'
 _RESOLUTION = (282, 283, 296)
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
 _BLOCKS = (_XMP, _IPTC, _PHOTOSHOP, _PROFILE)
@@ -83,6 +85,7 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         raise ValueError(f"there is no page {page}")
     places = tags.places(directory)
     described = tags.entries(_only(places, DESCRIPTIVE_TAGS))
+    missing = places.keys() & DESCRIPTIVE_TAGS - {entry.tag for entry in described}
     layout = tags.entries(_only(places, {_ORIENTATION, *_RESOLUTION}))
     blocks, dropped = _blocks(tags, places)
     resources = read_photoshop_resources(blocks.get(_PHOTOSHOP, b""))
@@ -90,9 +93,11 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     others = places.keys() - DESCRIPTIVE_TAGS - LAYOUT_TAGS - {*_BLOCKS}
     if others:
         dropped.append(f"TIFF tags {', '.join(str(tag) for tag in sorted(others))}")
-    missing = places.keys() & DESCRIPTIVE_TAGS - {entry.tag for entry in described}
     if missing:
         dropped.append("TIFF tags (damaged)")
+    if any(_is_shape(entry) for entry in described):
+        dropped.append("description of the array's shape")
+        described = tuple(entry for entry in described if not _is_shape(entry))
     orientation = next((numbers(entry) for entry in layout if entry.tag == _ORIENTATION), ())
     return TiffMetadata(
         icc_profile=blocks.get(_PROFILE),
@@ -103,6 +108,10 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         orientation=int(orientation[0]) if orientation and 1 <= orientation[0] <= 8 else 1,
         dropped=tuple(dropped),
     )
+
+
+def _is_shape(entry: Entry) -> bool:
+    return entry.tag == _DESCRIPTION and entry.data.startswith(_SHAPE)
 
 
 def _only(places: dict[int, Place], tags: frozenset[int] | set[int]) -> dict[int, Place]:

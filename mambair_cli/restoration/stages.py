@@ -229,9 +229,6 @@ class Stages:
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
 
-    def _unread(self, job: Job) -> Entry:
-        return Entry("", {}, source=job.source)
-
     def _entry(self, job: Job) -> Entry | None:
         if self._recipe is None:
             return None

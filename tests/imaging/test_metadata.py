@@ -220,6 +220,16 @@ def test_tiff_files_that_pillow_cannot_open_keep_theirs(tmp_path, order, bigtiff
     assert set(metadata.reading.dropped) == {"TIFF tags 42112", "thumbnail"}
 
 
+def test_the_shape_that_tifffile_describes_is_not_kept(tmp_path):
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, np.zeros((17, 31, 3), np.uint16), photometric="rgb", software="a lab's")
+    metadata = read_tiff_metadata(path)
+    tags = Image.Exif()
+    tags.load(metadata.exif)
+    assert dict(tags) == {ExifTags.Base.Software: "a lab's"}
+    assert metadata.reading.dropped == ("description of the array's shape",)
+
+
 def test_smaller_pictures_of_a_phone_are_said_to_be_dropped(tmp_path, pixels):
     path = tmp_path / "in.jpg"
     preview = Image.fromarray(pixels[::2, ::2].copy())
