@@ -52,7 +52,7 @@ def found_devices() -> dict[torch.device, Device]:
     """Looks at every device that torch sees; one that fails on being asked says so itself."""
     import torch
 
-    found = {torch.device("cpu"): Device(_processor(), _precisions(torch.device("cpu")))}
+    found = {torch.device("cpu"): Device(processor(), _precisions(torch.device("cpu")))}
     for kind, interface in (("cuda", torch.cuda), ("xpu", torch.xpu)):
         for index in range(interface.device_count()):
             device = torch.device(kind, index)
@@ -114,7 +114,8 @@ def _precisions(device: torch.device) -> tuple[str, ...]:
     return tuple(usable)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name that the maker of the processor gave it."""
     if CPU_INFO.is_file():
         for line in CPU_INFO.read_text().splitlines():
             name, _, value = line.partition(":")

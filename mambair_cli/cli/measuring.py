@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,15 +82,12 @@ def requests_for(
     return named or [asked]
 
 
-def models(requests: Sequence[Request], setting: Setting) -> Iterator[Model]:
-    """Loads the model of each request when it is asked for.
+def load(request: Request, setting: Setting) -> Model:
+    """Loads the model of a request.
 
     Raises:
         MambairError: There is no such model, or it cannot be had.
     """
-    for request in requests:
-        shelf = ModelShelf(
-            request, setting.device, setting.precision, setting.scan, setting.messages
-        )
-        assert shelf.single is not None
-        yield shelf.single
+    shelf = ModelShelf(request, setting.device, setting.precision, setting.scan, setting.messages)
+    assert shelf.single is not None
+    return shelf.single

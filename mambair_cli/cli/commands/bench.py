@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,8 @@ from rich.table import Table
 from mambair_cli.cli.compute import describe_device
 from mambair_cli.cli.console import Messages, print_json, print_table
 from mambair_cli.cli.download import DownloadDisplay
-from mambair_cli.cli.measuring import Setting, models, prepare, requests_for
+from mambair_cli.cli.hardware import processor
+from mambair_cli.cli.measuring import Setting, load, prepare, requests_for
 from mambair_cli.cli.option_values import Tile, parse_tile
 from mambair_cli.cli.options import (
     Debug,
@@ -161,8 +163,8 @@ def bench(
     if speed:
         if dataset:
             raise UsageError("--speed and --dataset exclude each other", "give one of them")
-        for one in models(requests_for("sr", model, weights, scale, sigma, quality), setting):
-            _tell_speed(one, setting)
+        for request in requests_for("sr", model, weights, scale, sigma, quality):
+            _tell_speed(load(request, setting), setting)
         return
     if not dataset:
         raise UsageError(
@@ -174,16 +176,15 @@ def bench(
 
     further = _metrics(metric or [], setting)
     page = Page("Benchmark") if any(path.suffix == ".html" for path in report or []) else None
-    runs = [
-        _measured(one, found, folder, protocol, setting, page, further)
-        for found, folder in _located(dataset, data, messages)
-        for one in models(
-            requests_for(
-                _task(found, scale, sigma, quality), model, weights, scale, sigma, quality
-            ),
-            setting,
-        )
-    ]
+    # Several sets are measured with the same weights.
+    model_of = functools.cache(lambda request: load(request, setting))
+    runs = []
+    for found, folder in _located(dataset, data, messages):
+        task = _task(found, scale, sigma, quality)
+        runs += [
+            _measured(model_of(request), found, folder, protocol, setting, page, further)
+            for request in requests_for(task, model, weights, scale, sigma, quality)
+        ]
     _tell(runs, messages)
     for path in report or []:
         _write_report(path, runs, page)
@@ -282,7 +283,7 @@ def _measured(
         parameters,
         model.sha256,
         setting.options.ensemble,
-        describe_device(setting.device),
+        f"{describe_device(setting.device)}, {processor()}",
         setting.precision,
         setting.scan,
         result,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mambair_cli.cli.console import Messages, duration, print_data
-from mambair_cli.cli.measuring import models, prepare, requests_for
+from mambair_cli.cli.measuring import load, prepare, requests_for
 from mambair_cli.cli.options import Debug, Device, Precision, Quiet, Scan, Verbose
 from mambair_cli.errors import OutputError, UsageError
 
@@ -74,7 +74,8 @@ def compare(
     messages = Messages(quiet=quiet, verbose=verbose)
     setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
     page = Page(f"{image.name}: models compared")
-    for model in models(requests_for(task, variants, None, scale, sigma, quality), setting):
+    for request in requests_for(task, variants, None, scale, sigma, quality):
+        model = load(request, setting)
         start = time.perf_counter()
         with messages.waiting(f"{model.spec.id} ..."):
             restored = restore_image(model.network, source, model.spec, setting.options)
