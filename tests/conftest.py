@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,13 @@ if not torch.cuda.is_available():
 # Read by huggingface_hub when it is imported: nobody's own downloads are looked at.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / f"mambair-tests-{os.getpid()}")
+
+
+def pytest_collection_finish() -> None:
+    """Have garbage collections pass over the libraries, which stay until the end."""
+    gc.collect()
+    gc.freeze()
+
 
 LOOPBACK = {"127.0.0.1", "::1"}
 

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ NETWORKING = {"http", "httpx", "httpx2", "huggingface_hub", "requests", "socket"
 def layer_of(path: Path) -> str:
     """Name of the layer that a module of the package belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    """What a module says; not to be changed."""
+    return ast.parse(path.read_text())
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -84,7 +91,7 @@ def test_imports_go_one_way(module: Path):
     layer = layer_of(module)
     targets = {
         name.split(".")[1]
-        for name in imported(ast.parse(module.read_text()))
+        for name in imported(tree_of(module))
         if name.startswith("mambair_cli.")
     }
     for target in targets - {layer}:
@@ -101,7 +108,7 @@ def test_command_line_imports_nothing_heavy_at_once(module: Path):
 
 
 def test_only_the_command_line_prints_and_only_its_main_exits(module: Path):
-    calls = set(called(ast.parse(module.read_text())))
+    calls = set(called(tree_of(module)))
     if layer_of(module) != "cli":
         assert "print" not in calls
     if module != PACKAGE / "cli" / "main.py":
@@ -111,7 +118,7 @@ def test_only_the_command_line_prints_and_only_its_main_exits(module: Path):
 def test_only_the_hub_connects(module: Path):
     if module == PACKAGE / "checkpoints" / "hub.py":
         return
-    roots = {name.split(".")[0] for name in imported(ast.parse(module.read_text()))}
+    roots = {name.split(".")[0] for name in imported(tree_of(module))}
     assert not roots & NETWORKING
 
 

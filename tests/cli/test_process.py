@@ -39,13 +39,11 @@ def test_ctrl_c_leaves_nothing_behind(weights, make_image, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs file names that are any bytes")
-def test_a_name_that_is_no_text_is_printed_as_it_is(weights, photo):
+def test_a_name_that_is_no_text_is_printed_as_it_is(launcher, weights, photo, tmp_path):
     odd = os.fsencode(photo.parent) + b"/caf\xe9.png"
-    photo.rename(os.fsdecode(odd))
-    command = [
-        *(sys.executable, "-m", "mambair_cli", "sr", odd),
-        *("--weights", weights / "sr-x2.safetensors"),
-    ]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == os.fsencode(photo.parent) + b"/caf\xe9_x2.png\n"
+    name = os.fsdecode(odd)
+    photo.rename(name)
+    common = ("--weights", weights / "sr-x2.safetensors", "--scan", "torch")
+    run = launcher.start(tmp_path / "printed", "sr", name, *common)
+    assert run.wait() == 0, run.err
+    assert (run.folder / "out").read_bytes() == os.fsencode(photo.parent) + b"/caf\xe9_x2.png\n"

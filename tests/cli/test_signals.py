@@ -35,6 +35,7 @@ PLACES = {
     "loading": ("", "api", "load_model"),
     "restoring": ("restoration", "restorer", "restore_image"),
 }
+OTHERS = ("SIGTERM", "SIGHUP")
 SLEEP = "time.sleep(600)"
 # As code does that is stuck, or takes an interrupt for its own.
 STUCK = """
@@ -79,7 +80,9 @@ def written(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "out").glob("*"))
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "name", ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_a_signal_ends_the_run_and_the_printed_command_goes_on(name, start, launcher, tmp_path):
     run = start(
         "--json",
@@ -111,18 +114,20 @@ def test_a_signal_ends_the_run_and_the_printed_command_goes_on(name, start, laun
     assert (summary["restored"], summary["skipped"]) == (2, 1)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_signal_ends_the_run_wherever_it_is(place, start, tmp_path):
+@pytest.mark.parametrize(
+    ("place", "name"), zip(PLACES, ["SIGINT", *OTHERS, *OTHERS], strict=True)
+)
+def test_a_signal_ends_the_run_wherever_it_is(place, name, start, tmp_path):
     run = start(before=before(place, SLEEP if place != "writing" else "time.sleep(0.2)"))
     wait_for(run, "waiting")
-    os.kill(run.pid, signal.SIGINT)
+    os.kill(run.pid, getattr(signal, name))
     assert run.wait() == 130
     assert "error: interrupted" in run.err
     assert "Traceback" not in run.err
     assert not [name for name in written(tmp_path) if not name.endswith(".jsonl")]
 
 
-@pytest.mark.parametrize("place", ["reading", "restoring"])
+@pytest.mark.parametrize("place", ["reading", pytest.param("restoring", marks=pytest.mark.slow)])
 def test_a_second_signal_ends_the_run_at_once(place, start, tmp_path):
     run = start(before=before(place, STUCK))
     wait_for(run, "waiting")

@@ -7,6 +7,7 @@ wait with how that process ended.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -123,6 +124,9 @@ def _serve() -> None:
             with suppress(ImportError):
                 importlib.import_module(name)
     assert threading.active_count() == 1
+    # What is not looked at need not be copied by the processes to come.
+    gc.collect()
+    gc.freeze()
     line = sys.stdin.readline()
     while line:
         request = json.loads(line)
