@@ -71,7 +71,7 @@ def test_every_image_is_done_or_named_and_the_exit_status_tells(
     out = tmp_path / "out"
     options = ("--weights", weights / "denoise-s25.safetensors", "--max-pixels", 10_000)
     done = run("denoise", inside, "-o", out, "--format", "tif", "--name", "{stem} {ext}.{ext}",
-               "--json", *options)  # fmt: skip
+               "--json", "--scan", "torch", *options)  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     ends = {event["source"]: event for event in events if event["event"] in ENDS}

@@ -32,7 +32,7 @@ def pipe(capfdbinary, monkeypatch):
 
 @pytest.fixture
 def x2(weights):
-    return "--weights", str(weights / "sr-x2.safetensors")
+    return "--weights", str(weights / "sr-x2.safetensors"), "--scan", "torch"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_terminal_is_refused(pipe, x2, photo, monkeypatch, stream):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_commands_are_chained(weights, photo):
     def command(*arguments):
-        return [sys.executable, "-m", "mambair_cli", *map(str, arguments)]
+        return [sys.executable, "-m", "mambair_cli", *map(str, arguments), "--scan", "torch"]
 
     denoise = command(
         "denoise", "--sigma", 25, "-", "--weights", weights / "denoise-s25.safetensors"
