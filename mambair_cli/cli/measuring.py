@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from mambair_cli.cli.compute import describe_device, prepare_scan
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.option_values import Tile
 from mambair_cli.cli.options import Precision
 from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +24,37 @@ if TYPE_CHECKING:
 
 # What is taken where the user names no level.
 DEFAULT_SCALE, DEFAULT_SIGMA, DEFAULT_QUALITY = 4, 25, 10
+
+ScaleLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--scale", metavar="2|3|4", help="Super-resolution, by default 4.", show_default=False
+    ),
+]
+SigmaLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--sigma",
+        metavar="15|25|50",
+        help="Removal of Gaussian noise, by default 25.",
+        show_default=False,
+    ),
+]
+QualityLevel = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        metavar="10|30|40",
+        help="Removal of JPEG artefacts, by default 10.",
+        show_default=False,
+    ),
+]
+Ensemble = Annotated[
+    bool, typer.Option("--ensemble", help="With the self-ensemble (MambaIR+): 8 times the work.")
+]
+NumberFormat = Annotated[
+    Precision, typer.Option("--precision", help="Number format of the network.")
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +93,21 @@ def prepare(
     )
     options = RestoreOptions(tile, ensemble=ensemble, precision=number_format)
     return Setting(place, number_format, backend, options, messages)
+
+
+def task_asked(scale: int | None, sigma: int | None, quality: int | None) -> Task | None:
+    """The task that the given level is of; None where none is given.
+
+    Raises:
+        UsageError: Several are given.
+    """
+    levels: dict[Task, int | None] = {"sr": scale, "denoise": sigma, "dejpeg": quality}
+    given = [task for task, value in levels.items() if value is not None]
+    if len(given) > 1:
+        raise UsageError(
+            f"{' and '.join(given)} were asked for at once", "give one of --scale --sigma --quality"
+        )
+    return given[0] if given else None
 
 
 def requests_for(

@@ -15,13 +15,23 @@ from mambair_cli.cli.compute import describe_device
 from mambair_cli.cli.console import Messages, print_json, print_table
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.cli.hardware import processor
-from mambair_cli.cli.measuring import Setting, load, prepare, requests_for
+from mambair_cli.cli.measuring import (
+    Ensemble,
+    NumberFormat,
+    QualityLevel,
+    ScaleLevel,
+    Setting,
+    SigmaLevel,
+    load,
+    prepare,
+    requests_for,
+    task_asked,
+)
 from mambair_cli.cli.option_values import Tile, parse_tile
 from mambair_cli.cli.options import (
     Debug,
     Device,
     Json,
-    Precision,
     Quiet,
     Scan,
     Verbose,
@@ -89,24 +99,16 @@ def bench(
             show_default=False,
         ),
     ] = None,
-    scale: Annotated[
-        int | None, typer.Option("--scale", help="Of super-resolution, by default 4.")
-    ] = None,
-    sigma: Annotated[
-        int | None, typer.Option("--sigma", help="Of Gaussian noise, by default 25.")
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", help="Of JPEG, by default 10.")
-    ] = None,
+    scale: ScaleLevel = None,
+    sigma: SigmaLevel = None,
+    quality: QualityLevel = None,
     protocol: Annotated[
         Literal["paper", "whole", "tiled"],
         typer.Option(
             "--protocol", help="How large images are cut: as the authors did, not, or as we do."
         ),
     ] = "paper",
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="With the self-ensemble (MambaIR+).")
-    ] = False,
+    ensemble: Ensemble = False,
     report: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,9 +141,7 @@ def bench(
         typer.Option("--speed", help="Measure throughput and memory; needs no data set."),
     ] = False,
     device: Device = "auto",
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="Number format of the network.")
-    ] = "auto",
+    precision: NumberFormat = "auto",
     scan: Scan = "auto",
     tile: Annotated[
         Any,
@@ -174,13 +174,14 @@ def bench(
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import check as check_runs
 
+    asked = task_asked(scale, sigma, quality)
     further = _metrics(metric or [], setting)
     page = Page("Benchmark") if any(path.suffix == ".html" for path in report or []) else None
     # Several sets are measured with the same weights.
     model_of = functools.cache(lambda request: load(request, setting))
     runs = []
     for found, folder in _located(dataset, data, messages):
-        task = _task(found, scale, sigma, quality)
+        task = _task(found, asked)
         runs += [
             _measured(model_of(request), found, folder, protocol, setting, page, further)
             for request in requests_for(task, model, weights, scale, sigma, quality)
@@ -214,18 +215,13 @@ def _located(
     yield from [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
 
 
-def _task(dataset: Dataset, scale: int | None, sigma: int | None, quality: int | None) -> Task:
-    asked: dict[Task, object] = {"sr": scale, "denoise": sigma, "dejpeg": quality}
-    given = [task for task, value in asked.items() if value is not None]
-    for task in given:
-        if task not in dataset.tasks:
-            raise UsageError(
-                f"{dataset.name} measures {' and '.join(dataset.tasks)}, not {task}",
-                "leave out the option that is for another task",
-            )
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} were asked for at once", "measure one at a time")
-    return given[0] if given else dataset.tasks[0]
+def _task(dataset: Dataset, asked: Task | None) -> Task:
+    if asked is not None and asked not in dataset.tasks:
+        raise UsageError(
+            f"{dataset.name} measures {' and '.join(dataset.tasks)}, not {asked}",
+            "leave out the option that is for another task",
+        )
+    return asked or dataset.tasks[0]
 
 
 def _metrics(names: Sequence[str], setting: Setting) -> list[Metric]:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mambair_cli.cli.console import Messages, duration, print_data
-from mambair_cli.cli.measuring import load, prepare, requests_for
-from mambair_cli.cli.options import Debug, Device, Precision, Quiet, Scan, Verbose
+from mambair_cli.cli.measuring import (
+    Ensemble,
+    NumberFormat,
+    QualityLevel,
+    ScaleLevel,
+    SigmaLevel,
+    load,
+    prepare,
+    requests_for,
+    task_asked,
+)
+from mambair_cli.cli.options import Debug, Device, Quiet, Scan, Verbose
 from mambair_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
-    from mambair_cli.networks.spec import Task
+    pass
 
 
 def compare(
@@ -27,15 +37,9 @@ def compare(
             help="Models to compare, such as tiny,light,classic.",
         ),
     ],
-    scale: Annotated[
-        int | None, typer.Option("--scale", help="Enlarge, by default 4 times.")
-    ] = None,
-    sigma: Annotated[
-        int | None, typer.Option("--sigma", help="Remove Gaussian noise of this strength instead.")
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", help="Remove JPEG artefacts of this quality instead.")
-    ] = None,
+    scale: ScaleLevel = None,
+    sigma: SigmaLevel = None,
+    quality: QualityLevel = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -45,13 +49,9 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="With the self-ensemble (MambaIR+).")
-    ] = False,
+    ensemble: Ensemble = False,
     device: Device = "auto",
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="Number format of the network.")
-    ] = "auto",
+    precision: NumberFormat = "auto",
     scan: Scan = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -69,7 +69,7 @@ def compare(
     variants = [name.strip() for name in names.split(",") if name.strip()]
     if not variants:
         raise UsageError("--models names none", "name some, such as --models tiny,light")
-    task = _task(scale, sigma, quality)
+    task = task_asked(scale, sigma, quality) or "sr"
     source = read_image(image)
     messages = Messages(quiet=quiet, verbose=verbose)
     setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
@@ -92,13 +92,3 @@ def compare(
             f"{target} cannot be written: {error.strerror}", "choose another place with -o"
         ) from error
     print_data(str(target))
-
-
-def _task(scale: int | None, sigma: int | None, quality: int | None) -> Task:
-    asked: dict[Task, int | None] = {"sr": scale, "denoise": sigma, "dejpeg": quality}
-    given = [task for task, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise UsageError(
-            f"{' and '.join(given)} were asked for at once", "give one of --scale --sigma --quality"
-        )
-    return given[0] if given else "sr"
