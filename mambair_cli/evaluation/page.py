@@ -74,7 +74,7 @@ class Page:
             scale: Output side over input side.
             pictures: Input, result and reference.
         """
-        low = pictures.low if scale == 1 else imresize(pictures.low, scale)
+        low = imresize(pictures.low, scale)
         for layer, pixels in (
             (INPUT, low),
             (label, pictures.restored),

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 
@@ -129,6 +130,14 @@ def test_compare_writes_a_page_beside_the_image(mambair, photo):
     page = photo.with_name("photo_compare.html")
     assert done.lines == [str(page)]
     assert "mambair-tiny-sr-x4" in page.read_text()
+
+
+def test_compare_shows_deep_images_with_8_bits(mambair, tmp_path):
+    deep = np.random.default_rng(0).integers(0, 2**16, (20, 31, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    done = mambair("compare", tmp_path / "deep.tif", "--models", "tiny", "-o", tmp_path / "a.html")
+    assert done.status == 0, done.err
+    assert "data:image/webp" in (tmp_path / "a.html").read_text()
 
 
 @pytest.mark.parametrize(

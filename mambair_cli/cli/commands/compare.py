@@ -61,6 +61,7 @@ def compare(
     from mambair_cli.evaluation.page import INPUT, Page
     from mambair_cli.imaging.files import read_image
     from mambair_cli.imaging.resize import imresize
+    from mambair_cli.imaging.traces import in_8_bits
     from mambair_cli.restoration.restorer import restore_image
 
     target = output or image.with_name(f"{image.stem}_compare.html")
@@ -80,11 +81,9 @@ def compare(
         with messages.waiting(f"{model.spec.id} ..."):
             restored = restore_image(model.network, source, model.spec, setting.options)
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
-        factor = model.spec.scale
-        before = source.pixels if factor == 1 else imresize(source.pixels, factor)
-        page.add_layer("", image.name, INPUT, before)
+        page.add_layer("", image.name, INPUT, imresize(in_8_bits(source), model.spec.scale))
         label = f"{model.spec.id}{'+' if ensemble else ''}"
-        page.add_layer("", image.name, label, restored.pixels)
+        page.add_layer("", image.name, label, in_8_bits(restored))
     try:
         target.write_text(page.render(), encoding="utf-8")
     except OSError as error:
