@@ -90,9 +90,7 @@ def test_every_layer_is_known():
 def test_imports_go_one_way(module: Path):
     layer = layer_of(module)
     targets = {
-        name.split(".")[1]
-        for name in imported(tree_of(module))
-        if name.startswith("mambair_cli.")
+        name.split(".")[1] for name in imported(tree_of(module)) if name.startswith("mambair_cli.")
     }
     for target in targets - {layer}:
         assert LEVELS[target] < LEVELS[layer], f"{layer} must not import {target}"

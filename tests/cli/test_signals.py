@@ -46,6 +46,14 @@ STUCK = """
             os.write(2, b"still here\\n")"""
 
 
+def until(path: Path) -> str:
+    """Waits for a file, and then long enough for a signal that was sent before it was there."""
+    return f"""
+    while not os.path.exists({str(path)!r}):
+        time.sleep(0.01)
+    time.sleep(0.3)"""
+
+
 def before(place: str, how: str = SLEEP) -> str:
     package, owner, name = PLACES[place]
     statements = WAIT.format(module=package, owner=owner, name=name, how=how)
@@ -84,16 +92,14 @@ def written(folder: Path) -> list[str]:
     "name", ["SIGINT", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
 )
 def test_a_signal_ends_the_run_and_the_printed_command_goes_on(name, start, launcher, tmp_path):
-    run = start(
-        "--json",
-        "--tile",
-        "32",
-        before=before("writing", "time.sleep(0.5)\n    return write(*_, **__)").replace(
-            "def wait", "write = owner.write_images\ndef wait"
-        ),
+    sent = tmp_path / "sent"
+    writing = before("writing", f"{until(sent)}\n    return write(*_, **__)").replace(
+        "def wait", "write = owner.write_images\ndef wait"
     )
+    run = start("--json", "--tile", "32", before=writing)
     wait_for(run, "waiting")
     os.kill(run.pid, getattr(signal, name))
+    sent.touch()
     assert run.wait() == 130
     # What was being written is there, told and recorded.
     *_, done, interrupted, summary = read_events(run.out)
@@ -114,13 +120,13 @@ def test_a_signal_ends_the_run_and_the_printed_command_goes_on(name, start, laun
     assert (summary["restored"], summary["skipped"]) == (2, 1)
 
 
-@pytest.mark.parametrize(
-    ("place", "name"), zip(PLACES, ["SIGINT", *OTHERS, *OTHERS], strict=True)
-)
+@pytest.mark.parametrize(("place", "name"), zip(PLACES, ["SIGINT", *OTHERS, *OTHERS], strict=True))
 def test_a_signal_ends_the_run_wherever_it_is(place, name, start, tmp_path):
-    run = start(before=before(place, SLEEP if place != "writing" else "time.sleep(0.2)"))
+    sent = tmp_path / "sent"
+    run = start(before=before(place, SLEEP if place != "writing" else until(sent)))
     wait_for(run, "waiting")
     os.kill(run.pid, getattr(signal, name))
+    sent.touch()
     assert run.wait() == 130
     assert "error: interrupted" in run.err
     assert "Traceback" not in run.err
@@ -151,11 +157,13 @@ def test_a_signal_that_comes_twice_at_once_is_one(start):
     assert "at once" not in run.err
 
 
-def test_signals_that_were_ignored_stay_so(start):
+def test_signals_that_were_ignored_stay_so(start, tmp_path):
+    sent = tmp_path / "sent"
     ignore = "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-    run = start(before=ignore + before("compiling", "time.sleep(0.2)"))
+    run = start(before=ignore + before("compiling", until(sent)))
     wait_for(run, "waiting")
     os.kill(run.pid, signal.SIGHUP)
+    sent.touch()
     assert run.wait() == 0, run.err
 
 

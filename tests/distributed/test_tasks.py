@@ -23,7 +23,7 @@ def tasks():
 
 
 async def soon(coroutine):
-    return await asyncio.wait_for(coroutine, 5)
+    return await asyncio.wait_for(coroutine, 60)
 
 
 async def not_now(coroutine):

@@ -176,6 +176,6 @@ def test_a_kill_leaves_at_most_a_temporary_file(tmp_path):
     with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"begun\n"
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(60)
     assert not path.exists()
     assert all(left.name.startswith(".mambair-") for left in tmp_path.iterdir())

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-PATIENCE = 40  # seconds
+PATIENCE = 120  # seconds
 WAIT = "wait\n"
 # Libraries with threads of their own, which do not outlive a fork.
 NOT_BEFORE_A_FORK = ("pyvips", "_libvips", "__main__")
