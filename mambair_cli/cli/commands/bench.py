@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from mambair_cli.cli.compute import describe_device
-from mambair_cli.cli.console import Messages, print_json, print_table
+from mambair_cli.cli.console import Messages, print_table
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.cli.hardware import processor
 from mambair_cli.cli.measuring import (
@@ -346,8 +346,7 @@ def _tell_speed(model: Model, setting: Setting) -> None:
     sizes = sorted(SPEED_SIZES, key=lambda size: size[0] * size[1])
     table = Table("input", "seconds", "range", "MP/s", "peak MiB", box=None, pad_edge=False)
     for row in measure_speed(model.network, model.spec, setting.options, sizes, SPEED_RUNS):
-        if setting.messages.as_json:
-            print_json({"event": "speed", "model": model.spec.id, **asdict(row)})
+        setting.messages.event("speed", model=model.spec.id, **asdict(row))
         table.add_row(
             f"{row.width}x{row.height}",
             f"{row.seconds:.3f}",
