@@ -120,7 +120,9 @@ def test_a_signal_ends_the_run_and_the_printed_command_goes_on(name, start, laun
     assert (summary["restored"], summary["skipped"]) == (2, 1)
 
 
-@pytest.mark.parametrize(("place", "name"), zip(PLACES, ["SIGINT", *OTHERS, *OTHERS], strict=True))
+@pytest.mark.parametrize(
+    ("place", "name"), list(zip(PLACES, ["SIGINT", *OTHERS, *OTHERS], strict=True))
+)
 def test_a_signal_ends_the_run_wherever_it_is(place, name, start, tmp_path):
     sent = tmp_path / "sent"
     run = start(before=before(place, SLEEP if place != "writing" else until(sent)))
