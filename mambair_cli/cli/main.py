@@ -30,8 +30,14 @@ class ExitStatus(IntEnum):
     READER_GONE = 141
 
 
-# Read by torch and OpenMP when they are first imported, which happens inside the commands.
-ENVIRONMENT_DEFAULTS: dict[str, str] = {}
+# Read by libraries when they are first imported or used, which happens inside the commands.
+# oneDNN, and the layer between torch and it, each keep 1024 kernels, one for every size that an
+# operation has seen: in a batch of ever other sizes memory grows for a thousand images. The network
+# of most kinds has 69 for one size, and making one again takes a fraction of a millisecond.
+ENVIRONMENT_DEFAULTS: dict[str, str] = {
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
+    "LRU_CACHE_CAPACITY": "128",
+}
 
 app = typer.Typer(
     name="mambair",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mambair_cli.cli.commands import doctor
@@ -106,6 +108,14 @@ def test_debug_prints_the_traceback(mambair, failing, error):
     outcome = mambair("doctor", "--debug")
     assert "Traceback (most recent call last)" in outcome.err
     assert "in fail" in outcome.err
+
+
+def test_memory_of_kernels_is_bounded_unless_the_user_says_otherwise(mambair, monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    assert mambair("--version").status == 0
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "128"
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
 
 
 def test_interruption_exits_130(mambair, failing):
