@@ -1,11 +1,14 @@
-"""Measures whether memory stays flat over a batch: resident memory after each of 500 images.
+"""Measures whether memory stays flat over a batch: resident memory after each of its images.
 
-    python benchmarks/batch_memory.py [--images 500] [--io-threads 0] [--result FILE]
+    python benchmarks/batch_memory.py [--images 500] [--long 1500] [--io-threads 0] [--result FILE]
 
-Every image has another size; formats take turns. The batch runs as `mambair sr` runs it, with the
-bundled network on the CPU. Writes benchmarks/results/batch_memory.json: commit, hardware, resident
-memory along the batch, its slope and its largest growth after the first 100 images, in which
-kernels are loaded and allocators fill.
+Batches run as `mambair sr` runs them, with the bundled network on the CPU, each in a process of its
+own. In `mixed` every image has another size and formats take turns; `long` is the same with more
+images, `one_size` has the same formats in one size, and in `library_defaults` the libraries
+keep as many kernels as they do unless `mambair` tells them otherwise. Writes
+benchmarks/results/batch_memory.json: commit, hardware, and for each batch resident memory along it,
+its growth after the first 100 images, in which kernels are loaded and allocators fill, the slope
+over the last 300, and the peak.
 """
 
 from __future__ import annotations
@@ -13,15 +16,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
+import os
 import statistics
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from hardware import describe_commit, describe_cpu
 
 import mambair_cli as mambair
+from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
 from mambair_cli.imaging.files import write_image
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage
 from mambair_cli.networks import prepare_kernels
@@ -49,17 +56,25 @@ KINDS: tuple[tuple[str, type, int], ...] = (
     (".png", np.uint8, 4),
     (".tif", np.float32, 3),
 )
-SIDES = (32, 128)  # the least and the most
+SIDES = (24, 80)  # the least and the most
 WARM_UP = 100
+LAST = 300  # images that the slope is taken over
+LIBRARY_DEFAULTS = dict.fromkeys(ENVIRONMENT_DEFAULTS, "1024")
 
 
-def make_images(folder: Path, count: int) -> None:
-    """Writes images of all kinds, each of another size."""
+def all_sizes(count: int) -> list[tuple[int, int]]:
+    """Heights and widths, no two the same, in a random order."""
+    sizes = list(itertools.product(range(*SIDES), repeat=2))
+    order = np.random.default_rng(0).permutation(len(sizes))[:count]
+    return [sizes[index] for index in order]
+
+
+def make_images(folder: Path, sizes: list[tuple[int, int]]) -> None:
+    """Writes images of these sizes, of all kinds in turn."""
     generator = np.random.default_rng(0)
-    for index, kind in zip(range(count), itertools.cycle(KINDS), strict=False):
+    for index, (size, kind) in enumerate(zip(sizes, itertools.cycle(KINDS), strict=False)):
         suffix, dtype, channels = kind
-        height, width = generator.integers(*SIDES, 2)
-        values = generator.random((height, width, channels))
+        values = generator.random((*size, channels))
         if dtype is not np.float32:
             values *= np.iinfo(dtype).max
         pixels: Pixels = values.astype(dtype)
@@ -88,62 +103,98 @@ def bundled_network() -> Restore:
     return Restore(image, bands)
 
 
-def resident_along_a_batch(count: int, io_threads: int) -> list[int]:
-    """Bytes of resident memory after each image."""
+def resident_along_a_batch(source: Path, io_threads: int) -> tuple[list[int], int]:
+    """Bytes of resident memory after each image, and at the peak."""
     taken: list[int] = []
 
     def on_event(event: Event) -> None:
         if isinstance(event, FileDone):
             taken.append(resident_memory())
 
-    with tempfile.TemporaryDirectory() as scratch:
+    jobs = plan_jobs(
+        [source],
+        output=source.with_name("out"),
+        suffix="",
+        format=None,
+        recursive=True,
+        overwrite=False,
+    )
+    restorers = {"cpu": bundled_network()}
+    summary = run_batch(
+        jobs, restorers, on_event, files=FileOptions(scale=4), io_threads=io_threads
+    )
+    for failed in summary.failed:
+        raise SystemExit(f"{failed.job.source.name}: {failed.error}")
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (peak,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    return taken, peak
+
+
+def measure(
+    sizes: list[tuple[int, int]], environment: dict[str, str], io_threads: int
+) -> dict[str, object]:
+    """Runs a batch in a new process and sums up its memory in MiB."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ProcessPoolExecutor(
+            1,
+            multiprocessing.get_context("spawn"),
+            initializer=os.environ.update,
+            initargs=(environment,),
+        ) as process,
+    ):
         (source := Path(scratch, "in")).mkdir()
-        make_images(source, count)
-        jobs = plan_jobs(
-            [source],
-            output=Path(scratch, "out"),
-            suffix="",
-            format=None,
-            recursive=True,
-            overwrite=False,
-        )
-        restorers = {"cpu": bundled_network()}
-        summary = run_batch(
-            jobs, restorers, on_event, files=FileOptions(scale=4), io_threads=io_threads
-        )
-        for failed in summary.failed:
-            raise SystemExit(f"{failed.job.source.name}: {failed.error}")
-    return taken
+        make_images(source, sizes)
+        taken, peak = process.submit(resident_along_a_batch, source, io_threads).result()
+    resident = [value / MEBIBYTE for value in taken]
+    last = resident[-LAST:]
+    return {
+        "images": len(resident),
+        "resident_mebibytes": {
+            str(done): round(resident[done - 1], 1) for done in range(100, len(resident) + 1, 100)
+        },
+        "growth_after_warm_up_mebibytes": round(resident[-1] - resident[WARM_UP - 1], 1),
+        "largest_growth_after_warm_up_mebibytes": round(
+            max(resident[WARM_UP:]) - resident[WARM_UP - 1], 1
+        ),
+        "slope_over_the_last_kibibytes_for_each_image": round(
+            statistics.linear_regression(range(len(last)), last).slope * 1024, 2
+        ),
+        "peak_mebibytes": round(peak / MEBIBYTE, 1),
+    }
 
 
 def main() -> None:
-    """Runs the batch and writes the result."""
+    """Runs the batches and writes the result after each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--long", type=int, default=1500)
     parser.add_argument("--io-threads", type=int, default=0)
     parser.add_argument("--result", type=Path, default=RESULT)
     arguments = parser.parse_args()
-    taken = resident_along_a_batch(arguments.images, arguments.io_threads)
-    after = [value / MEBIBYTE for value in taken[WARM_UP:]]
-    slope = statistics.linear_regression(range(len(after)), after).slope
-    result = {
+    mixed = all_sizes(max(arguments.images, arguments.long))
+    some = mixed[: arguments.images]
+    one_size = [(SIDES[1] - 1, SIDES[1] - 2)] * arguments.images
+    batches = {
+        "mixed": (some, ENVIRONMENT_DEFAULTS),
+        "one_size": (one_size, ENVIRONMENT_DEFAULTS),
+        "library_defaults": (some, LIBRARY_DEFAULTS),
+        "long": (mixed[: arguments.long], ENVIRONMENT_DEFAULTS),
+    }
+    result: dict[str, object] = {
         "commit": describe_commit(),
         "hardware": describe_cpu(),
-        "images": len(taken),
         "kinds": [f"{suffix[1:]} {np.dtype(d).name} x{c}" for suffix, d, c in KINDS],
         "sides": SIDES,
         "io_threads": arguments.io_threads,
-        "resident_mebibytes": {
-            str(index + 1): round(taken[index] / MEBIBYTE, 1)
-            for index in range(0, len(taken), max(1, len(taken) // 20))
-        },
-        "after_images": WARM_UP,
-        "slope_kibibytes_for_each_image": round(slope * 1024, 2),
-        "largest_growth_mebibytes": round(max(after) - after[0], 1),
-        "last_growth_mebibytes": round(after[-1] - after[0], 1),
+        "environment": ENVIRONMENT_DEFAULTS,
+        "warm_up_images": WARM_UP,
+        "last_images": LAST,
     }
-    print(json.dumps(result, indent=1))
-    arguments.result.write_text(json.dumps(result, indent=1) + "\n")
+    for name, (sizes, environment) in batches.items():
+        result[name] = measure(sizes, environment, arguments.io_threads)
+        print(json.dumps({name: result[name]}, indent=1), flush=True)
+        arguments.result.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {arguments.result}")
 
 
