@@ -103,8 +103,11 @@ def bundled_network() -> Restore:
     return Restore(image, bands)
 
 
-def resident_along_a_batch(source: Path, io_threads: int) -> tuple[list[int], int]:
-    """Bytes of resident memory after each image, and at the peak."""
+def resident_along_a_batch(
+    source: Path, environment: dict[str, str], io_threads: int
+) -> tuple[list[int], int]:
+    """Bytes of resident memory after each image, and at the peak; for a process of its own."""
+    os.environ.update(environment)
     taken: list[int] = []
 
     def on_event(event: Event) -> None:
@@ -136,16 +139,12 @@ def measure(
     """Runs a batch in a new process and sums up its memory in MiB."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        ProcessPoolExecutor(
-            1,
-            multiprocessing.get_context("spawn"),
-            initializer=os.environ.update,
-            initargs=(environment,),
-        ) as process,
+        ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process,
     ):
         (source := Path(scratch, "in")).mkdir()
         make_images(source, sizes)
-        taken, peak = process.submit(resident_along_a_batch, source, io_threads).result()
+        arguments = source, environment, io_threads
+        taken, peak = process.submit(resident_along_a_batch, *arguments).result()
     resident = [value / MEBIBYTE for value in taken]
     last = resident[-LAST:]
     return {
