@@ -27,9 +27,12 @@ OBJECT_STORE = 80 * 2**20  # bytes, the least that Ray takes
 UNDISTURBED = {"RAY_memory_monitor_refresh_ms": "0"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes with one processor each; this process is connected to them."""
+    """Two nodes with one processor each; this process is connected to them.
+
+    They end with the module: Ray leaves threads and processes beside whatever runs later.
+    """
     # Paths of its sockets have to be short; other clusters of this machine are left alone.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     with pytest.MonkeyPatch.context() as environment:
