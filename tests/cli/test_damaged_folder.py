@@ -61,9 +61,8 @@ def is_readable(path):
     return True
 
 
-@pytest.mark.parametrize(
-    ("count", "seed"), [(20, 5), pytest.param(1000, 6, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "seed"), [(20, 5), (1000, 6)])
 def test_every_image_is_done_or_named_and_the_exit_status_tells(
     folder, weights, tmp_path, count, seed
 ):

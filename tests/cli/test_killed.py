@@ -108,7 +108,8 @@ def batch(launcher, weights, tmp_path) -> Batch:
     return Batch(launcher, weights, tmp_path)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [3, 50])
 def test_killed_and_resumed_the_results_are_the_same(batch, kills):
     moments, killed = random.Random(kills), 0  # noqa: S311
     for number in range(10 + kills):

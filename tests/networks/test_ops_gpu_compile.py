@@ -62,6 +62,7 @@ def assert_lean(case, result):
         }, case
 
 
+@pytest.mark.slow
 def test_every_step_compiles(launched, compiled_for):
     cases = launched(*CLASSIC, torch.bfloat16)
     one_of_each = list({case["kernel"]: case for case in cases}.values())
