@@ -70,6 +70,15 @@ def test_reports_are_written_in_every_format(mambair, sets, weights, tmp_path):
     assert len(run["scores"]) == 3
 
 
+def test_a_report_may_be_named_in_capitals(mambair, sets, weights, tmp_path):
+    done = mambair(
+        *("bench", "--dataset", "Set5", "--data", sets, "--scale", "2", "-q"),
+        *("--weights", weights / "sr-x2.safetensors", "--report", tmp_path / "REPORT.HTML"),
+    )
+    assert done.status == 0, done.err
+    assert "data:image/webp" in (tmp_path / "REPORT.HTML").read_text()
+
+
 def test_protocols_cut_images_in_different_ways(mambair, sets, weights):
     rows = {}
     for protocol, further in (("paper", ()), ("whole", ()), ("tiled", ("--tile", "16"))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -41,6 +41,7 @@ from mambair_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.api import Model
+    from mambair_cli.cli.selection import Request
     from mambair_cli.evaluation.benchmark import ImageResult, Pictures
     from mambair_cli.evaluation.datasets import Dataset
     from mambair_cli.evaluation.page import Page
@@ -60,15 +61,27 @@ def complete_dataset(incomplete: str) -> list[str]:
     return [d.name for d in DATASETS if d.name.lower().startswith(incomplete.lower())]
 
 
+def repeated(
+    flag: str, metavar: str, purpose: str, complete: Callable[[str], list[str]] | None = None
+) -> Any:
+    """An option that may be given several times."""
+    return typer.Option(
+        flag,
+        metavar=metavar,
+        help=f"{purpose} May be repeated.",
+        autocompletion=complete,
+        show_default=False,
+    )
+
+
 def bench(
     dataset: Annotated[
         list[str] | None,
-        typer.Option(
+        repeated(
             "--dataset",
-            metavar="NAME",
-            help="The set to measure on, such as Set5, CBSD68 or classic5. May be repeated.",
-            autocompletion=complete_dataset,
-            show_default=False,
+            "NAME",
+            "The set to measure on, such as Set5, CBSD68 or classic5.",
+            complete_dataset,
         ),
     ] = None,
     data: Annotated[
@@ -82,22 +95,13 @@ def bench(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="VARIANT|ID",
-            help="Models to measure, such as tiny or light. May be repeated.",
-            autocompletion=complete_variant,
-            show_default=False,
+        repeated(
+            "--model", "VARIANT|ID", "Models to measure, such as tiny or light.", complete_variant
         ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE|ID|hf://...",
-            help="Weights to measure. May be repeated.",
-            show_default=False,
-        ),
+        repeated("--weights", "FILE|ID|hf://...", "Weights to measure."),
     ] = None,
     scale: ScaleLevel = None,
     sigma: SigmaLevel = None,
@@ -111,12 +115,7 @@ def bench(
     ensemble: Ensemble = False,
     report: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--report",
-            metavar="FILE",
-            help="Write a report: .html, .md, .csv or .json. May be repeated.",
-            show_default=False,
-        ),
+        repeated("--report", "FILE", "Write a report: .html, .md, .csv or .json."),
     ] = None,
     check: Annotated[
         float | None,
@@ -129,12 +128,7 @@ def bench(
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            "--metric",
-            metavar="NAME",
-            help="Measure this too, such as lpips or dists, through pyiqa. May be repeated.",
-            show_default=False,
-        ),
+        repeated("--metric", "NAME", "Measure this too, such as lpips or dists, through pyiqa."),
     ] = None,
     speed: Annotated[
         bool,
@@ -158,40 +152,55 @@ def bench(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Measure weights on benchmark sets, beside the numbers that the paper reports."""
+    _check_request(dataset or [], report or [], speed=speed)
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     setting = prepare(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
+    asked = task_asked(scale, sigma, quality)
+
+    def requests(task: Task) -> list[Request]:
+        return requests_for(task, model, weights, scale, sigma, quality)
+
     if speed:
-        if dataset:
-            raise UsageError("--speed and --dataset exclude each other", "give one of them")
-        for request in requests_for("sr", model, weights, scale, sigma, quality):
+        for request in requests(asked or "sr"):
             _tell_speed(load(request, setting), setting)
         return
-    if not dataset:
-        raise UsageError(
-            "no data set was named", "name one, such as --dataset Set5, or measure --speed"
-        )
-    _check_reports(report or [])
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import check as check_runs
 
-    asked = task_asked(scale, sigma, quality)
     further = _metrics(metric or [], setting)
-    page = Page("Benchmark") if any(path.suffix == ".html" for path in report or []) else None
+    page = Page("Benchmark") if any(_kind(path) == ".html" for path in report or []) else None
     # Several sets are measured with the same weights.
     model_of = functools.cache(lambda request: load(request, setting))
-    runs = []
-    for found, folder in _located(dataset, data, messages):
-        task = _task(found, asked)
-        runs += [
-            _measured(model_of(request), found, folder, protocol, setting, page, further)
-            for request in requests_for(task, model, weights, scale, sigma, quality)
-        ]
+    runs = [
+        _measured(model_of(request), found, folder, protocol, setting, page, further)
+        for found, folder in _located(dataset or [], data, messages)
+        for request in requests(_task(found, asked))
+    ]
     _tell(runs, messages)
     for path in report or []:
         _write_report(path, runs, page)
         messages.notice(f"report: {path}")
     if check is not None:
         check_runs(runs, check)
+
+
+def _check_request(datasets: Sequence[str], reports: Sequence[Path], *, speed: bool) -> None:
+    if speed and datasets:
+        raise UsageError("--speed and --dataset exclude each other", "give one of them")
+    if not speed and not datasets:
+        raise UsageError(
+            "no data set was named", "name one, such as --dataset Set5, or measure --speed"
+        )
+    for path in reports:
+        if _kind(path) not in REPORTS:
+            raise UsageError(
+                f"{path}: reports cannot be written as {path.suffix or 'a file without suffix'}",
+                f"use one of {', '.join(REPORTS)}",
+            )
+
+
+def _kind(report: Path) -> str:
+    return report.suffix.lower()
 
 
 def _tile(protocol: str, tile: Tile) -> Tile:
@@ -206,13 +215,13 @@ def _tile(protocol: str, tile: Tile) -> Tile:
 
 def _located(
     names: Sequence[str], data: Path | None, messages: Messages
-) -> Iterator[tuple[Dataset, Path]]:
+) -> list[tuple[Dataset, Path]]:
     from mambair_cli.evaluation.datasets import find_dataset
     from mambair_cli.evaluation.sources import locate
 
     # All of them first: one that is missing is said before an hour of work on another.
     known = [find_dataset(name) for name in names]
-    yield from [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
+    return [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
 
 
 def _task(dataset: Dataset, asked: Task | None) -> Task:
@@ -310,19 +319,10 @@ def _tell(runs: Sequence[Run], messages: Messages) -> None:
         messages.notice(condition, "dim")
 
 
-def _check_reports(paths: Sequence[Path]) -> None:
-    for path in paths:
-        if path.suffix.lower() not in REPORTS:
-            raise UsageError(
-                f"{path}: reports cannot be written as {path.suffix or 'a file without suffix'}",
-                f"use one of {', '.join(REPORTS)}",
-            )
-
-
 def _write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
     from mambair_cli.evaluation.report import as_csv, as_json, as_markdown
 
-    match path.suffix.lower():
+    match _kind(path):
         case ".html":
             assert page is not None
             text = page.render(runs)
