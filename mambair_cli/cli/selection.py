@@ -145,7 +145,8 @@ class ModelShelf:
         """
         if spec.task != "sr":
             return None
-        from mambair_cli.imaging.traces import in_8_bits, measure_traces
+        from mambair_cli.imaging.depth import in_8_bits
+        from mambair_cli.imaging.traces import measure_traces
 
         traces = measure_traces(in_8_bits(image))
         if traces.found is None:

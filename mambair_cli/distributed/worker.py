@@ -23,9 +23,10 @@ from mambair_cli.distributed.errand import Errand, Relay
 from mambair_cli.distributed.orders import LOOKS_LIKE, Order, Receipt, Setup, Told, Weights
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
+from mambair_cli.imaging.depth import in_8_bits
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
 from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
-from mambair_cli.imaging.traces import in_8_bits, measure_traces
+from mambair_cli.imaging.traces import measure_traces
 from mambair_cli.networks import prepare_kernels
 from mambair_cli.restoration.allocator import keep_freed_memory
 from mambair_cli.restoration.batch import FileOptions, Job, run_batch

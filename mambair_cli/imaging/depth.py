@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.imaging.formats import Format
-from mambair_cli.imaging.image import Pixels
+from mambair_cli.imaging.image import Pixels, RestorableImage
 
 # v * 255 / 65535, rounded; one look-up for each sample needs no wider copy of the image.
 _TO_8_BITS = ((np.arange(2**16) * 255 + 32767) // 65535).astype(np.uint8)
@@ -38,6 +38,14 @@ def to_depth(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
     scaled: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     scaled *= np.iinfo(dtype).max
     return np.rint(scaled, out=scaled).astype(dtype)
+
+
+def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
+    """The pixels of an image of any depth, for what looks at 8 bits only."""
+    pixels = image.pixels
+    if image.span is not None:
+        pixels = (pixels - image.span.black) / (image.span.white - image.span.black)
+    return to_depth(pixels, np.dtype(np.uint8))
 
 
 def describe_depth(dtype: np.dtype[Any]) -> str:

@@ -25,9 +25,7 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: It is damaged, or announces too many pixels.
     """
-    image = open_image(path, file)
-    frames = getattr(image, "n_frames", 1)
-    check_pixels(path, image.width * image.height * frames, max_pixels)
+    image, frames = _opened(path, file, max_pixels)
     if frames > 1:
         return of_frames(path, image, file)
     try:
@@ -48,14 +46,20 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: It is damaged, or announces too many pixels.
     """
-    image = open_image(path, file)
-    frames = getattr(image, "n_frames", 1)
-    check_pixels(path, image.width * image.height * frames, max_pixels)
+    image, frames = _opened(path, file, max_pixels)
     bits = int(image.info.get("bit_depth", 8))
     if bits <= 8 or frames > 1:
         return of_frames(path, image, file)
     shape = (*image.size, len(image.getbands()))
     return _deep(image, file, bits, shape, lambda: _by_pillow_heif(path))
+
+
+def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
+    """The image as Pillow opens it, and the number of its frames."""
+    image = open_image(path, file)
+    frames = int(getattr(image, "n_frames", 1))
+    check_pixels(path, image.width * image.height * frames, max_pixels)
+    return image, frames
 
 
 def _deep(

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mambair_cli.imaging.image import RestorableImage
-
 Luma = NDArray[np.float32]
 
 BLOCKING_THRESHOLD = 1.13
@@ -52,15 +50,6 @@ class Traces:
             "noise": self.noise > NOISE_THRESHOLD,
         }
         return " and ".join(name for name, is_there in names.items() if is_there) or None
-
-
-def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
-    """The pixels of an image of any depth, as `measure_traces` takes them."""
-    if image.pixels.dtype == np.uint8:
-        return image.pixels
-    black, white = image.value_range.black, image.value_range.white
-    scaled = (image.pixels.astype(np.float32) - black) * np.float32(255 / (white - black))
-    return scaled.round().astype(np.uint8)
 
 
 def measure_traces(pixels: NDArray[np.uint8]) -> Traces:
