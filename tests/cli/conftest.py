@@ -113,3 +113,27 @@ def launcher(
 def photo(tmp_path: Path, make_image: MakeImage) -> Path:
     """A colour image of 22x13 pixels in an otherwise empty folder."""
     return make_image(tmp_path / "in" / "photo.png")
+
+
+@pytest.fixture
+def enlarge(
+    mambair: Mambair, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Mambair:
+    """Enlarges files twice, in an empty folder that names are relative to."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: object) -> Outcome:
+        return mambair("sr", *arguments, "--weights", weights / "sr-x2.safetensors")
+
+    return invoke
+
+
+@pytest.fixture
+def images(tmp_path: Path, make_image: MakeImage) -> Callable[..., None]:
+    """Writes images of given names into that folder."""
+
+    def make(*names: str) -> None:
+        for name in names:
+            make_image(tmp_path / name)
+
+    return make

@@ -11,26 +11,6 @@ import sys
 import pytest
 
 
-@pytest.fixture
-def enlarge(mambair, weights, tmp_path, monkeypatch):
-    """Enlarges files twice, in an empty folder that names are relative to."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        return mambair("sr", *arguments, "--weights", weights / "sr-x2.safetensors")
-
-    return run
-
-
-@pytest.fixture
-def images(tmp_path, make_image):
-    def make(*names):
-        for name in names:
-            make_image(tmp_path / name)
-
-    return make
-
-
 def stdin(monkeypatch, content):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
 

@@ -2,27 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-
-@pytest.fixture
-def enlarge(mambair, weights, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        return mambair("sr", *arguments, "--weights", weights / "sr-x2.safetensors")
-
-    return run
-
-
-@pytest.fixture
-def images(tmp_path, make_image):
-    def make(*names):
-        for name in names:
-            make_image(tmp_path / name)
-
-    return make
-
 
 def message(outcome):
     assert (outcome.status, outcome.out) == (2, ""), outcome.err

@@ -165,15 +165,21 @@ def test_a_dry_run_writes_nothing(on_cluster, photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_worker_costs_no_file(on_cluster, on_event, workers, photos, results, tmp_path):
-    killed = []
+@pytest.fixture
+def killed(on_event, workers):
+    """Has the first worker that starts a file from now on killed; holds its name then."""
+    names = []
 
     def kill_once(event):
-        if isinstance(event, FileStarted) and not killed:
-            killed.append(event.device)
+        if isinstance(event, FileStarted) and not names:
+            names.append(event.device)
             workers.kill(event.device)
 
     on_event(kill_once)
+    return names
+
+
+def test_a_killed_worker_costs_no_file(on_cluster, photos, results, killed, tmp_path):
     out = tmp_path / "out"
     outcome = on_cluster(photos, "-o", out)
     assert outcome.status == 0, outcome.err
@@ -224,21 +230,14 @@ def test_a_file_that_kills_workers_fails_and_the_others_are_done(
 
 @pytest.mark.slow
 def test_several_files_at_a_time_on_a_worker_that_is_lost(
-    on_cluster, on_event, workers, photos, results, tmp_path, monkeypatch
+    on_cluster, photos, results, killed, tmp_path, monkeypatch
 ):
     """As on a GPU, which waits for no file that is read or written."""
     monkeypatch.setattr(cluster_module.Workers, "lanes", property(lambda _: 3))
-    killed = []
-
-    def kill_once(event):
-        if isinstance(event, FileStarted) and not killed:
-            killed.append(event.device)
-            workers.kill(event.device)
-
-    on_event(kill_once)
     out = tmp_path / "out"
     outcome = on_cluster(photos, "-o", out)
     assert outcome.status == 0, outcome.err
+    assert killed
     assert content_of(out) == results
     assert all(records(out)[name, "done"] == 1 for name in results)
 
