@@ -1,7 +1,7 @@
 """Backward kernel of the four-direction scan on a CPU; shapes in README.md.
 
-States are recomputed a chunk at a time from those that the forward pass kept. With `g` the gradient
-of the state:
+States are recomputed four tokens at a time, in registers, from those that the forward pass kept.
+With `g` the gradient of the state:
 
     g_t = C_t dy_t + a_{t+1} g_{t+1}    dC_t = sum_d dy_t h_t    dB_t = sum_d g_t delta_t u_t
     d(delta_t A) = g_t a_t h_{t-1}      d(delta_t u_t) = <B_t, g_t>
@@ -12,7 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, prange, void
 
-from mambair_cli.selective_scan.numba_forward import CHUNK, pixel_of
+from mambair_cli.selective_scan.numba_forward import (
+    CACHE_LINE,
+    CHUNK,
+    four_pixels,
+    prefetch_four,
+    starts_of,
+)
 from mambair_cli.selective_scan.vector import (
     LANES,
     LN_2,
@@ -24,13 +30,14 @@ from mambair_cli.selective_scan.vector import (
     load,
     load_part,
     mul,
+    prefetch,
     softplus,
     splat,
     splat_at,
     store,
     store_part,
     sub,
-    total,
+    totals,
 )
 
 
@@ -39,93 +46,181 @@ def _accumulate(array, index, value):
     store(array, index, add(load(array, index), value))
 
 
-@njit(cache=True, error_model="numpy")
-def _state_gradients(projected, inputs, a, state, g, steps, dB, dC, cell, scratch, rows, n, B, m):
-    """Runs one vector of channels and one state forward over a chunk, then its gradient back.
+@njit(inline="always")
+def _next_state(projected, column, delta, wu, a, state):
+    """The decay of one step, and the state after it; `column` is where its B of a state lies."""
+    decay = exp2(mul(delta, a))
+    return decay, fma(decay, state, mul(wu, splat_at(projected, column)))
+
+
+@njit(inline="always")
+def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, after, a, g, dA):
+    """Takes the gradient of one state back over one step.
 
     Args:
-        projected: Flat array that holds B and C; `rows[i] + B` is B of step `i`, `n` further C.
-        inputs: Step, step times input, and output gradient of each token; `(3 CHUNK LANES)`, flat.
-        a: A of these channels.
-        state: State before the chunk.
-        g: Gradient that reaches the last state of the chunk from later ones.
-        steps: Receives the gradients of `delta` (through A) and of `delta u`, added up over states;
-            `(2 CHUNK LANES)`, flat.
-        dB: Receives the summands of dB of each token, from `cell` on; `(n CHUNK LANES)`, flat.
-        dC: The same for dC.
-        cell: Where this state's part of them starts.
-        scratch: Room for states and decays; `(2 CHUNK LANES)`, flat.
-        rows: Where each token's row of `projected` starts.
+        projected: Flat array that holds B and C.
+        column: Where the step's B of this state lies; its C lies `n` further.
         n: State size.
-        B: Column of B.
-        m: Tokens in the chunk.
+        cells: Flat array that receives the summands of dB and dC over channels.
+        cell: Where those of dB lie; those of dC `n` vectors further.
+        lanes: `LANES` to add to what lies there, 0 to start the sums.
+        token: Step, step times input, output gradient, and the gradients so far of `delta` (through
+            A) and of `delta u`.
+        decay: Decay of the step.
+        before: State before the step.
+        after: State after it.
+        a: A.
+        g: Gradient that reaches the state after the step from later ones.
+        dA: Gradient of A so far.
 
     Returns:
-        The gradient that reaches the state before the chunk, and that of A.
+        The gradient that reaches the state before the step, that of A, and those of the token.
     """
-    size = CHUNK * LANES
-    for i in range(m):
-        v = i * LANES
-        store(scratch, v, state)
-        decay = exp2(mul(load(inputs, v), a))
-        store(scratch, size + v, decay)
-        state = fma(decay, state, mul(load(inputs, size + v), splat_at(projected, rows[i] + B)))
-    dA = splat(ZERO)
-    for i in range(m - 1, -1, -1):
-        v = i * LANES
-        dy, wu = load(inputs, 2 * size + v), load(inputs, size + v)
-        g = fma(splat_at(projected, rows[i] + B + n), dy, g)
-        store(dC, cell + v, fma(dy, state, load(dC, cell + v)))
-        store(dB, cell + v, fma(g, wu, load(dB, cell + v)))
-        store(steps, size + v, fma(g, splat_at(projected, rows[i] + B), load(steps, size + v)))
-        g = mul(load(scratch, size + v), g)
-        state = load(scratch, v)
-        q = mul(g, state)
-        store(steps, v, fma(q, a, load(steps, v)))
-        dA = fma(q, load(inputs, v), dA)
-    return g, dA
+    delta, wu, dy, through_a, through_u = token
+    g = fma(splat_at(projected, column + n), dy, g)
+    store(cells, cell, fma(g, wu, load_part(cells, cell, lanes)))
+    of_c = cell + n * LANES
+    store(cells, of_c, fma(dy, after, load_part(cells, of_c, lanes)))
+    through_u = fma(g, splat_at(projected, column), through_u)
+    g = mul(decay, g)
+    q = mul(g, before)
+    return g, fma(q, delta, dA), fma(q, a, through_a), through_u
 
 
-@njit(cache=True, error_model="numpy")
-def _scan_inputs(u, dy, projected, weight, b_v, inputs, raw, rows, pixels, k, v, d, m):
-    """Recomputes raw step, step and step times input of one vector of channels over a chunk."""
-    size, padded = CHUNK * LANES, weight.shape[2]
-    weights = weight[k].reshape(-1)
-    for i in range(m):
-        step = b_v
-        for s in range(weight.shape[1]):
-            step = fma(splat_at(projected, rows[i] + s), load(weights, s * padded + v), step)
-        store(raw, i * LANES, step)
-        step = softplus(step)
-        store(inputs, i * LANES, step)
-        store(inputs, size + i * LANES, mul(step, load_part(u, pixels[i] + v, d - v)))
-        store(inputs, 2 * size + i * LANES, load_part(dy, pixels[i] + v, d - v))
+@njit(inline="always")
+def _state_gradients(projected, rows, cells, at, width, inputs, A, kept, g, dA, r, n, padded, v):
+    """Runs all states of one vector of channels over four tokens, then their gradients back.
+
+    Returns:
+        For each token the gradients of `delta` (through A) and of `delta u`.
+    """
+    (d0, w0, y0), (d1, w1, y1), (d2, w2, y2), (d3, w3, y3) = inputs
+    lanes = LANES if v > 0 else 0  # the first vector starts the sums over channels
+    p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = splat(ZERO)
+    for s in range(n):
+        i, B = s * padded + v, r + s
+        a, h0 = load(A, i), load(kept, at + i)
+        prefetch(kept, at - n * padded + i)  # of the chunk before, which comes next
+        e0, h1 = _next_state(projected, rows[0] + B, d0, w0, a, h0)
+        e1, h2 = _next_state(projected, rows[1] + B, d1, w1, a, h1)
+        e2, h3 = _next_state(projected, rows[2] + B, d2, w2, a, h2)
+        e3, h4 = _next_state(projected, rows[3] + B, d3, w3, a, h3)
+        x, da, cell = load(g, i), load(dA, i), B * LANES
+        x, da, p3, q3 = _step_back(
+            projected, rows[3] + B, n, cells, 3 * width + cell, lanes, (d3, w3, y3, p3, q3),
+            e3, h3, h4, a, x, da,
+        )  # fmt: skip
+        x, da, p2, q2 = _step_back(
+            projected, rows[2] + B, n, cells, 2 * width + cell, lanes, (d2, w2, y2, p2, q2),
+            e2, h2, h3, a, x, da,
+        )  # fmt: skip
+        x, da, p1, q1 = _step_back(
+            projected, rows[1] + B, n, cells, width + cell, lanes, (d1, w1, y1, p1, q1),
+            e1, h1, h2, a, x, da,
+        )  # fmt: skip
+        x, da, p0, q0 = _step_back(
+            projected,
+            rows[0] + B,
+            n,
+            cells,
+            cell,
+            lanes,
+            (d0, w0, y0, p0, q0),
+            e0,
+            h0,
+            h1,
+            a,
+            x,
+            da,
+        )
+        store(g, i, x)
+        store(dA, i, da)
+    return (p0, q0), (p1, q1), (p2, q2), (p3, q3)
 
 
-@njit(cache=True, error_model="numpy")
-def _step_gradients(
-    u, projected, inputs, raw, steps, weight, skip, du, dD, db, dW, dx, rows, pixels, plane,
-    k, v, d, m
+@njit(inline="always")
+def _raw_step(projected, row, weights, bias, r, padded, v):
+    """The step of one token and vector of channels before its softplus."""
+    step = bias
+    for s in range(r):
+        step = fma(splat_at(projected, row + s), load(weights, s * padded + v), step)
+    return step
+
+
+@njit(inline="always")
+def _token_inputs(raw, u, dy):
+    """Step, step times input, output gradient."""
+    step = softplus(raw)
+    return step, mul(step, u), dy
+
+
+@njit(inline="always")
+def _input_gradient(token, gradients, skip, raw, u):
+    """Gradients of `u` and of the raw step of one token."""
+    step, _, dy = token
+    through_a, through_u = gradients
+    slope = exp2(mul(sub(raw, step), splat(LOG2_E)))
+    draw = mul(fma(through_u, u, mul(through_a, splat(LN_2))), slope)
+    return fma(through_u, step, mul(skip, dy)), draw
+
+
+@njit(inline="always")
+def _put_input_gradient(du, index, value, count, onto, used):
+    if used:
+        if onto:
+            value = add(value, load_part(du, index, count))
+        store_part(du, index, value, count)
+
+
+@njit(inline="always")
+def _four_tokens(
+    u, dy, projected, weights, bias, A, skip, kept, at, du, g, dA, dD, db, dW, cells,
+    rows, pixels, plane, onto, left, r, n, padded, v, d,
 ):  # fmt: skip
-    """Turns gradients of the steps of one vector into those of `u`, D and the step projection."""
-    size, r, padded = CHUNK * LANES, weight.shape[1], weight.shape[2]
-    weights = weight[k].reshape(-1)
-    for i in range(m):
-        j, count = i * LANES, d - v
-        step, dy, dw = load(inputs, j), load(inputs, 2 * size + j), load(steps, size + j)
-        u_i = load_part(u, pixels[i] + v, count)
-        du_i = fma(dw, step, mul(skip, dy))
-        at = plane + pixels[i] + v
-        if k >= 2:
-            du_i = add(du_i, load_part(du, at, count))
-        store_part(du, at, du_i, count)
-        _accumulate(dD, v, mul(dy, u_i))
-        slope = exp2(mul(sub(load(raw, j), step), splat(LOG2_E)))
-        draw = mul(fma(dw, u_i, mul(load(steps, j), splat(LN_2))), slope)
-        _accumulate(db, v, draw)
-        for s in range(r):
-            _accumulate(dW, s * padded + v, mul(draw, splat_at(projected, rows[i] + s)))
-            _accumulate(dx, s * size + j, mul(draw, load(weights, s * padded + v)))
+    """Gradients of one vector of channels over four tokens, of which `left` are there."""
+    count, width, lanes = d - v, cells.size // 4, LANES if v > 0 else 0
+    x0, x1 = load_part(u, pixels[0] + v, count), load_part(u, pixels[1] + v, count)
+    x2, x3 = load_part(u, pixels[2] + v, count), load_part(u, pixels[3] + v, count)
+    y0 = load_part(dy, pixels[0] + v, count)
+    # No output gradient for steps beyond the end: they then add nothing anywhere.
+    y1 = load_part(dy, pixels[1] + v, count if left > 1 else 0)
+    y2 = load_part(dy, pixels[2] + v, count if left > 2 else 0)
+    y3 = load_part(dy, pixels[3] + v, count if left > 3 else 0)
+    b = load(bias, v)
+    raw0 = _raw_step(projected, rows[0], weights, b, r, padded, v)
+    raw1 = _raw_step(projected, rows[1], weights, b, r, padded, v)
+    raw2 = _raw_step(projected, rows[2], weights, b, r, padded, v)
+    raw3 = _raw_step(projected, rows[3], weights, b, r, padded, v)
+    t0, t1 = _token_inputs(raw0, x0, y0), _token_inputs(raw1, x1, y1)
+    t2, t3 = _token_inputs(raw2, x2, y2), _token_inputs(raw3, x3, y3)
+    s0, s1, s2, s3 = _state_gradients(
+        projected, rows, cells, at, width, (t0, t1, t2, t3), A, kept, g, dA, r, n, padded, v
+    )
+    D = load(skip, v)
+    du0, draw0 = _input_gradient(t0, s0, D, raw0, x0)
+    du1, draw1 = _input_gradient(t1, s1, D, raw1, x1)
+    du2, draw2 = _input_gradient(t2, s2, D, raw2, x2)
+    du3, draw3 = _input_gradient(t3, s3, D, raw3, x3)
+    _put_input_gradient(du, plane + pixels[0] + v, du0, count, onto, True)
+    _put_input_gradient(du, plane + pixels[1] + v, du1, count, onto, left > 1)
+    _put_input_gradient(du, plane + pixels[2] + v, du2, count, onto, left > 2)
+    _put_input_gradient(du, plane + pixels[3] + v, du3, count, onto, left > 3)
+    _accumulate(dD, v, fma(y0, x0, fma(y1, x1, fma(y2, x2, mul(y3, x3)))))
+    _accumulate(db, v, add(add(draw0, draw1), add(draw2, draw3)))
+    for s in range(r):
+        i, cell = s * padded + v, s * LANES
+        c0, c1 = splat_at(projected, rows[0] + s), splat_at(projected, rows[1] + s)
+        c2, c3 = splat_at(projected, rows[2] + s), splat_at(projected, rows[3] + s)
+        _accumulate(dW, i, fma(draw0, c0, fma(draw1, c1, fma(draw2, c2, mul(draw3, c3)))))
+        weight = load(weights, i)
+        store(cells, cell, fma(draw0, weight, load_part(cells, cell, lanes)))
+        store(cells, width + cell, fma(draw1, weight, load_part(cells, width + cell, lanes)))
+        store(
+            cells, 2 * width + cell, fma(draw2, weight, load_part(cells, 2 * width + cell, lanes))
+        )
+        store(
+            cells, 3 * width + cell, fma(draw3, weight, load_part(cells, 3 * width + cell, lanes))
+        )
 
 
 @njit(cache=True, error_model="numpy")
@@ -134,47 +229,33 @@ def _direction_gradients(
     k, h, w, image, plane, d
 ):  # fmt: skip
     length, n, r, padded = h * w, A.shape[1], weight.shape[1], weight.shape[2]
-    size, row = CHUNK * LANES, weight.shape[1] + 2 * A.shape[1]
-    A_k, b_k, D_k = A[k].reshape(-1), bias[k], D[k]
+    row = r + 2 * n
+    A_k, W_k, b_k, D_k = A[k].reshape(-1), weight[k].reshape(-1), bias[k], D[k]
+    in_u, in_rows = image * length * d, (image * length * 4 + k) * row
     g = np.zeros(n * padded, np.float32)
-    inputs, raw = np.empty(3 * size, np.float32), np.empty(size, np.float32)
-    scratch, steps = np.empty(2 * size, np.float32), np.empty(2 * size, np.float32)
-    dB, dC = np.empty(n * size, np.float32), np.empty(n * size, np.float32)
-    dx = np.empty(r * size, np.float32)
-    rows, pixels = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
+    # Summands over channels of each value of four rows, in whole groups for `totals`.
+    width = -(-row // LANES) * LANES * LANES
+    cells = np.zeros(4 * width, np.float32)
     chunks = -(-length // CHUNK)
     for chunk in range(chunks - 1, -1, -1):
-        m = min(CHUNK, length - chunk * CHUNK)
+        t = chunk * CHUNK
+        tokens, ahead = four_pixels(k, t, h, w), four_pixels(k, max(0, t - CHUNK), h, w)
+        pixels, next_pixels = starts_of(tokens, d, in_u), starts_of(ahead, d, in_u)
+        rows, next_rows = starts_of(tokens, 4 * row, in_rows), starts_of(ahead, 4 * row, in_rows)
+        for s in range(0, row, CACHE_LINE):
+            prefetch_four(projected, next_rows, s)
         state_at = ((image * 4 + k) * chunks + chunk) * n * padded
-        for i in range(m):
-            pixel = image * length + pixel_of(k, chunk * CHUNK + i, h, w)
-            rows[i], pixels[i] = (pixel * 4 + k) * row, pixel * d
-        dx[:] = 0
-        dB[:] = 0
-        dC[:] = 0
         for v in range(0, padded, LANES):
-            _scan_inputs(
-                u, dy, projected, weight, load(b_k, v), inputs, raw, rows, pixels, k, v, d, m
-            )
-            steps[:] = 0
-            for s in range(n):
-                at = s * padded + v
-                g_s, dA_s = _state_gradients(
-                    projected, inputs, load(A_k, at), load(kept, state_at + at), load(g, at),
-                    steps, dB, dC, s * size, scratch, rows, n, r + s, m,
-                )  # fmt: skip
-                store(g, at, g_s)
-                _accumulate(dA, at, dA_s)
-            _step_gradients(
-                u, projected, inputs, raw, steps, weight, load(D_k, v), du, dD, db, dW, dx,
-                rows, pixels, plane, k, v, d, m,
+            prefetch_four(u, next_pixels, v)
+            prefetch_four(dy, next_pixels, v)
+            _four_tokens(
+                u, dy, projected, W_k, b_k, A_k, D_k, kept, state_at, du, g, dA, dD, db, dW,
+                cells, rows, pixels, plane, k >= 2, length - t, r, n, padded, v, d,
             )  # fmt: skip
-        for i in range(m):
-            for s in range(r):
-                dprojected[rows[i] + s] = total(load(dx, s * size + i * LANES))
-            for s in range(n):
-                dprojected[rows[i] + r + s] = total(load(dB, s * size + i * LANES))
-                dprojected[rows[i] + r + n + s] = total(load(dC, s * size + i * LANES))
+        for i in range(min(CHUNK, length - t)):
+            start = rows[i]
+            for s in range(0, row, LANES):
+                store_part(dprojected, start + s, totals(cells, i * width + s * LANES), row - s)
 
 
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]

@@ -20,7 +20,7 @@ from mambair_cli.selective_scan.vector import (
     store_part,
 )
 
-CHUNK = 16  # tokens between two kept states, a multiple of the four that are scanned together
+CHUNK = 4  # tokens that are scanned together; the state before them is kept for gradients
 CACHE_LINE = 16
 
 
@@ -37,7 +37,7 @@ def pixel_of(direction, t, h, w):
 
 
 @njit(inline="always")
-def _next_pixels(direction, t, h, w):
+def four_pixels(direction, t, h, w):
     """The pixels of four steps from `t` on; the last one again for steps beyond the end."""
     return (
         pixel_of(direction, t, h, w),
@@ -48,7 +48,7 @@ def _next_pixels(direction, t, h, w):
 
 
 @njit(inline="always")
-def _starts(pixels, stride, start):
+def starts_of(pixels, stride, start):
     """Where the values of four pixels start in a flat array."""
     return (
         start + pixels[0] * stride,
@@ -59,7 +59,8 @@ def _starts(pixels, stride, start):
 
 
 @njit(inline="always")
-def _prefetch(array, starts, v):
+def prefetch_four(array, starts, v):
+    """Asks for the `v`-th values after four starts ahead of their use."""
     prefetch(array, starts[0] + v)
     prefetch(array, starts[1] + v)
     prefetch(array, starts[2] + v)
@@ -151,22 +152,22 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
     A_k, W_k = _block_of(A[k], first, width), _block_of(weight[k], first, width)
     b_k, D_k = bias[k, first : first + width], D[k, first : first + width]
     in_u, in_rows, in_y, in_kept = at[0] + first, at[1] + k * row, at[2] + first, at[3]
-    pixels = _next_pixels(k, 0, h, w)
-    for t in range(0, length, 4):
-        if keep and t % CHUNK == 0:
+    pixels = four_pixels(k, 0, h, w)
+    for t in range(0, length, CHUNK):
+        if keep:
             kept[in_kept : in_kept + n * width] = state
             in_kept += n * width
-        ahead = _next_pixels(k, t + 4, h, w)
-        rows, next_rows = _starts(pixels, 4 * row, in_rows), _starts(ahead, 4 * row, in_rows)
-        u_at, next_u_at = _starts(pixels, d, in_u), _starts(ahead, d, in_u)
-        y_at = _starts(pixels, d, in_y)
+        ahead = four_pixels(k, t + CHUNK, h, w)
+        rows, next_rows = starts_of(pixels, 4 * row, in_rows), starts_of(ahead, 4 * row, in_rows)
+        u_at, next_u_at = starts_of(pixels, d, in_u), starts_of(ahead, d, in_u)
+        y_at = starts_of(pixels, d, in_y)
         for s in range(0, row, CACHE_LINE):
-            _prefetch(projected, next_rows, s)
+            prefetch_four(projected, next_rows, s)
         for v in range(0, width, LANES):
             count = d - first - v
             steps = _steps(projected, rows, W_k, b_k, r, width, v)
             inputs = _inputs(u, u_at, v, count)
-            _prefetch(u, next_u_at, v)
+            prefetch_four(u, next_u_at, v)
             skip = load(D_k, v)
             outputs = _outputs(projected, rows, inputs, steps, skip, A_k, state, r, n, width, v)
             _put_outputs(y, y_at, v, outputs, count, k >= 2, length - t)

@@ -245,6 +245,35 @@ def total(typing: Any, a: Any) -> Any:
     return types.float32(vector), generate
 
 
+@intrinsic
+def totals(typing: Any, array: Any, index: Any) -> Any:
+    """Sums each of the `LANES` vectors from `index` on: lane `j` is the total of vector `j`.
+
+    Vectors are folded in pairs, so that one sum costs two shuffles and an addition.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pointer = _address(context, builder, signature.args[0], *values, _FLOAT.as_pointer())
+
+        def folded(first: int, count: int) -> Any:
+            if count == 1:
+                place = builder.gep(pointer, [ir.Constant(_INT, first * LANES)])
+                loaded = builder.load(builder.bitcast(place, _FLOATS.as_pointer()))
+                loaded.align = _UNALIGNED
+                return loaded
+            a, b = folded(first, count // 2), folded(first + count // 2, count // 2)
+            # Of every vector, LANES / count * 2 partial sums lie together: add their halves.
+            part = LANES // count
+            lanes = [lane for lane in range(2 * LANES) if lane // part % 2 == 0]
+            shuffle = ir.VectorType(_INT, LANES)
+            halves = (ir.Constant(shuffle, [lane + at for lane in lanes]) for at in (0, part))
+            return builder.fadd(*(builder.shuffle_vector(a, b, half) for half in halves))
+
+        return folded(0, LANES)
+
+    return vector(array, types.intp), generate
+
+
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)
 ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)

@@ -26,6 +26,7 @@ from mambair_cli.selective_scan.vector import (
     store,
     store_part,
     total,
+    totals,
     where_negative,
 )
 
@@ -66,6 +67,11 @@ def pairs(a, b, out):
 @njit
 def sum_of_lanes(x):
     return total(load(x, 0))
+
+
+@njit
+def sums_of_rows(x, first, out):
+    store(out, 0, totals(x, first))
 
 
 def evaluate(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -159,6 +165,13 @@ def test_choices_in_each_lane():
     np.testing.assert_array_equal(out[1, :4], [-2, 2, 5, np.nan])
     np.testing.assert_array_equal(out[2, :4], [1, 7, 7, 7])
     np.testing.assert_array_equal(out[3, :2], [0, 8])
+
+
+def test_totals_sum_each_vector_into_its_own_lane():
+    rows = np.random.default_rng(1).random((LANES + 1, LANES), np.float32)
+    out = np.empty(LANES, np.float32)
+    sums_of_rows(rows.reshape(-1), LANES, out)
+    np.testing.assert_allclose(out, rows[1:].sum(1), rtol=1e-6)
 
 
 def test_total_sums_every_lane():
