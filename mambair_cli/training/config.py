@@ -61,7 +61,7 @@ class OptimTable:
     """How the weights move.
 
     Attributes:
-        loss: `l1` or `charbonnier`.
+        loss: One of `losses.LOSSES`: `l1`, `charbonnier`, `l2` or `l1_fft`.
         learning_rate: Highest rate, reached after the warm-up.
         final_learning_rate: Rate at the end of the cosine schedule.
         betas: Adam's decay rates of the first and second moment.

@@ -103,7 +103,10 @@ def test_choices_are_listed(tables: dict[str, Any]) -> None:
     with pytest.raises(RecipeError) as caught:
         parse_recipe(tables)
     assert caught.value.message == "optim.loss = 'charbonier' is not a choice"
-    assert caught.value.hint == 'did you mean charbonnier? allowed: "l1", "charbonnier"'
+    assert (
+        caught.value.hint
+        == 'did you mean charbonnier? allowed: "l1", "charbonnier", "l2", "l1_fft"'
+    )
 
 
 def test_missing_keys_are_named(tables: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.loop import Trainer, ema_decay, learning_rate
+from mambair_cli.training.losses import LOSSES
 
 
 def test_cosine_schedule_with_warmup() -> None:
@@ -49,7 +50,7 @@ def _trainer(**changes: object) -> Trainer:
     return Trainer(nn.Conv2d(3, 3, 3, padding=1), OptimTable(warmup=0, **changes))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("loss", ["l1", "charbonnier"])
+@pytest.mark.parametrize("loss", list(LOSSES))
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_loss_falls(loss: str, precision: str) -> None:
     trainer = _trainer(loss=loss, precision=precision, learning_rate=0.01)
