@@ -32,6 +32,7 @@ from mambair_cli.training.parsing import Span
 Pixels = NDArray[np.uint8]
 
 EXIF_ORIENTATION = 0x0112
+JPEG_BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -211,14 +212,27 @@ class Sampler:
     def _sample(self, generator: np.random.Generator) -> tuple[NDArray[Any], Pixels]:
         index = int(np.searchsorted(self._cumulative, generator.random(), side="right"))
         pair = self._pairs[min(index, len(self.files) - 1)]
-        patch, scale = self._table.patch, self._scale
-        y, x = (int(generator.integers(side - patch + 1)) for side in pair.low.shape[:2])
-        low = pair.low[y : y + patch, x : x + patch]
-        high = pair.high[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
-        if self._table.augment:
+        table, scale = self._table, self._scale
+        sides = [table.patch + self._lead(size, generator) for size in pair.low.shape[:2]]
+        y, x = (
+            int(generator.integers(size - side + 1))
+            for size, side in zip(pair.low.shape[:2], sides, strict=True)
+        )
+        h, w = sides
+        low = pair.low[y : y + h, x : x + w]
+        high = pair.high[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
+        if table.augment:
             turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
             low, high = (turn(side, turns, mirrored=mirrored) for side in (low, high))
-        return degrade(low, self._table.noise_sigma, self._table.jpeg_quality, generator), high
+        degraded = degrade(low, table.noise_sigma, table.jpeg_quality, generator)
+        side = table.patch
+        return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
+
+    def _lead(self, size: int, generator: np.random.Generator) -> int:
+        """Pixels before a patch that are coded with it, so that blocks begin anywhere in it."""
+        if self._table.jpeg_quality is None:
+            return 0
+        return min(int(generator.integers(JPEG_BLOCK)), size - self._table.patch)
 
 
 def turn(pixels: Pixels, quarters: int, *, mirrored: bool) -> Pixels:

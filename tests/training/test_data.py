@@ -9,6 +9,7 @@ from PIL import Image
 
 from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import downscale
+from mambair_cli.training import data
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.data import (
     PairCache,
@@ -50,6 +51,24 @@ def test_patches_are_aligned_and_cut_from_the_downscaled_whole_image(data_root: 
         assert batch.high.shape == (1, 3, 16, 16)
         assert batch.low.dtype == torch.float32
         assert any(_contains(whole, batch.low, batch.high) for whole in wholes)
+
+
+def test_the_blocks_of_a_coded_patch_begin_anywhere(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coded: list[tuple[int, ...]] = []
+
+    def record(pixels: np.ndarray, _: int) -> np.ndarray:
+        coded.append(pixels.shape)
+        return pixels
+
+    monkeypatch.setattr(data, "jpeg_compress", record)
+    table = DataTable(folders=("images",), patch=14, batch=40, jpeg_quality=Span(10, 10))
+    batch = Sampler(table, data_root, 3, 1, seed=1).batch(0)
+    assert torch.equal(batch.low, batch.high)
+    assert batch.low.shape == (40, 3, 14, 14)
+    assert {height - 14 for height, _, _ in coded} == set(range(8))
+    assert {width - 14 for _, width, _ in coded} == set(range(8))
 
 
 def _contains(whole: np.ndarray, low: torch.Tensor, high: torch.Tensor) -> bool:
