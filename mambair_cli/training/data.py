@@ -23,7 +23,7 @@ from mambair_cli.evaluation.degrade import (
     downscale,
     jpeg_compress,
 )
-from mambair_cli.imaging.color import rgb_to_y
+from mambair_cli.imaging.color import rgb_to_ycbcr
 from mambair_cli.imaging.depth import to_depth
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
 from mambair_cli.training.config import DataTable
@@ -69,7 +69,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_pixels(path: Path, channels: int) -> Pixels:
-    """Read an image as `(h w channels)` uint8; one channel is luma as in the benchmarks.
+    """Read an image as `(h w channels)` uint8; one channel is luma as the engine restores it.
 
     Deeper images are reduced to 8 bits.
 
@@ -83,8 +83,8 @@ def read_pixels(path: Path, channels: int) -> Pixels:
 
 
 def _luma(pixels: Pixels) -> Pixels:
-    rounded: Pixels = np.rint(rgb_to_y(pixels)).astype(np.uint8)
-    return rounded[..., None]
+    rounded: Pixels = np.rint(rgb_to_ycbcr(pixels)[..., :1]).astype(np.uint8)
+    return rounded
 
 
 def read_size(path: Path) -> tuple[int, int]:
