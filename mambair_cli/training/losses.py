@@ -64,7 +64,7 @@ def l1_fft(restored: Tensor, truth: Tensor) -> Tensor:
     Returns:
         Scalar.
     """
-    spectrum = torch.fft.rfft2(restored - truth, norm="ortho")
+    spectrum: Tensor = torch.fft.rfft2(restored - truth, norm="ortho")
     return l1(restored, truth) + FREQUENCY_WEIGHT * spectrum.abs().mean()
 
 
