@@ -238,7 +238,11 @@ def test_requests_that_cannot_be_met(double):
 def test_models_are_listed():
     models = mambair.list_models()
     assert all(isinstance(model, mambair.CatalogueEntry) for model in models)
-    assert [model.id for model in models if model.bundled] == ["mambair-tiny-sr-x4"]
+    assert [model.id for model in models if model.bundled] == [
+        *(f"mambair-tiny-sr-x{scale}" for scale in (2, 3, 4)),
+        *(f"mambair-tiny-denoise-s{sigma}" for sigma in (15, 25, 50)),
+        *(f"mambair-tiny-dejpeg-q{quality}" for quality in (10, 30, 40)),
+    ]
 
 
 def test_a_file_on_the_hub_is_fetched(hub, double):

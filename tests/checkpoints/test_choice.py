@@ -33,6 +33,26 @@ def test_nothing_stands_in_for_what_was_named(variant):
     assert (choice.notices, choice.stand_ins) == ((), ())
 
 
+@pytest.mark.parametrize(
+    ("task", "request_", "stand_in"),
+    [
+        ("sr", {"scale": 2}, "mambair-tiny-sr-x2"),
+        ("sr", {"scale": 3}, "mambair-tiny-sr-x3"),
+        ("realsr", {}, "mambair-tiny-sr-x4"),
+        ("denoise", {"sigma": 15}, "mambair-tiny-denoise-s15"),
+        ("denoise", {"sigma": 60}, "mambair-tiny-denoise-s50"),
+        ("denoise-real", {}, "mambair-tiny-denoise-s25"),
+        ("dejpeg", {"quality": 12}, "mambair-tiny-dejpeg-q10"),
+        ("dejpeg", {"quality": 40}, "mambair-tiny-dejpeg-q40"),
+    ],
+)
+def test_every_task_has_bundled_weights_to_fall_back_on(task, request_, stand_in):
+    choice = choose(task, **request_)
+    assert choice.entry.repo
+    assert choice.stand_ins[-1].id == stand_in
+    assert choose(task, **request_, variant="tiny").entry.id == stand_in
+
+
 def test_tasks_of_one_scale_need_none():
     assert choose("realsr").entry.id == "mambair-real-sr-x4"
     assert choose("denoise-real").entry.id == "mambair-unet-denoise-real"
@@ -98,9 +118,9 @@ def test_variant_follows_the_device(device_type, variant):
         ),
         (
             "sr",
-            {"scale": 2, "variant": "tiny"},
-            "no variant 'tiny' for sr at scale 2",
-            "known: light, classic",
+            {"scale": 2, "variant": "base"},
+            "no variant 'base' for sr at scale 2",
+            "known: tiny, light, classic",
         ),
     ],
 )

@@ -594,8 +594,8 @@ def test_resolve_takes_a_bundled_model(tmp_path, monkeypatch):
 
 
 def test_resolve_names_what_is_unknown(tmp_path):
-    with pytest.raises(UsageError, match="unknown model 'mambair-tiny-sr-x3'"):
-        resolve("mambair-tiny-sr-x3")
+    with pytest.raises(UsageError, match="unknown model 'mambair-tiny-sr-x8'"):
+        resolve("mambair-tiny-sr-x8")
     too_long = "a" * 300
     with pytest.raises(UsageError, match=f"unknown model '{too_long}'"):
         resolve(too_long)

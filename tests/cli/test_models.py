@@ -75,7 +75,7 @@ def test_ids_and_variants_complete(mambair):
 def test_list_as_json_is_one_object_a_line(mambair):
     rows = [json.loads(line) for line in mambair("models", "list", "--json").lines]
     assert [row["id"] for row in rows] == [entry.id for entry in entries()]
-    assert rows[0]["scale"] == 4
+    assert rows[0]["scale"] == 2
 
 
 def test_inspect(mambair, weights):

@@ -75,7 +75,7 @@ def test_a_given_quality_holds_for_all(shelf, photo):
 @pytest.mark.usefixtures("hub")
 def test_weights_that_cannot_be_had_stop_the_run_at_once(shelf):
     with pytest.raises(CheckpointError, match="there is no public model repository cguoh/MambaIR"):
-        shelf(Request("dejpeg", quality=10))
+        shelf(Request("dejpeg", quality=10, variant="base"))
 
 
 @pytest.mark.usefixtures("hub")
@@ -89,6 +89,26 @@ def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
     ) in capfd.readouterr().err
     with pytest.raises(CheckpointError):
         shelf(Request("sr", variant="light"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "model"),
+    [
+        (Request("realsr"), "mambair-tiny-sr-x4"),
+        (Request("denoise", sigma=50), "mambair-tiny-denoise-s50"),
+        (Request("denoise-real"), "mambair-tiny-denoise-s25"),
+        (Request("dejpeg", quality=30), "mambair-tiny-dejpeg-q30"),
+    ],
+    ids=lambda value: getattr(value, "task", None),
+)
+@pytest.mark.usefixtures("hub")
+def test_bundled_weights_stand_in_for_every_task(shelf, capfd, request_, model):
+    chosen = shelf(request_).single
+    said = capfd.readouterr().err
+    assert chosen.spec.id == model
+    assert f"using the bundled {model}: " in said
+    foreign = chosen.spec.task != request_.task
+    assert ("looks like weights for mambair" in said) == foreign
 
 
 @pytest.fixture

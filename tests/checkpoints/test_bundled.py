@@ -1,0 +1,85 @@
+"""The weights that ship: each must beat what there is without it, on an image drawn here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import mambair_cli as mambair
+from mambair_cli.checkpoints import catalogue
+from mambair_cli.evaluation.degrade import add_gaussian_noise, downscale, jpeg_compress
+from mambair_cli.evaluation.metrics import psnr
+from mambair_cli.imaging.resize import imresize
+
+WIDTH, HEIGHT = 180, 132  # multiples of 2, 3 and 4
+BUNDLED = {entry.id: entry for entry in catalogue.entries() if entry.bundled}
+# PSNR in dB over bicubic enlargement, the noisy image and the JPEG.
+MARGIN = {
+    "mambair-tiny-sr-x2": 1.5,
+    "mambair-tiny-sr-x3": 1.0,
+    "mambair-tiny-sr-x4": 0.7,
+    "mambair-tiny-denoise-s15": 5.0,
+    "mambair-tiny-denoise-s25": 7.5,
+    "mambair-tiny-denoise-s50": 10.0,
+    "mambair-tiny-dejpeg-q10": 1.0,
+    "mambair-tiny-dejpeg-q30": 1.5,
+    "mambair-tiny-dejpeg-q40": 1.5,
+}
+
+
+def drawing() -> np.ndarray:
+    """A scene of shading, edges, thin lines and fine texture, `(h w 3)` uint8."""
+    large = Image.new("RGB", (4 * WIDTH, 4 * HEIGHT), (150, 180, 215))
+    pen = ImageDraw.Draw(large)
+    for row in range(4 * HEIGHT):
+        pen.line((0, row, 4 * WIDTH, row), (90 + row // 5, 120 + row // 6, 215 - row // 5))
+    pen.ellipse((60, 50, 330, 320), (214, 120, 60), (40, 30, 30), 6)
+    pen.polygon([(380, 480), (500, 90), (690, 500)], (50, 110, 70))
+    for step in range(12):
+        pen.line((20, 340 + 14 * step, 350, 300 + 17 * step), (30, 30, 60 + 10 * step), 3)
+        pen.rectangle((400 + 24 * step, 24, 411 + 24 * step, 70), (240, 235, 210))
+    small = np.asarray(large.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS), np.float32)
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    weave = 10 * np.sin(0.9 * x + 0.3 * y) * np.sin(0.25 * x - 0.8 * y) * (y > HEIGHT // 2)
+    return np.rint(np.clip(small + weave[..., None], 0, 255)).astype(np.uint8)
+
+
+def degraded(entry: catalogue.CatalogueEntry, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The model's input, and what there would be without the model."""
+    if entry.task == "sr":
+        low = downscale(truth, entry.scale)
+        return low, imresize(low, entry.scale)
+    if entry.task == "dejpeg":
+        coded = jpeg_compress(truth, entry.quality)
+        return coded, coded
+    noisy = add_gaussian_noise(truth, entry.sigma, np.random.default_rng(1)).clip(0, 1)
+    pixels = np.rint(noisy * 255).astype(np.uint8)
+    return pixels, pixels
+
+
+def test_every_task_has_its_models() -> None:
+    assert BUNDLED.keys() == MARGIN.keys()
+
+
+@pytest.mark.parametrize("entry", BUNDLED.values(), ids=BUNDLED)
+def test_a_bundled_model_beats_doing_nothing(entry: catalogue.CatalogueEntry) -> None:
+    truth = drawing()
+    if entry.channels == 1:
+        truth = np.asarray(Image.fromarray(truth).convert("L"))[..., None]
+    low, without = degraded(entry, truth)
+    restored = mambair.restore(low, mambair.load_model(entry.id, "cpu"))
+    gain = psnr(restored, truth, border=entry.scale) - psnr(without, truth, border=entry.scale)
+    assert gain > MARGIN[entry.id], gain
+
+
+@pytest.mark.parametrize("quality", [10, 30, 40])
+def test_colours_of_a_jpeg_stay_and_its_luma_gets_better(quality: int) -> None:
+    truth = drawing()
+    coded = jpeg_compress(truth, quality)
+    restored = mambair.restore(coded, mambair.load_model(f"mambair-tiny-dejpeg-q{quality}", "cpu"))
+    assert psnr(restored, truth) > psnr(coded, truth)
+    chroma = [
+        np.asarray(Image.fromarray(i).convert("YCbCr"), int)[..., 1:] for i in (coded, restored)
+    ]
+    assert np.abs(chroma[0] - chroma[1]).mean() < 1
