@@ -16,7 +16,9 @@ from mambair_cli.selective_scan.numba_forward import (
     CACHE_LINE,
     CHUNK,
     four_pixels,
+    load_four,
     prefetch_four,
+    put_four,
     starts_of,
 )
 from mambair_cli.selective_scan.vector import (
@@ -44,6 +46,12 @@ from mambair_cli.selective_scan.vector import (
 @njit(inline="always")
 def _accumulate(array, index, value):
     store(array, index, add(load(array, index), value))
+
+
+@njit(inline="always")
+def _add_product(cells, cell, lanes, a, b):
+    """Adds `a * b` to the sum in a cell; `lanes` 0, not `LANES`, starts the sum."""
+    store(cells, cell, fma(a, b, load_part(cells, cell, lanes)))
 
 
 @njit(inline="always")
@@ -78,9 +86,8 @@ def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, a
     """
     delta, wu, dy, through_a, through_u = token
     g = fma(splat_at(projected, column + n), dy, g)
-    store(cells, cell, fma(g, wu, load_part(cells, cell, lanes)))
-    of_c = cell + n * LANES
-    store(cells, of_c, fma(dy, after, load_part(cells, of_c, lanes)))
+    _add_product(cells, cell, lanes, g, wu)
+    _add_product(cells, cell + n * LANES, lanes, dy, after)
     through_u = fma(g, splat_at(projected, column), through_u)
     g = mul(decay, g)
     q = mul(g, before)
@@ -88,14 +95,15 @@ def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, a
 
 
 @njit(inline="always")
-def _state_gradients(projected, rows, cells, at, width, inputs, A, kept, g, dA, r, n, padded, v):
+def _state_gradients(
+    projected, rows, cells, width, lanes, inputs, A, kept, at, g, dA, r, n, padded, v
+):  # fmt: skip
     """Runs all states of one vector of channels over four tokens, then their gradients back.
 
     Returns:
         For each token the gradients of `delta` (through A) and of `delta u`.
     """
     (d0, w0, y0), (d1, w1, y1), (d2, w2, y2), (d3, w3, y3) = inputs
-    lanes = LANES if v > 0 else 0  # the first vector starts the sums over channels
     p0 = p1 = p2 = p3 = q0 = q1 = q2 = q3 = splat(ZERO)
     for s in range(n):
         i, B = s * padded + v, r + s
@@ -119,20 +127,9 @@ def _state_gradients(projected, rows, cells, at, width, inputs, A, kept, g, dA, 
             e1, h1, h2, a, x, da,
         )  # fmt: skip
         x, da, p0, q0 = _step_back(
-            projected,
-            rows[0] + B,
-            n,
-            cells,
-            cell,
-            lanes,
-            (d0, w0, y0, p0, q0),
-            e0,
-            h0,
-            h1,
-            a,
-            x,
-            da,
-        )
+            projected, rows[0] + B, n, cells, cell, lanes, (d0, w0, y0, p0, q0),
+            e0, h0, h1, a, x, da,
+        )  # fmt: skip
         store(g, i, x)
         store(dA, i, da)
     return (p0, q0), (p1, q1), (p2, q2), (p3, q3)
@@ -165,22 +162,14 @@ def _input_gradient(token, gradients, skip, raw, u):
 
 
 @njit(inline="always")
-def _put_input_gradient(du, index, value, count, onto, used):
-    if used:
-        if onto:
-            value = add(value, load_part(du, index, count))
-        store_part(du, index, value, count)
-
-
-@njit(inline="always")
 def _four_tokens(
     u, dy, projected, weights, bias, A, skip, kept, at, du, g, dA, dD, db, dW, cells,
     rows, pixels, plane, onto, left, r, n, padded, v, d,
 ):  # fmt: skip
     """Gradients of one vector of channels over four tokens, of which `left` are there."""
-    count, width, lanes = d - v, cells.size // 4, LANES if v > 0 else 0
-    x0, x1 = load_part(u, pixels[0] + v, count), load_part(u, pixels[1] + v, count)
-    x2, x3 = load_part(u, pixels[2] + v, count), load_part(u, pixels[3] + v, count)
+    count, width = d - v, cells.size // 4
+    lanes = LANES if v > 0 else 0  # the first vector starts the sums over channels
+    x0, x1, x2, x3 = load_four(u, pixels, v, count)
     y0 = load_part(dy, pixels[0] + v, count)
     # No output gradient for steps beyond the end: they then add nothing anywhere.
     y1 = load_part(dy, pixels[1] + v, count if left > 1 else 0)
@@ -194,17 +183,14 @@ def _four_tokens(
     t0, t1 = _token_inputs(raw0, x0, y0), _token_inputs(raw1, x1, y1)
     t2, t3 = _token_inputs(raw2, x2, y2), _token_inputs(raw3, x3, y3)
     s0, s1, s2, s3 = _state_gradients(
-        projected, rows, cells, at, width, (t0, t1, t2, t3), A, kept, g, dA, r, n, padded, v
+        projected, rows, cells, width, lanes, (t0, t1, t2, t3), A, kept, at, g, dA, r, n, padded, v
     )
     D = load(skip, v)
     du0, draw0 = _input_gradient(t0, s0, D, raw0, x0)
     du1, draw1 = _input_gradient(t1, s1, D, raw1, x1)
     du2, draw2 = _input_gradient(t2, s2, D, raw2, x2)
     du3, draw3 = _input_gradient(t3, s3, D, raw3, x3)
-    _put_input_gradient(du, plane + pixels[0] + v, du0, count, onto, True)
-    _put_input_gradient(du, plane + pixels[1] + v, du1, count, onto, left > 1)
-    _put_input_gradient(du, plane + pixels[2] + v, du2, count, onto, left > 2)
-    _put_input_gradient(du, plane + pixels[3] + v, du3, count, onto, left > 3)
+    put_four(du, pixels, plane + v, (du0, du1, du2, du3), count, onto, left)
     _accumulate(dD, v, fma(y0, x0, fma(y1, x1, fma(y2, x2, mul(y3, x3)))))
     _accumulate(db, v, add(add(draw0, draw1), add(draw2, draw3)))
     for s in range(r):
@@ -213,14 +199,10 @@ def _four_tokens(
         c2, c3 = splat_at(projected, rows[2] + s), splat_at(projected, rows[3] + s)
         _accumulate(dW, i, fma(draw0, c0, fma(draw1, c1, fma(draw2, c2, mul(draw3, c3)))))
         weight = load(weights, i)
-        store(cells, cell, fma(draw0, weight, load_part(cells, cell, lanes)))
-        store(cells, width + cell, fma(draw1, weight, load_part(cells, width + cell, lanes)))
-        store(
-            cells, 2 * width + cell, fma(draw2, weight, load_part(cells, 2 * width + cell, lanes))
-        )
-        store(
-            cells, 3 * width + cell, fma(draw3, weight, load_part(cells, 3 * width + cell, lanes))
-        )
+        _add_product(cells, cell, lanes, draw0, weight)
+        _add_product(cells, width + cell, lanes, draw1, weight)
+        _add_product(cells, 2 * width + cell, lanes, draw2, weight)
+        _add_product(cells, 3 * width + cell, lanes, draw3, weight)
 
 
 @njit(cache=True, error_model="numpy")

@@ -68,12 +68,13 @@ def prefetch_four(array, starts, v):
 
 
 @njit(inline="always")
-def _inputs(u, starts, v, count):
+def load_four(array, starts, v, count):
+    """The first `count` lanes of the `v`-th values after four starts."""
     return (
-        load_part(u, starts[0] + v, count),
-        load_part(u, starts[1] + v, count),
-        load_part(u, starts[2] + v, count),
-        load_part(u, starts[3] + v, count),
+        load_part(array, starts[0] + v, count),
+        load_part(array, starts[1] + v, count),
+        load_part(array, starts[2] + v, count),
+        load_part(array, starts[3] + v, count),
     )
 
 
@@ -119,8 +120,8 @@ def _put_one(y, index, value, count, onto):
 
 
 @njit(inline="always")
-def _put_outputs(y, starts, v, values, count, onto, left):
-    """Writes the outputs of the first `left` of four tokens, or adds them to what is there."""
+def put_four(y, starts, v, values, count, onto, left):
+    """Writes the values of the first `left` of four tokens, or adds them to what is there."""
     _put_one(y, starts[0] + v, values[0], count, onto)
     if left > 1:
         _put_one(y, starts[1] + v, values[1], count, onto)
@@ -166,11 +167,11 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
         for v in range(0, width, LANES):
             count = d - first - v
             steps = _steps(projected, rows, W_k, b_k, r, width, v)
-            inputs = _inputs(u, u_at, v, count)
+            inputs = load_four(u, u_at, v, count)
             prefetch_four(u, next_u_at, v)
             skip = load(D_k, v)
             outputs = _outputs(projected, rows, inputs, steps, skip, A_k, state, r, n, width, v)
-            _put_outputs(y, y_at, v, outputs, count, k >= 2, length - t)
+            put_four(y, y_at, v, outputs, count, k >= 2, length - t)
         pixels = ahead
 
 
