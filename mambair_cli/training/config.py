@@ -62,6 +62,7 @@ class OptimTable:
 
     Attributes:
         loss: One of `losses.LOSSES`: `l1`, `charbonnier`, `l2` or `l1_fft`.
+        optimizer: `adam`; or `muon` for the matrices between the network's ends, Adam for the rest.
         learning_rate: Highest rate, reached after the warm-up.
         final_learning_rate: Rate at the end of the cosine schedule.
         betas: Adam's decay rates of the first and second moment.
@@ -77,6 +78,7 @@ class OptimTable:
     """
 
     loss: LossName = "l1"
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-7
     betas: tuple[float, ...] = (0.9, 0.99)

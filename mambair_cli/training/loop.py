@@ -1,4 +1,4 @@
-"""One training step: loss, gradient, Adam, and the running average of the weights."""
+"""One training step: loss, gradient, optimizer, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.losses import LOSSES
+from mambair_cli.training.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,7 @@ class Trainer(Generic[Network]):
         self._parameters: list[Tensor] = list(network.parameters())
         self._averaged: list[Tensor] = list(self.average.parameters())
         self._device = self._parameters[0].device
-        beta1, beta2 = optim.betas
-        # AdamW without decay is Adam.
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(network, optim.weight_decay),
-            lr=optim.learning_rate,
-            betas=(beta1, beta2),
-            fused=self._device.type in ("cpu", "cuda"),
-        )
+        self._optimizer = Optimizer(network, optim)
 
     def set_scan_backend(self, name: str) -> str:
         """Have both networks scan with a backend, `auto` or named; returns its name.
@@ -95,12 +89,10 @@ class Trainer(Generic[Network]):
         with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
             restored = self.network(low)
         loss = self._loss(restored.float(), high)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, self._optim.gradient_clip or math.inf)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self._optim, iteration)
-        self.optimizer.step()
+        self._optimizer.step(learning_rate(self._optim, iteration))
         self._update_average(iteration)
         return Step(loss.detach(), norm.detach())
 
@@ -116,25 +108,11 @@ class Trainer(Generic[Network]):
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state that `state_dict` gave."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels; spare vectors, and the scan's `A`, where zero is not neutral."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        vector = parameter.ndim < 2 or name.endswith(("A_logs", "dt_projs_bias"))
-        (spared if vector else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": spared, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+        self._optimizer.load_state_dict(state["optimizer"])

@@ -116,7 +116,8 @@ def train(
     Raises:
         RecipeError: The data of the recipe is missing or unusable.
         CheckpointError: The initial weights or the checkpoint cannot be used.
-        UsageError: Nothing to resume, a changed recipe, or a run that is already there.
+        UsageError: Nothing to resume, a changed recipe, a run that is already there, or one that
+            another process trains.
         BackendError: The scan backend, or the recipe's precision, cannot run here.
         OutputError: The run directory cannot be written.
         MambairError: The loss is no longer finite.
@@ -137,25 +138,27 @@ def train(
         recipe.run.seed,
         pinned=place.type == "cuda",
     )
-    run = _Run(recipe, RunDirectory(run_dir), trainer, Validator(recipe, root), on_event)
-    if resume:
-        run.restore()
-    else:
-        run.directory.start(recipe)
-        run.save()
-    on_event(
-        Started(
-            run.iteration,
-            recipe.optim.iterations,
-            sum(parameter.numel() for parameter in network.parameters()),
-            len(sampler.files),
-            sampler.skipped,
-            initial,
-            device,
-            backend,
+    directory = RunDirectory(run_dir)
+    run = _Run(recipe, directory, trainer, Validator(recipe, root), on_event)
+    with directory.alone(resume=resume):
+        if resume:
+            run.restore()
+        else:
+            directory.start(recipe)
+            run.save()
+        on_event(
+            Started(
+                run.iteration,
+                recipe.optim.iterations,
+                sum(parameter.numel() for parameter in network.parameters()),
+                len(sampler.files),
+                sampler.skipped,
+                initial,
+                device,
+                backend,
+            )
         )
-    )
-    return run.finish(sampler)
+        return run.finish(sampler)
 
 
 def _check_precision(recipe: Recipe, device: torch.device) -> None:

@@ -1,7 +1,8 @@
 """The files of a training run, written so that a kill at any moment loses nothing but time.
 
 Layout: `recipe.toml` (with every default spelled out), `log.jsonl` (one row for each iteration and
-each validation), `state.pt` (what resuming needs), `last.safetensors` and `best.safetensors`.
+each validation), `state.pt` (what resuming needs), `last.safetensors`, `best.safetensors`, and
+`.lock`, which the process that trains holds.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
@@ -36,7 +39,7 @@ class RunDirectory:
     """Paths and durable writes of one run.
 
     Args:
-        path: The directory; made by `start`.
+        path: The directory; made by `alone`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,11 +50,43 @@ class RunDirectory:
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
 
-    def start(self, recipe: Recipe) -> None:
-        """Make the directory for a new run.
+    @contextmanager
+    def alone(self, *, resume: bool) -> Iterator[None]:
+        """Make the directory of a new run or find that of an old one; keep other processes out.
+
+        A kill ends the hold. A file system without locks keeps nobody out.
 
         Raises:
-            UsageError: It already holds a run.
+            UsageError: There is no run to resume, or another process trains in the directory.
+            OutputError: It cannot be written.
+        """
+        if resume and not self.state.is_file():
+            raise UsageError(
+                f"{self.path} holds no training run to resume", "start it without --resume"
+            )
+        lock = FileLock(self.path / ".lock")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise UsageError(
+                f"another process trains in {self.path}",
+                "let it finish or stop it, or give another directory",
+            ) from error
+        except NotImplementedError:
+            pass
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def start(self, recipe: Recipe) -> None:
+        """Store the recipe of a new run.
+
+        Raises:
+            UsageError: The directory already holds a run.
             OutputError: It cannot be written.
         """
         if self.state.exists():
@@ -59,10 +94,6 @@ class RunDirectory:
                 f"{self.path} already holds a training run",
                 "go on with it by --resume, or give another directory",
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make {self.path}: {error.strerror}") from error
         self.write_recipe(recipe)
 
     def write_recipe(self, recipe: Recipe) -> None:
@@ -73,13 +104,9 @@ class RunDirectory:
         """Read the state to go on from.
 
         Raises:
-            UsageError: There is none, or the recipe differs from the run's in a key that matters.
+            UsageError: The recipe differs from the run's in a key that matters.
             CheckpointError: The file is damaged.
         """
-        if not self.state.is_file():
-            raise UsageError(
-                f"{self.path} holds no training run to resume", "start it without --resume"
-            )
         self._check_same_recipe(recipe)
         try:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)

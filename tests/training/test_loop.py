@@ -85,8 +85,3 @@ def test_the_gradient_is_clipped_but_its_norm_is_reported_before() -> None:
     clipped = math.hypot(*(p.grad.norm().item() for p in trainer.network.parameters()))
     assert norm > 0.01
     assert clipped == pytest.approx(1e-3, rel=1e-2)
-
-
-def test_weight_decay_spares_vectors() -> None:
-    trainer = _trainer(weight_decay=0.1)
-    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.1, 0.0]

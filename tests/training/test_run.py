@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -98,6 +99,7 @@ def test_a_run_from_start_to_end(tables: dict[str, Any], data_root: Path, tmp_pa
     assert [row["iteration"] for row in rows if "loss" in row] == [1, 2, 3, 4, 5, 6]
     assert [row["iteration"] for row in rows if "psnr" in row] == [3, 6]
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        ".lock",
         "best.safetensors",
         "last.safetensors",
         "log.jsonl",
@@ -203,6 +205,32 @@ def test_a_run_is_not_started_over_another(
 def test_nothing_to_resume(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no training run to resume$"):
         _train(tables, data_root, tmp_path / "run", resume=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_do_not_train_in_one_directory(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with RunDirectory(run).alone(resume=False), pytest.raises(UsageError) as caught:
+        _train(tables, data_root, run)
+    assert caught.value.message == f"another process trains in {run}"
+    _train(tables, data_root, run)
+    tables["optim"]["iterations"] = 8
+    with RunDirectory(run).alone(resume=True), pytest.raises(UsageError, match="another process"):
+        _train(tables, data_root, run, resume=True)
+    assert _train(tables, data_root, run, resume=True)[0].iterations == 8
+
+
+def test_a_file_system_without_locks(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoLock(FileLock):
+        def acquire(self, *_arguments: object, **_options: object) -> NoReturn:
+            raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("mambair_cli.training.run_directory.FileLock", NoLock)
+    assert _train(tables, data_root, tmp_path / "run")[0].best.is_file()
 
 
 def test_a_damaged_checkpoint_is_named(
@@ -285,7 +313,7 @@ def test_the_run_directory_cannot_be_made(
     tables: dict[str, Any], data_root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"^cannot make .*file.run: Not a directory$"):
+    with pytest.raises(OutputError, match=r"^cannot write .*file.run: Not a directory$"):
         _train(tables, data_root, tmp_path / "file" / "run")
 
 
