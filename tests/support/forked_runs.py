@@ -176,6 +176,9 @@ def _run(folder: Path, arguments: Sequence[str], before: str) -> None:
         file = os.open(folder / name, os.O_WRONLY)
         os.dup2(file, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    # As from a terminal, also where the tests themselves run in the background or under nohup.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.argv = ["mambair", *arguments]
     exec(before, {})  # noqa: S102 - the test's own
     main()
