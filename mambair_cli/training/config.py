@@ -41,6 +41,7 @@ class DataTable:
         folders: Folders of reference images, relative to the data root.
         patch: Side of the square input patch, in input pixels.
         batch: Patches in one iteration.
+        candidates: Patches that are cut for each one used, which is the one with most detail.
         noise_sigma: Standard deviation of Gaussian noise on the 0-255 scale.
         jpeg_quality: JPEG quality, 1 to 100.
         augment: Whether patches are flipped and turned (all eight symmetries of the square).
@@ -50,6 +51,7 @@ class DataTable:
     folders: tuple[str, ...]
     patch: int = 48
     batch: int = 8
+    candidates: int = 1
     noise_sigma: Span | None = None
     jpeg_quality: Span | None = None
     augment: bool = True
@@ -212,7 +214,8 @@ def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
     yield "network.embed_dim", network.embed_dim, 1, infinity
     yield "network.d_state", network.d_state, 1, infinity
     yield from ((f"network.depths[{i}]", n, 1, infinity) for i, n in enumerate(network.depths))
-    yield "data.patch", data.patch, 1, infinity
+    yield "data.patch", data.patch, 2, infinity
+    yield "data.candidates", data.candidates, 1, infinity
     yield "data.batch", data.batch, 1, infinity
     yield "data.cache_mb", data.cache_mb, 0, infinity
     for name, span, low, high in (

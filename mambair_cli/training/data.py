@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference image `(h*s w*s c)` and its downscaled partner `(h w c)`, uint8."""
+    """A reference image, or patch, `(h*s w*s c)` and its downscaled partner `(h w c)`, uint8."""
 
     low: Pixels
     high: Pixels
@@ -210,6 +210,19 @@ class Sampler:
                 yield batch
 
     def _sample(self, generator: np.random.Generator) -> tuple[NDArray[Any], Pixels]:
+        table, scale = self._table, self._scale
+        cuts = [self._cut(generator) for _ in range(table.candidates)]
+        cut = max(cuts, key=lambda cut: detail(cut.high))
+        low, high = cut.low, cut.high
+        if table.augment:
+            turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
+            low, high = (turn(side, turns, mirrored=mirrored) for side in (low, high))
+        degraded = degrade(low, table.noise_sigma, table.jpeg_quality, generator)
+        side = table.patch
+        return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
+
+    def _cut(self, generator: np.random.Generator) -> Pair:
+        """Cut a patch, and what is to be coded with it, from anywhere."""
         index = int(np.searchsorted(self._cumulative, generator.random(), side="right"))
         pair = self._pairs[min(index, len(self.files) - 1)]
         table, scale = self._table, self._scale
@@ -221,18 +234,19 @@ class Sampler:
         h, w = sides
         low = pair.low[y : y + h, x : x + w]
         high = pair.high[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
-        if table.augment:
-            turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-            low, high = (turn(side, turns, mirrored=mirrored) for side in (low, high))
-        degraded = degrade(low, table.noise_sigma, table.jpeg_quality, generator)
-        side = table.patch
-        return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
+        return Pair(low, high)
 
     def _lead(self, size: int, generator: np.random.Generator) -> int:
         """Pixels before a patch that are coded with it, so that blocks begin anywhere in it."""
         if self._table.jpeg_quality is None:
             return 0
         return min(int(generator.integers(JPEG_BLOCK)), size - self._table.patch)
+
+
+def detail(pixels: Pixels) -> float:
+    """Mean difference between neighbouring values of `(h w c)`, on the 0-255 scale."""
+    signed = pixels.astype(np.int16)
+    return float(sum(np.abs(np.diff(signed, axis=axis)).mean() for axis in (0, 1)) / 2)
 
 
 def turn(pixels: Pixels, quarters: int, *, mirrored: bool) -> Pixels:

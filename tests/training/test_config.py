@@ -55,6 +55,8 @@ def test_flatten(tables: dict[str, Any]) -> None:
         ("optim", "learning_rate", float("nan"), "optim.learning_rate = nan is not finite"),
         ("optim", "schedule", "step", "optim.schedule = 'step' has no milestones"),
         ("optim", "final_learning_rate", 1, "optim.final_learning_rate = 1 is out of range"),
+        ("data", "patch", 1, "data.patch = 1 is out of range"),
+        ("data", "candidates", 0, "data.candidates = 0 is out of range"),
         ("data", "augment", 1, "data.augment = 1 is not true or false"),
         ("data", "folders", "images", "data.folders = 'images' is not a list"),
         ("data", "folders", [], "data.folders is empty"),

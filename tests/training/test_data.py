@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mambair_cli.training.data import (
     PairCache,
     Sampler,
     degrade,
+    detail,
     list_images,
     read_pixels,
     read_size,
@@ -35,6 +37,35 @@ def test_batches_depend_on_seed_and_iteration_alone(data_root: Path) -> None:
     assert len(ahead) == 3
     for iteration, batch in enumerate(ahead, start=1):
         assert torch.equal(batch.low, second.batch(iteration).low)
+
+
+def test_of_several_candidates_the_one_with_most_detail_is_used(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = DataTable(folders=("images",), patch=8, batch=1, augment=False)
+    four = replace(one, candidates=4)
+    seen: list[float] = []
+
+    def record(pixels: np.ndarray) -> float:
+        seen.append(detail(pixels))
+        return seen[-1]
+
+    monkeypatch.setattr(data, "detail", record)
+    for iteration in range(5):
+        seen.clear()
+        high = Sampler(four, data_root, 3, 2, seed=5).batch(iteration).high
+        assert len(set(seen)) > 1
+        assert detail(_pixels(high)) == max(seen)
+        first = Sampler(one, data_root, 3, 2, seed=5).batch(iteration).high
+        assert detail(_pixels(first)) == seen[0]
+
+
+def test_detail_is_the_mean_difference_of_neighbours() -> None:
+    flat = np.full((4, 4, 1), 200, np.uint8)
+    stripes = flat.copy()
+    stripes[:, ::2] = 100
+    assert detail(flat) == 0
+    assert detail(stripes) == detail(stripes.transpose(1, 0, 2)) == 50
 
 
 def test_no_iterations_give_no_batches(data_root: Path) -> None:
