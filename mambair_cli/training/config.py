@@ -12,6 +12,7 @@ from typing import Literal
 
 from mambair_cli.errors import RecipeError
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.restoration.ensemble import MEMBERS
 from mambair_cli.training.losses import LossName
 from mambair_cli.training.parsing import Number, Span, build
 
@@ -96,6 +97,22 @@ class OptimTable:
 
 
 @dataclass(frozen=True)
+class DistillationTable:
+    """Trained weights that the network learns from, beside the reference images.
+
+    Attributes:
+        teacher: Their id or path; None for none.
+        weight: Share of the loss that compares with the teacher's result instead of the reference.
+        members: In how many of the eight orientations the teacher restores a batch; their mean
+            counts.
+    """
+
+    teacher: str | None = None
+    weight: float = 0.5
+    members: int = 8
+
+
+@dataclass(frozen=True)
 class ValidationTable:
     """When and on what the averaged weights are scored.
 
@@ -133,6 +150,7 @@ class Recipe:
     network: MambaIRConfig
     data: DataTable
     optim: OptimTable = field(default_factory=OptimTable)
+    distillation: DistillationTable = field(default_factory=DistillationTable)
     validation: ValidationTable = field(default_factory=ValidationTable)
     run: RunTable = field(default_factory=RunTable)
 
@@ -234,6 +252,8 @@ def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
     yield "optim.gamma", optim.gamma, 0, 1
     yield "optim.ema_decay", optim.ema_decay, 0, 0.999999
     yield "optim.gradient_clip", optim.gradient_clip, 0, infinity
+    yield "distillation.weight", recipe.distillation.weight, 0, 1
+    yield "distillation.members", recipe.distillation.members, 1, MEMBERS
     yield "validation.every", recipe.validation.every, 1, infinity
     yield "run.seed", recipe.run.seed, 0, 2**63 - 1
     yield "run.checkpoint_every", recipe.run.checkpoint_every, 0, infinity

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
+from mambair_cli.training.distillation import Teacher
 from mambair_cli.training.losses import LOSSES
 from mambair_cli.training.optimizers import Optimizer
 
@@ -52,13 +53,15 @@ class Trainer(Generic[Network]):
     Args:
         network: The network, on its device; it is trained in place.
         optim: The recipe's `optim` table.
+        teacher: Whose results the network is to match too, on the same device.
     """
 
-    def __init__(self, network: Network, optim: OptimTable) -> None:
+    def __init__(self, network: Network, optim: OptimTable, teacher: Teacher | None = None) -> None:
         self.network = network.train()
         self.average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         self._optim = optim
         self._loss = LOSSES[optim.loss]
+        self._teacher = teacher
         self._parameters: list[Tensor] = list(network.parameters())
         self._averaged: list[Tensor] = list(self.average.parameters())
         self._device = self._parameters[0].device
@@ -85,16 +88,23 @@ class Trainer(Generic[Network]):
         """
         low = batch.low.to(self._device, non_blocking=True)
         high = batch.high.to(self._device, non_blocking=True)
-        half = self._optim.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            restored = self.network(low)
-        loss = self._loss(restored.float(), high)
+        loss = self._loss_of(low, high, iteration)
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, self._optim.gradient_clip or math.inf)
         self._optimizer.step(learning_rate(self._optim, iteration))
         self._update_average(iteration)
         return Step(loss.detach(), norm.detach())
+
+    def _loss_of(self, low: Tensor, high: Tensor, iteration: int) -> Tensor:
+        half = self._optim.precision == "bf16"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
+            restored = self.network(low)
+            taught = None if self._teacher is None else self._teacher(low, iteration)
+        loss = self._loss(restored.float(), high)
+        if self._teacher is None or taught is None:
+            return loss
+        return torch.lerp(loss, self._loss(restored.float(), taught), self._teacher.weight)
 
     @torch.no_grad()
     def _update_average(self, iteration: int) -> None:

@@ -18,6 +18,7 @@ from mambair_cli.networks import RestorationNetwork, build_network
 from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
+from mambair_cli.training.distillation import load_teacher
 from mambair_cli.training.loop import Step, Trainer, learning_rate
 from mambair_cli.training.run_directory import RunDirectory
 from mambair_cli.training.validation import Validator
@@ -115,7 +116,7 @@ def train(
 
     Raises:
         RecipeError: The data of the recipe is missing or unusable.
-        CheckpointError: The initial weights or the checkpoint cannot be used.
+        CheckpointError: The initial weights, the teacher or the checkpoint cannot be used.
         UsageError: Nothing to resume, a changed recipe, a run that is already there, or one that
             another process trains.
         BackendError: The scan backend, or the recipe's precision, cannot run here.
@@ -128,7 +129,8 @@ def train(
     torch.manual_seed(recipe.run.seed)
     network = build_network(recipe.network)
     initial = _initialise(network, recipe.model.init)
-    trainer = Trainer(network.to(place), recipe.optim)
+    teacher = load_teacher(recipe, place, scan)
+    trainer = Trainer(network.to(place), recipe.optim, teacher)
     backend = trainer.set_scan_backend(scan)
     sampler = Sampler(
         recipe.data,

@@ -27,6 +27,10 @@ MARGIN = {
     "mambair-tiny-dejpeg-q40": 1.5,
 }
 
+# Levels of 0-255 by which a flat area may be off in the mean, and ripple.
+FLAT_SHIFT = {"sr": 0.1, "dejpeg": 0.1, "denoise": 1.5}
+FLAT_RIPPLE = {"sr": 0.1, "dejpeg": 0.1, "denoise": 3.0}
+
 
 def drawing() -> np.ndarray:
     """A scene of shading, edges, thin lines and fine texture, `(h w 3)` uint8."""
@@ -71,6 +75,22 @@ def test_a_bundled_model_beats_doing_nothing(entry: catalogue.CatalogueEntry) ->
     restored = mambair.restore(low, mambair.load_model(entry.id, "cpu"))
     gain = psnr(restored, truth, border=entry.scale) - psnr(without, truth, border=entry.scale)
     assert gain > MARGIN[entry.id], gain
+
+
+@pytest.mark.parametrize("tile", [0, 32])
+@pytest.mark.parametrize("entry", BUNDLED.values(), ids=BUNDLED)
+def test_a_flat_colour_stays_flat_and_shows_no_pattern(
+    entry: catalogue.CatalogueEntry, tile: int
+) -> None:
+    colour = np.array([200, 60, 40][: entry.channels])
+    flat = np.broadcast_to(colour, (72, 90, entry.channels)).astype(np.uint8)
+    low, _ = degraded(entry, flat)
+    restored = mambair.restore(low, mambair.load_model(entry.id, "cpu"), tile=tile)
+    border = 8 * entry.scale  # where the network sees the black around an image
+    inner = restored[border:-border, border:-border].astype(float)
+    for channel, level in enumerate(low.mean((0, 1))):
+        assert inner[..., channel].mean() == pytest.approx(level, abs=FLAT_SHIFT[entry.task])
+    assert inner.std((0, 1)).max() < FLAT_RIPPLE[entry.task]
 
 
 @pytest.mark.parametrize("quality", [10, 30, 40])

@@ -64,6 +64,8 @@ def test_flatten(tables: dict[str, Any]) -> None:
         ("data", "jpeg_quality", [40, 10], "data.jpeg_quality = [40, 10] runs backwards"),
         ("data", "jpeg_quality", [10], "data.jpeg_quality = [10] is not a range"),
         ("data", "jpeg_quality", 101, "data.jpeg_quality = 101 is out of range"),
+        ("distillation", "weight", 1.5, "distillation.weight = 1.5 is out of range"),
+        ("distillation", "members", 9, "distillation.members = 9 is out of range"),
         ("model", "task", "denoise", "network.upscale = 2 does not fit model.task = 'denoise'"),
         ("network", "upscale", 5, "network.upscale = 5 is not supported"),
         ("network", "upsampler", "", "network.upsampler = '' does not fit model.task = 'sr'"),
@@ -74,7 +76,7 @@ def test_flatten(tables: dict[str, Any]) -> None:
 def test_bad_values_are_refused_by_name(
     tables: dict[str, Any], table: str, key: str, value: object, message: str
 ) -> None:
-    tables[table][key] = value
+    tables.setdefault(table, {})[key] = value
     with pytest.raises(RecipeError) as caught:
         parse_recipe(tables)
     assert caught.value.message == message
