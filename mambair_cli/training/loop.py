@@ -98,13 +98,15 @@ class Trainer(Generic[Network]):
 
     def _loss_of(self, low: Tensor, high: Tensor, iteration: int) -> Tensor:
         half = self._optim.precision == "bf16"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
-            restored = self.network(low)
-            taught = None if self._teacher is None else self._teacher(low, iteration)
-        loss = self._loss(restored.float(), high)
-        if self._teacher is None or taught is None:
+        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=half)
+        with autocast:
+            restored = self.network(low).float()
+        loss = self._loss(restored, high)
+        if self._teacher is None:
             return loss
-        return torch.lerp(loss, self._loss(restored.float(), taught), self._teacher.weight)
+        with autocast:
+            taught = self._teacher(low, iteration)
+        return torch.lerp(loss, self._loss(restored, taught), self._teacher.weight)
 
     @torch.no_grad()
     def _update_average(self, iteration: int) -> None:
