@@ -28,11 +28,7 @@ import numpy as np
 from hardware import describe_commit, describe_cpu
 
 import mambair_cli as mambair
-from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
-from mambair_cli.imaging.files import write_image
-from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage
-from mambair_cli.networks import prepare_kernels
-from mambair_cli.restoration.batch import (
+from mambair_cli.batches.batch import (
     Event,
     FileDone,
     FileOptions,
@@ -40,7 +36,11 @@ from mambair_cli.restoration.batch import (
     plan_jobs,
     run_batch,
 )
-from mambair_cli.restoration.memory import MEBIBYTE, resident_memory
+from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
+from mambair_cli.imaging.files import write_image
+from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage
+from mambair_cli.networks import prepare_kernels
+from mambair_cli.restoration.memory.budget import MEBIBYTE, resident_memory
 from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import restore_bands
 

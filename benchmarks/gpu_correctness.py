@@ -24,11 +24,11 @@ import mambair_cli as mambair
 from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
 from mambair_cli.evaluation.metrics import y_psnr
 from mambair_cli.imaging.files import read_image
-from mambair_cli.imaging.tensors import to_pixels, to_tensor
+from mambair_cli.kernels.scan import dispatch, reference
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
 from mambair_cli.networks.ss2d import set_scan_backend
-from mambair_cli.selective_scan import dispatch, reference
+from mambair_cli.pixels.tensors import to_pixels, to_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

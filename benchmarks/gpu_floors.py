@@ -17,17 +17,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from mambair_cli.kernels.block.ops import PLAIN, Ops
+from mambair_cli.kernels.scan.dispatch import Backend
 from mambair_cli.networks import build_network
-from mambair_cli.networks.ops import PLAIN, Ops
 from mambair_cli.networks.spec import NetworkConfig
 from mambair_cli.networks.ss2d import SS2D
-from mambair_cli.selective_scan.dispatch import Backend
 
 # Multiply-adds and multiplications for each exponential: delta A, delta B u, the state, the output.
 SCAN_FMAS = 4
 FLOAT32_BYTES = 4
 OPERAND_BYTES = {"bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
-# Of the ops of `networks/ops.py`, those that are not norms, gates and residuals.
+# Of the ops of `kernels/block/ops.py`, those that are not norms, gates and residuals.
 STAGE_OF_OP = {"depthwise": "depthwise"}
 NORMS = "norms"
 PRODUCTS = ("project",)  # counted as what they dispatch

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.errors import MambairError
-from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
-from mambair_cli.restoration.precision import HALF_TYPES, Precision, computing_in
+from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
+from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
 
 Run = Callable[[Tensor], Any]
 FORMATS = ("bf16", "fp16", "tf32", "fp32")

@@ -35,8 +35,8 @@ from gpu_measure import (
 from gpu_speed import time_whole
 from torch import Tensor, nn
 
+from mambair_cli.kernels.scan import reference
 from mambair_cli.networks.spec import MambaIRConfig, NetworkConfig
-from mambair_cli.selective_scan import reference
 
 if TYPE_CHECKING:
     from gpu_cases import Case

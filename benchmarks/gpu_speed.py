@@ -25,16 +25,16 @@ from gpu_measure import (
 )
 from torch.profiler import ProfilerActivity, profile
 
+from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks.ss2d import SS2D, set_scan_backend
-from mambair_cli.restoration.footprint import bytes_per_pixel, measured_footprint
+from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
-from mambair_cli.selective_scan import dispatch
 
 if TYPE_CHECKING:
     from gpu_cases import Case
     from torch import Tensor
 
-    from mambair_cli.restoration.precision import PrecisionRequest
+    from mambair_cli.restoration.device.precision import PrecisionRequest
 
 SECONDS = 1.0
 TILES = ("auto", 256, 64)

@@ -28,10 +28,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-from mambair_cli.networks import ops_gpu
+from mambair_cli.kernels.block import ops_gpu
+from mambair_cli.kernels.scan import triton_gpu
 from mambair_cli.networks.layers import ResidualStateSpaceBlock, convolutions
 from mambair_cli.networks.spec import MambaIRConfig
-from mambair_cli.selective_scan import triton_gpu
 
 RESULT = Path(__file__).parent / "results" / "gpu_static.json"
 TARGETS = {

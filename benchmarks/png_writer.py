@@ -30,7 +30,7 @@ from PIL import Image
 from skimage import data
 
 from mambair_cli.imaging.image import ImageHeader
-from mambair_cli.imaging.png_writer import write_png
+from mambair_cli.imaging.writing.png import write_png
 
 RESULT = Path(__file__).parent / "results" / "png_writer.json"
 IMAGES = ("astronaut", "camera", "chelsea", "coffee", "hubble_deep_field")

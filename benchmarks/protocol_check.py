@@ -25,9 +25,9 @@ from mambair_cli.evaluation.datasets import Dataset, Example, examples_in, find_
 from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.evaluation.metrics import psnr, y_psnr, y_ssim
 from mambair_cli.evaluation.protocol import Scores, prepare, score, unrestored
-from mambair_cli.imaging.color import rgb_to_y
-from mambair_cli.imaging.resize import imresize
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.color import rgb_to_y
+from mambair_cli.pixels.resize import imresize
 
 RESULT = Path(__file__).parent / "results" / "protocol_check.json"
 DECIBELS, SIMILARITY = 0.005, 0.0001

@@ -22,8 +22,8 @@ import mambair_cli as mambair
 from mambair_cli.evaluation.datasets import Example, examples_in, find_dataset
 from mambair_cli.evaluation.metrics import psnr, y_psnr
 from mambair_cli.evaluation.protocol import prepare, quantised, restore, score, unrestored
-from mambair_cli.imaging.color import rgb_to_ycbcr
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.restoration.restorer import RestoreOptions
 
 RESULT = Path(__file__).parent / "results" / "protocol_differences.json"

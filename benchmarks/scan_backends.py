@@ -23,7 +23,7 @@ import torch
 from hardware import describe_commit, describe_cpu
 
 from mambair_cli.cli.compute import keep_freed_memory
-from mambair_cli.selective_scan import dispatch
+from mambair_cli.kernels.scan import dispatch
 
 RESULT = Path(__file__).parent / "results" / "scan_backends.json"
 SIDE = 64

@@ -18,7 +18,7 @@ from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.networks.ss2d import set_scan_backend
-from mambair_cli.restoration.precision import (
+from mambair_cli.restoration.device.precision import (
     Precision,
     PrecisionRequest,
     resolve_device,

@@ -15,18 +15,20 @@ PACKAGE = Path(__file__).parents[1] / "mambair_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "errors": 0,
-    "selective_scan": 1,
+    "kernels": 1,
     "networks": 2,
     "checkpoints": 3,
     "imaging": 3,
-    "restoration": 4,
-    "evaluation": 5,
-    "training": 6,
-    "api": 7,
-    "distributed": 8,
-    "__init__": 9,
-    "cli": 10,
-    "__main__": 11,
+    "pixels": 4,
+    "restoration": 5,
+    "batches": 6,
+    "evaluation": 7,
+    "training": 8,
+    "api": 9,
+    "distributed": 10,
+    "__init__": 11,
+    "cli": 12,
+    "__main__": 13,
 }
 FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
 LIGHT = {"__init__", "__main__", "cli", "errors"}

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     import torch
 
+    from mambair_cli.batches.batch import Event, Job, Summary
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.load import LoadedModel
     from mambair_cli.distributed.cluster import Workers
     from mambair_cli.networks.spec import ModelSpec
-    from mambair_cli.restoration.batch import Event, Job, Summary
 
 
 def restore_on_cluster(request: Request, settings: RestoreSettings, messages: Messages) -> None:
@@ -191,8 +191,8 @@ def _watched(
     show: Callable[[Event], None], spec: ModelSpec | None, messages: Messages
 ) -> Callable[[Event], None]:
     """Shows events, and warns of photographs that workers find."""
+    from mambair_cli.batches.batch import FileNoted
     from mambair_cli.distributed.orders import LOOKS_LIKE
-    from mambair_cli.restoration.batch import FileNoted
 
     def watch(event: Event) -> None:
         if isinstance(event, FileNoted) and spec and event.text.startswith(LOOKS_LIKE):

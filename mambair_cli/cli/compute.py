@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
-from mambair_cli.restoration.allocator import keep_freed_memory
+from mambair_cli.restoration.memory.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -67,8 +67,8 @@ def prepare_scan(
     Raises:
         BackendError: The backend cannot run here.
     """
+    from mambair_cli.kernels.scan import dispatch
     from mambair_cli.networks import prepare_kernels
-    from mambair_cli.selective_scan import dispatch
 
     name = dispatch.select(requested, device).name
     if device.type == "cpu":

@@ -17,7 +17,7 @@ from mambair_cli.cli.console import Messages, duration, print_data
 from mambair_cli.cli.event_lines import describe
 
 if TYPE_CHECKING:
-    from mambair_cli.restoration import batch
+    from mambair_cli.batches import batch
 
 # Seconds that the time left is reckoned from: an image may take many minutes.
 SPEED_PERIOD = 3600
@@ -41,7 +41,7 @@ class BatchDisplay:
         devices: Sequence[str],
         pixels: Mapping[Path, int] | None = None,
     ) -> None:
-        from mambair_cli.restoration.batch import Summary
+        from mambair_cli.batches.batch import Summary
 
         self.summary = Summary()
         self._messages = messages
@@ -104,7 +104,7 @@ class BatchDisplay:
 
     def show(self, event: batch.Event) -> None:
         """Show one event of the batch."""
-        from mambair_cli.restoration import batch
+        from mambair_cli.batches import batch
 
         name, values = describe(event)
         self._messages.event(name, **values)
@@ -178,7 +178,7 @@ class BatchDisplay:
             self._print_path(str(event.job.target))
 
     def _finish_file(self, event: batch.Outcome) -> None:
-        from mambair_cli.restoration.batch import FileDone
+        from mambair_cli.batches.batch import FileDone
 
         self.summary.add(event)
         source = event.job.source

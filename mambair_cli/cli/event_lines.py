@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from mambair_cli.errors import MambairError
 
 if TYPE_CHECKING:
-    from mambair_cli.restoration import batch
-    from mambair_cli.restoration.jobs import Job
+    from mambair_cli.batches import batch
+    from mambair_cli.batches.jobs import Job
 
 
 def describe(event: batch.Event) -> tuple[str, dict[str, object]]:
     """Give the name of an event and its values."""
-    from mambair_cli.restoration import batch
+    from mambair_cli.batches import batch
 
     values: dict[str, object] = {"source": str(event.job.source)}
     match event:

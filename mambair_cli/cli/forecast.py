@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from mambair_cli.api import Model
-    from mambair_cli.restoration.batch import Job, Prospect
+    from mambair_cli.batches.batch import Job, Prospect
+    from mambair_cli.batches.prospects import Volume
     from mambair_cli.restoration.costs import Cost
-    from mambair_cli.restoration.prospects import Volume
     from mambair_cli.restoration.restorer import RestoreOptions
 
 # The time of a tile is measured on one of at most this side: time grows with its pixels.
@@ -52,7 +52,7 @@ def request_at_hand(request: Request, device: torch.device, jobs: Sequence[Job])
     Where each image decides about its weights, the first that does decides here.
     """
     from mambair_cli.checkpoints.obtain import find
-    from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
+    from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
 
     if request.by_file:
         qualities = (read_jpeg_quality(job.source) for job in jobs)
@@ -83,7 +83,7 @@ def tell_dry_run(
     Raises:
         OutputError: The results may not fit on the disk.
     """
-    from mambair_cli.restoration.prospects import volumes
+    from mambair_cli.batches.prospects import volumes
 
     costs: dict[Path, Cost] = {}
     if model is not None:
@@ -109,7 +109,7 @@ def tell_files(
     prospects: Sequence[Prospect], costs: Mapping[Path, Cost], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
-    from mambair_cli.restoration.batch import FileFailed, FileSkipped
+    from mambair_cli.batches.batch import FileFailed, FileSkipped
 
     for prospect in prospects:
         job, outcome, result = prospect.job, prospect.outcome, prospect.result
@@ -138,7 +138,7 @@ def tell_files(
 
 def tell_before_run(prospects: Sequence[Prospect], messages: Messages) -> None:
     """Tell what a run begins with, and warn if the disk may have no room for its results."""
-    from mambair_cli.restoration.prospects import volumes
+    from mambair_cli.batches.prospects import volumes
 
     places = volumes(prospects)
     _tell_plan_event(prospects, None, places, messages, dry_run=False)
@@ -155,7 +155,7 @@ def _with_cost(
     prospect: Prospect, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
 ) -> Prospect:
     """Notes what a file takes; one that memory is short for gets another prospect."""
-    from mambair_cli.restoration.batch import FileFailed, Prospect
+    from mambair_cli.batches.batch import FileFailed, Prospect
     from mambair_cli.restoration.costs import cost_of
 
     if prospect.source is None:
@@ -169,7 +169,7 @@ def _with_cost(
 
 
 def _effort(costs: Sequence[Cost], model: Model, options: RestoreOptions, devices: int) -> Effort:
-    from mambair_cli.restoration.memory import resident_memory
+    from mambair_cli.restoration.memory.budget import resident_memory
 
     rows, columns = costs[0].plan.grid.rows.size, costs[0].plan.grid.columns.size
     per_pixel = _seconds_per_pixel(
@@ -210,7 +210,7 @@ def _tell_plan_event(
     *,
     dry_run: bool,
 ) -> None:
-    from mambair_cli.restoration.batch import FileFailed, FileSkipped
+    from mambair_cli.batches.batch import FileFailed, FileSkipped
 
     outcomes = [prospect.outcome for prospect in prospects]
     messages.event(

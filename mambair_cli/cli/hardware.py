@@ -101,7 +101,7 @@ def _architecture(properties: Any) -> str | None:
 
 def _precisions(device: torch.device) -> tuple[str, ...]:
     from mambair_cli.errors import BackendError
-    from mambair_cli.restoration.precision import PRECISIONS, resolve_precision
+    from mambair_cli.restoration.device.precision import PRECISIONS, resolve_precision
 
     usable: list[str] = []
     for precision in PRECISIONS:

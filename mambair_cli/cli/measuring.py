@@ -82,7 +82,7 @@ def prepare(
     Raises:
         BackendError: One of them cannot be had here.
     """
-    from mambair_cli.restoration.precision import resolve_device, resolve_precision
+    from mambair_cli.restoration.device.precision import resolve_device, resolve_precision
     from mambair_cli.restoration.restorer import RestoreOptions
 
     place = resolve_device(device)

@@ -86,7 +86,7 @@ def _keep(path: Path) -> None:
 
 
 def _suffix(source: Path, wanted: str | None) -> str:
+    from mambair_cli.batches.jobs import extension_of
     from mambair_cli.imaging.formats import suffix_of_content
-    from mambair_cli.restoration.jobs import extension_of
 
     return extension_of(wanted) or suffix_of_content(source) or ".png"

@@ -13,10 +13,10 @@ from mambair_cli.cli.selection import Request
 from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from mambair_cli.batches.jobs import Job
+    from mambair_cli.batches.naming import NameTemplate
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.networks.spec import ModelSpec
-    from mambair_cli.restoration.jobs import Job
-    from mambair_cli.restoration.naming import NameTemplate
 
 SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
 
@@ -34,7 +34,7 @@ def plan(
     Raises:
         UsageError: The inputs, the outputs or the names are wrong.
     """
-    from mambair_cli.restoration.shards import in_shard
+    from mambair_cli.batches.shards import in_shard
 
     scale = 1 if spec is None else spec.scale
     suffix = SUFFIXES.get(request.task, f"_x{scale}")
@@ -54,8 +54,8 @@ def plan(
         output = None if settings.output is None else place(settings.output)
         jobs = plan_places(names, listed, output=output, **arguments)
     else:
-        from mambair_cli.restoration.inputs import resolve_inputs
-        from mambair_cli.restoration.jobs import plan_jobs
+        from mambair_cli.batches.inputs import resolve_inputs
+        from mambair_cli.batches.jobs import plan_jobs
 
         _refuse_addresses([*names, *listed, settings.output or ""])
         output = None if settings.output is None else Path(settings.output)
@@ -71,14 +71,14 @@ def names_the_model(settings: RestoreSettings) -> bool:
     Raises:
         UsageError: The template for names is malformed.
     """
-    from mambair_cli.restoration.naming import NameTemplate
+    from mambair_cli.batches.naming import NameTemplate
 
     return settings.name is not None and "model" in NameTemplate.parse(settings.name).fields
 
 
 def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
     """The inputs that were typed, and those that a list names."""
-    from mambair_cli.restoration.inputs import read_names
+    from mambair_cli.batches.inputs import read_names
 
     names = settings.inputs or []
     if settings.files_from is None:
@@ -92,7 +92,7 @@ def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
 
 
 def _refuse_addresses(places: list[str]) -> None:
-    from mambair_cli.restoration.inputs import is_url
+    from mambair_cli.batches.inputs import is_url
 
     if urls := [name for name in places if is_url(name)]:
         raise UsageError(
@@ -115,8 +115,8 @@ def _content(source: str) -> bytes:
 def _template(
     request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
 ) -> NameTemplate | None:
+    from mambair_cli.batches.naming import NameTemplate
     from mambair_cli.checkpoints import catalogue
-    from mambair_cli.restoration.naming import NameTemplate
 
     if settings.name is None:
         return None
@@ -130,7 +130,7 @@ def _template(
 
 
 def _failed_before(jobs: list[Job], settings: RestoreSettings) -> list[Job]:
-    from mambair_cli.restoration.manifest import Manifest
+    from mambair_cli.batches.manifest import Manifest
 
     opened: Callable[[Path], Manifest] = Manifest
     if settings.engine == "ray":

@@ -22,12 +22,12 @@ from mambair_cli.errors import MambairError
 if TYPE_CHECKING:
     import torch
 
+    from mambair_cli.batches.batch import FileOptions, Job, Restore, Summary
+    from mambair_cli.batches.manifest import RecipeOf
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
     from mambair_cli.networks.spec import ModelSpec
-    from mambair_cli.restoration.batch import FileOptions, Job, Restore, Summary
-    from mambair_cli.restoration.manifest import RecipeOf
-    from mambair_cli.restoration.precision import Precision
+    from mambair_cli.restoration.device.precision import Precision
     from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions
 
 HINTS_SHOWN = 3
@@ -109,8 +109,8 @@ class _Compute:
 
 def _compute(settings: RestoreSettings) -> _Compute:
     """Chooses for the first device, and makes sure that the others can do the same."""
-    from mambair_cli.restoration.precision import resolve_devices, resolve_precision
-    from mambair_cli.selective_scan import dispatch
+    from mambair_cli.kernels.scan import dispatch
+    from mambair_cli.restoration.device.precision import resolve_devices, resolve_precision
 
     devices = resolve_devices(settings.device)
     scan = dispatch.select(settings.scan, devices[0]).name
@@ -164,7 +164,7 @@ def tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
 
 def tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
     """Tell what a run would do, as far as that is known without looking into files."""
-    from mambair_cli.restoration.batch import FileFailed, Prospect
+    from mambair_cli.batches.batch import FileFailed, Prospect
 
     tell_files(
         [
@@ -188,7 +188,7 @@ def _dry_run(
     messages: Messages,
 ) -> None:
     """Tells what a run would do and take; fetches no weights unless they were named."""
-    from mambair_cli.restoration.batch import foresee
+    from mambair_cli.batches.batch import foresee
 
     first = compute.devices[0]
     model, recipe = None, None
@@ -210,7 +210,7 @@ def remove_unfinished_of(
     """Remove what a killed run left, where no other process can be at work on the same batch."""
     if not settings.resume or settings.shard is not None:
         return
-    from mambair_cli.imaging.whole_file import remove_unfinished
+    from mambair_cli.imaging.writing.whole_file import remove_unfinished
 
     if removed := remove_unfinished({job.target.parent for job in jobs}):
         messages.detail(f"{counted(removed, 'unfinished file')} of an earlier run removed")
@@ -223,7 +223,7 @@ def _run(
     settings: RestoreSettings,
     messages: Messages,
 ) -> Summary:
-    from mambair_cli.restoration.batch import foresee, run_batch
+    from mambair_cli.batches.batch import foresee, run_batch
 
     first, *_ = shelves.values()
     files = file_options(None if first.single is None else first.single.spec, settings)
@@ -245,7 +245,7 @@ def _run(
 
 def file_options(spec: ModelSpec | CatalogueEntry | None, settings: RestoreSettings) -> FileOptions:
     """How files are read and written; `spec` of the weights, None where each file decides."""
-    from mambair_cli.restoration.batch import FileOptions
+    from mambair_cli.batches.batch import FileOptions
 
     return FileOptions(
         scale=1 if spec is None else spec.scale,
@@ -257,7 +257,7 @@ def file_options(spec: ModelSpec | CatalogueEntry | None, settings: RestoreSetti
 
 
 def _restorer(shelf: ModelShelf, options: RestoreOptions) -> Restore:
-    from mambair_cli.restoration.batch import Restore
+    from mambair_cli.batches.batch import Restore
     from mambair_cli.restoration.restorer import restore_image
     from mambair_cli.restoration.streaming import restore_bands
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.choice import Choice
     from mambair_cli.imaging.image import BandReader, RestorableImage
     from mambair_cli.networks.spec import ModelSpec, Task
-    from mambair_cli.restoration.precision import Precision
+    from mambair_cli.restoration.device.precision import Precision
 
 DEFAULT_SCALE = 4
 COMMANDS = {
@@ -128,7 +128,7 @@ class ModelShelf:
         if self.single is not None:
             return self.single.sha256
         from mambair_cli.checkpoints.digest import sha256_of
-        from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
+        from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
 
         # Files are read by several threads.
         with self._obtaining:
@@ -145,8 +145,8 @@ class ModelShelf:
         """
         if spec.task != "sr":
             return None
-        from mambair_cli.imaging.depth import in_8_bits
-        from mambair_cli.imaging.traces import measure_traces
+        from mambair_cli.imaging.writing.depth import in_8_bits
+        from mambair_cli.pixels.traces import measure_traces
 
         traces = measure_traces(in_8_bits(image))
         if traces.found is None:

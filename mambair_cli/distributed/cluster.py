@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mambair_cli.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
-    from mambair_cli.restoration.precision import Precision, PrecisionRequest
+    from mambair_cli.restoration.device.precision import Precision, PrecisionRequest
 
 # Nothing is reported to anybody, and nothing of Ray's own gets into standard output, where it
 # prints what went wrong on the nodes. Read when Ray is imported.
@@ -174,7 +174,7 @@ def number_format(workers: Workers, requested: PrecisionRequest) -> Precision:
 def _number_format(device: str, requested: PrecisionRequest) -> Precision:
     import torch
 
-    from mambair_cli.restoration.precision import resolve_precision
+    from mambair_cli.restoration.device.precision import resolve_precision
 
     if device == "cuda" and requested != "auto":
         return requested

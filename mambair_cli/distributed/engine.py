@@ -15,15 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mambair_cli.distributed import urls
-from mambair_cli.distributed.cluster import Workers, import_ray
-from mambair_cli.distributed.orders import Order, Receipt, Setup
-from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
-from mambair_cli.distributed.tasks import Task, Tasks
-from mambair_cli.distributed.urls import Url, address
-from mambair_cli.errors import BackendError, MambairError, OutputError
-from mambair_cli.imaging.whole_file import remove_unfinished
-from mambair_cli.restoration.events import (
+from mambair_cli.batches.events import (
     Event,
     FileDone,
     FileFailed,
@@ -34,8 +26,16 @@ from mambair_cli.restoration.events import (
     Summary,
     TileDone,
 )
-from mambair_cli.restoration.failures import no_device_left
-from mambair_cli.restoration.jobs import Job
+from mambair_cli.batches.failures import no_device_left
+from mambair_cli.batches.jobs import Job
+from mambair_cli.distributed import urls
+from mambair_cli.distributed.cluster import Workers, import_ray
+from mambair_cli.distributed.orders import Order, Receipt, Setup
+from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
+from mambair_cli.distributed.tasks import Task, Tasks
+from mambair_cli.distributed.urls import Url, address
+from mambair_cli.errors import BackendError, MambairError, OutputError
+from mambair_cli.imaging.writing.whole_file import remove_unfinished
 
 # Workers that one file may cost, and that one place of the cluster may lose in a row.
 MOST_LOSSES = 3

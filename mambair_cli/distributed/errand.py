@@ -9,11 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from mambair_cli.distributed import urls
-from mambair_cli.distributed.orders import Order, Receipt, Told, Weights
-from mambair_cli.distributed.urls import Url
-from mambair_cli.errors import BackendError, ImageError, MambairError
-from mambair_cli.restoration.events import (
+from mambair_cli.batches.events import (
     Event,
     FileDone,
     FileFailed,
@@ -22,8 +18,12 @@ from mambair_cli.restoration.events import (
     FileStarted,
     TileDone,
 )
-from mambair_cli.restoration.jobs import Job
-from mambair_cli.restoration.manifest import Entry, file_sha256
+from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.manifest import Entry, file_sha256
+from mambair_cli.distributed import urls
+from mambair_cli.distributed.orders import Order, Receipt, Told, Weights
+from mambair_cli.distributed.urls import Url
+from mambair_cli.errors import BackendError, ImageError, MambairError
 
 # Of the tiles of an image no more are told to the driver than one in this time, and the last.
 TILE_SECONDS = 0.5

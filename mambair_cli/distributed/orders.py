@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mambair_cli.batches.batch import FileOptions
+from mambair_cli.batches.events import Event, FileDone, FileFailed, FileSkipped
+from mambair_cli.batches.manifest import Entry, Recipe
 from mambair_cli.distributed.cluster import import_ray
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import CheckpointError
 from mambair_cli.networks.spec import Task
-from mambair_cli.restoration.batch import FileOptions
-from mambair_cli.restoration.events import Event, FileDone, FileFailed, FileSkipped
-from mambair_cli.restoration.manifest import Entry, Recipe
 from mambair_cli.restoration.restorer import RestoreOptions
 
 # What a note on a photograph begins with that meets weights for clean images.

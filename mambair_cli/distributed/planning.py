@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from glob import has_magic
 from pathlib import Path
 
+from mambair_cli.batches.inputs import Source, find_images, is_url, resolve_inputs
+from mambair_cli.batches.jobs import Job, extension_of, file_target, plan_jobs, target_of
+from mambair_cli.batches.naming import NameTemplate
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.urls import Url, address, as_place
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
-from mambair_cli.restoration.inputs import Source, find_images, is_url, resolve_inputs
-from mambair_cli.restoration.jobs import Job, extension_of, file_target, plan_jobs, target_of
-from mambair_cli.restoration.naming import NameTemplate
 
 
 def plan_places(

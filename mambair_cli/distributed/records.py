@@ -13,11 +13,11 @@ from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
+from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.manifest import Entry, Manifest, Recipe, Shard
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.urls import address
 from mambair_cli.errors import MambairError, OutputError
-from mambair_cli.restoration.jobs import Job
-from mambair_cli.restoration.manifest import Entry, Manifest, Recipe, Shard
 
 # Finished files whose record is not kept yet are restored again should this process be killed.
 SEGMENT_SECONDS = 5.0

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from mambair_cli.restoration.jobs import Job
+from mambair_cli.batches.jobs import Job
 
 
 @dataclass(eq=False)

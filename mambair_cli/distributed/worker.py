@@ -17,32 +17,32 @@ from typing import TypeVar
 import torch
 
 from mambair_cli.api import Model, load_model
+from mambair_cli.batches.batch import FileOptions, Job, run_batch
+from mambair_cli.batches.events import (
+    Event,
+    FileDone,
+    FileFailed,
+    FileSkipped,
+)
+from mambair_cli.batches.failures import FileError, file_failure
+from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.choice import choose
 from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.distributed.errand import Errand, Relay
 from mambair_cli.distributed.orders import LOOKS_LIKE, Order, Receipt, Setup, Told, Weights
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
-from mambair_cli.imaging.depth import in_8_bits
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
-from mambair_cli.imaging.jpeg_quality import read_jpeg_quality
-from mambair_cli.imaging.traces import measure_traces
+from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
+from mambair_cli.imaging.writing.depth import in_8_bits
+from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks import prepare_kernels
-from mambair_cli.restoration.allocator import keep_freed_memory
-from mambair_cli.restoration.batch import FileOptions, Job, run_batch
-from mambair_cli.restoration.events import (
-    Event,
-    FileDone,
-    FileFailed,
-    FileSkipped,
-)
-from mambair_cli.restoration.failures import FileError, file_failure
-from mambair_cli.restoration.memory import available_system_memory, resident_memory
-from mambair_cli.restoration.precision import resolve_device
+from mambair_cli.pixels.traces import measure_traces
+from mambair_cli.restoration.device.precision import resolve_device
+from mambair_cli.restoration.memory.allocator import keep_freed_memory
+from mambair_cli.restoration.memory.budget import available_system_memory, resident_memory
 from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import restore_bands
-from mambair_cli.restoration.work import Restore
-from mambair_cli.selective_scan import dispatch
 
 Limited = TypeVar("Limited", RestoreOptions, FileOptions)
 

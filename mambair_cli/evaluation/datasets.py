@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.errors import ImageError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
-from mambair_cli.imaging.resize import Border
 from mambair_cli.networks.spec import Task
+from mambair_cli.pixels.resize import Border
 
 Pixels = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mambair_cli.imaging.resize import Border, imresize
+from mambair_cli.pixels.resize import Border, imresize
 
 Pixels = NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.errors import ImageError
-from mambair_cli.imaging.color import rgb_to_y
+from mambair_cli.pixels.color import rgb_to_y
 
 Array = NDArray[Any]
 

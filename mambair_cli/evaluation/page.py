@@ -20,7 +20,7 @@ from PIL import Image
 from mambair_cli.evaluation.benchmark import Pictures
 from mambair_cli.evaluation.published import peers_of
 from mambair_cli.evaluation.report import Run, conditions, facts
-from mambair_cli.imaging.resize import imresize
+from mambair_cli.pixels.resize import imresize
 
 Pixels = NDArray[np.uint8]
 

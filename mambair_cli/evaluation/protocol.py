@@ -20,9 +20,9 @@ from mambair_cli.evaluation.degrade import (
 )
 from mambair_cli.evaluation.metrics import psnr, ssim, y_psnr, y_ssim
 from mambair_cli.evaluation.partition import restore_in_parts
-from mambair_cli.imaging.color import rgb_to_y
-from mambair_cli.imaging.resize import imresize
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.color import rgb_to_y
+from mambair_cli.pixels.resize import imresize
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 Array = NDArray[Any]

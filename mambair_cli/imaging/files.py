@@ -10,19 +10,19 @@ from typing import IO
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
-from mambair_cli.imaging.contents import Contents
 from mambair_cli.imaging.formats import BY_SUFFIX, Format
-from mambair_cli.imaging.gif_reader import open_gif
-from mambair_cli.imaging.heif_reader import open_avif, open_heic
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence, RestorableImage
-from mambair_cli.imaging.jpeg_reader import open_jpeg
-from mambair_cli.imaging.jxl_reader import open_jxl
-from mambair_cli.imaging.opening import identified, open_file
-from mambair_cli.imaging.pillow_reader import open_frames
-from mambair_cli.imaging.png_reader import open_png
-from mambair_cli.imaging.raster import RasterBands
-from mambair_cli.imaging.tiff_reader import open_tiff
-from mambair_cli.imaging.writing import write_bands, write_image, write_images
+from mambair_cli.imaging.reading.contents import Contents
+from mambair_cli.imaging.reading.gif import open_gif
+from mambair_cli.imaging.reading.heif import open_avif, open_heic
+from mambair_cli.imaging.reading.jpeg import open_jpeg
+from mambair_cli.imaging.reading.jxl import open_jxl
+from mambair_cli.imaging.reading.opening import identified, open_file
+from mambair_cli.imaging.reading.pillow import open_frames
+from mambair_cli.imaging.reading.png import open_png
+from mambair_cli.imaging.reading.raster import RasterBands
+from mambair_cli.imaging.reading.tiff import open_tiff
+from mambair_cli.imaging.writing.images import write_bands, write_image, write_images
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.networks.ops import PLAIN, Ops, pointwise
+from mambair_cli.kernels.block.ops import PLAIN, Ops, pointwise
 from mambair_cli.networks.ss2d import SS2D
 
 SQUEEZE = 30  # channels over the hidden channels of the attention's gate

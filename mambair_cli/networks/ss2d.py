@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambair_cli.networks.ops import PLAIN, Ops
-from mambair_cli.selective_scan import dispatch
-from mambair_cli.selective_scan.parameters import made_once
+from mambair_cli.kernels.block.ops import PLAIN, Ops
+from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.scan import dispatch
 
 
 class SS2D(nn.Module):
@@ -113,11 +113,11 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
 
 def _ops_of(backend: dispatch.Backend) -> Ops:
     if backend.name == "numba":
-        from mambair_cli.networks import ops_cpu
+        from mambair_cli.kernels.block import ops_cpu
 
         return ops_cpu.FUSED
     if backend.name == "triton":
-        from mambair_cli.networks import ops_gpu
+        from mambair_cli.kernels.block import ops_gpu
 
         return ops_gpu.FUSED
     return PLAIN

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mambair_cli.imaging.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to_rgb
 from mambair_cli.imaging.image import Band, ImageHeader, Pixels, ValueRange
-from mambair_cli.imaging.resize import imresize_rows, resize_alpha_rows
-from mambair_cli.imaging.tensors import to_pixels, to_tensor
+from mambair_cli.pixels.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to_rgb
+from mambair_cli.pixels.resize import imresize_rows, resize_alpha_rows
+from mambair_cli.pixels.tensors import to_pixels, to_tensor
 
 # Rows of the source that enlarging opacity and chroma needs above and below.
 _CONTEXT = 3

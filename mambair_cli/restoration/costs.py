@@ -8,9 +8,9 @@ from torch import nn
 
 from mambair_cli.imaging.image import ImageHeader
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.plan import Plan, RestoreOptions
-from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.restoration.restorer import LEAST_SIDE, plan_whole
 from mambair_cli.restoration.streaming import memory_budget, needs_bands, plan_bands
 

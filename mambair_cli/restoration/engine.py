@@ -9,13 +9,13 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.restoration import accelerator
-from mambair_cli.restoration.cuda_graphs import graphs_of
+from mambair_cli.restoration.device import accelerator
+from mambair_cli.restoration.device.cuda_graphs import graphs_of
+from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
+from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
+from mambair_cli.restoration.device.transfers import direct, overlapped
 from mambair_cli.restoration.ensemble import self_ensemble
-from mambair_cli.restoration.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.plan import Plan
-from mambair_cli.restoration.precision import HALF_TYPES, Precision, computing_in
-from mambair_cli.restoration.transfers import direct, overlapped
 
 Run = Callable[[Tensor], Tensor]
 

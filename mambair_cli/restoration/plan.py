@@ -12,9 +12,9 @@ from torch import nn
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.networks.ss2d import SS2D
-from mambair_cli.restoration import memory
-from mambair_cli.restoration.footprint import bytes_per_pixel
-from mambair_cli.restoration.precision import Precision, PrecisionRequest
+from mambair_cli.restoration.device.precision import Precision, PrecisionRequest
+from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory.footprint import bytes_per_pixel
 from mambair_cli.restoration.tiling import Grid, plan_grid, validate_tiling
 
 DEFAULT_OVERLAP = 32

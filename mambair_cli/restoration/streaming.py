@@ -15,14 +15,14 @@ from torch import nn
 
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, ValueRange
-from mambair_cli.imaging.resize import is_binary
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration import memory
+from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
+from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.padding import pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
-from mambair_cli.restoration.precision import resolve_precision
 from mambair_cli.restoration.restorer import LEAST_SIDE, Notice, Progress
 from mambair_cli.restoration.tiled_run import Reports, TiledRun, new_canvas
 from mambair_cli.restoration.tiling import Mosaic

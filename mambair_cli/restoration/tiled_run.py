@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mambair_cli.errors import BackendError, MemoryLimitError
-from mambair_cli.restoration import memory
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, attempts, remember
 from mambair_cli.restoration.tiling import Mosaic
 

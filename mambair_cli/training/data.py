@@ -23,9 +23,9 @@ from mambair_cli.evaluation.degrade import (
     downscale,
     jpeg_compress,
 )
-from mambair_cli.imaging.color import rgb_to_ycbcr
-from mambair_cli.imaging.depth import to_depth
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
+from mambair_cli.imaging.writing.depth import to_depth
+from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.parsing import Span
 

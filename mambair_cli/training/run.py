@@ -15,7 +15,7 @@ from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
 from mambair_cli.errors import BackendError, CheckpointError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
-from mambair_cli.restoration.precision import resolve_precision
+from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.distillation import load_teacher

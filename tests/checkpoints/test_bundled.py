@@ -10,7 +10,7 @@ import mambair_cli as mambair
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.evaluation.degrade import add_gaussian_noise, downscale, jpeg_compress
 from mambair_cli.evaluation.metrics import psnr
-from mambair_cli.imaging.resize import imresize
+from mambair_cli.pixels.resize import imresize
 
 WIDTH, HEIGHT = 180, 132  # multiples of 2, 3 and 4
 BUNDLED = {entry.id: entry for entry in catalogue.entries() if entry.bundled}

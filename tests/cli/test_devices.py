@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mambair_cli.cli import compute
-from mambair_cli.restoration import precision
+from mambair_cli.restoration.device import precision
 
 STAND_INS = [torch.device("cpu:0"), torch.device("cpu:1")]
 

@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mambair_cli.cli.console import Messages, duration
-from mambair_cli.cli.display import BatchDisplay
-from mambair_cli.errors import ImageError
-from mambair_cli.imaging.metadata import Fate
-from mambair_cli.restoration.batch import (
+from mambair_cli.batches.batch import (
     DeviceLost,
     FileDone,
     FileFailed,
@@ -23,6 +19,10 @@ from mambair_cli.restoration.batch import (
     TileDone,
     Timings,
 )
+from mambair_cli.cli.console import Messages, duration
+from mambair_cli.cli.display import BatchDisplay
+from mambair_cli.errors import ImageError
+from mambair_cli.imaging.metadata.record import Fate
 
 JOB = Job(
     Path("in/a rather long name of a photograph of the harbour.png"), Path("out/x.png"), Path("out")

@@ -11,7 +11,7 @@ import pytest
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.commands import doctor
-from mambair_cli.selective_scan import dispatch
+from mambair_cli.kernels.scan import dispatch
 
 
 def test_report_names_every_subject(mambair):

@@ -10,7 +10,7 @@ import torch
 
 from mambair_cli.cli import hardware
 from mambair_cli.cli.hardware import GIB, Device, found_devices, torch_platform
-from mambair_cli.restoration import precision
+from mambair_cli.restoration.device import precision
 
 CUDA = torch.device("cuda", 0)
 

@@ -179,7 +179,7 @@ def test_what_may_not_be_read_or_written_is_named(enlarge, make_image, tmp_path)
 
 
 def test_a_file_that_vanishes_after_planning(enlarge, make_image, tmp_path, monkeypatch):
-    from mambair_cli.restoration import jobs
+    from mambair_cli.batches import jobs
 
     gone, left = make_image(tmp_path / "in" / "a.png"), make_image(tmp_path / "in" / "b.png")
     plan = jobs.plan_jobs

@@ -7,7 +7,7 @@ import typer
 import typer.main
 
 from mambair_cli.cli.main import app
-from mambair_cli.selective_scan.dispatch import BACKENDS
+from mambair_cli.kernels.scan.dispatch import BACKENDS
 
 SHARED = {
     *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),

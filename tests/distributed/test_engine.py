@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from mambair_cli.batches.events import FileStarted, TileDone
 from mambair_cli.distributed import cluster as cluster_module
 from mambair_cli.distributed import engine
 from mambair_cli.distributed import records as records_module
 from mambair_cli.distributed.tasks import Tasks
-from mambair_cli.restoration.events import FileStarted, TileDone
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ray and its signals, as on Linux")
 

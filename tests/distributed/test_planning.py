@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from mambair_cli.batches.naming import NameTemplate
 from mambair_cli.distributed.planning import plan_places
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import UsageError
-from mambair_cli.restoration.naming import NameTemplate
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ import json
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.manifest import Entry
 from mambair_cli.distributed.records import FolderManifest, Records, StoreManifest, manifest_in
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import ImageError, OutputError
-from mambair_cli.restoration.jobs import Job
-from mambair_cli.restoration.manifest import Entry
 
 RECIPE = {"weights": "w", "tile": "auto"}
 ROOT = Url.parse("memory://records")

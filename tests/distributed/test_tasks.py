@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mambair_cli.batches.jobs import Job
 from mambair_cli.distributed.tasks import Tasks
-from mambair_cli.restoration.jobs import Job
 
 
 def jobs(count):

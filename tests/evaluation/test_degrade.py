@@ -12,7 +12,7 @@ from mambair_cli.evaluation.degrade import (
     jpeg_compress,
 )
 from mambair_cli.evaluation.metrics import psnr
-from mambair_cli.imaging.resize import imresize
+from mambair_cli.pixels.resize import imresize
 
 
 @pytest.fixture(scope="module")

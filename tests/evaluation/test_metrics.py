@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 from mambair_cli.errors import ImageError
 from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.evaluation.metrics import psnr, ssim, y_psnr, y_ssim
-from mambair_cli.imaging.resize import imresize
+from mambair_cli.pixels.resize import imresize
 
 BICUBIC = {
     ("Set5", 2): (33.67, 0.9303),

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels.block.ops import PLAIN
+from mambair_cli.kernels.block.ops_cpu import FUSED
+from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
 from mambair_cli.networks.layers import CAB, ResidualStateSpaceBlock
-from mambair_cli.networks.ops import PLAIN
-from mambair_cli.networks.ops_cpu import FUSED
 from mambair_cli.networks.ss2d import SS2D, set_scan_backend
-from mambair_cli.selective_scan import dispatch
 
 LIGHT = MambaIRConfig(upscale=2, embed_dim=20, d_state=5, depths=(1, 1))
 CONFIGS = {

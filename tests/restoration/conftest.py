@@ -9,7 +9,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mambair_cli.restoration import accelerator, transfers
+from mambair_cli.restoration.device import accelerator, transfers
 
 
 def tensors(values):

@@ -7,8 +7,9 @@ from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration import accelerator, cuda_graphs, memory
+from mambair_cli.restoration.device import accelerator, cuda_graphs
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 SPEC = ModelSpec("stub", "sr", 2, 3)

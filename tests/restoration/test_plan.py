@@ -1,7 +1,7 @@
 import pytest
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.restoration import memory
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.plan import Limits, RestoreOptions, attempts
 
 PER_PIXEL = 1000

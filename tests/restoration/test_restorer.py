@@ -9,11 +9,12 @@ from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError, UsageError
 from mambair_cli.imaging.image import RestorableImage, ValueRange
-from mambair_cli.imaging.metadata import Metadata
+from mambair_cli.imaging.metadata.record import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
-from mambair_cli.restoration import memory, precision
-from mambair_cli.restoration.footprint import bytes_per_pixel
+from mambair_cli.restoration.device import precision
+from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory.footprint import bytes_per_pixel
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image, restore_tensor
 
 WHOLE = RestoreOptions(tile=0)

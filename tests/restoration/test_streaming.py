@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage, ValueRange
-from mambair_cli.imaging.metadata import Metadata
+from mambair_cli.imaging.metadata.record import Metadata
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration import memory
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands, restore_bands
 

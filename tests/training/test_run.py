@@ -23,7 +23,7 @@ from mambair_cli.errors import (
     RecipeError,
     UsageError,
 )
-from mambair_cli.restoration import precision
+from mambair_cli.restoration.device import precision
 from mambair_cli.training.config import format_recipe, parse_recipe
 from mambair_cli.training.run import (
     Progress,

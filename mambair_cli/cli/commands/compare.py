@@ -59,9 +59,9 @@ def compare(
 ) -> None:
     """Restore an image with several models and write a page that shows them side by side."""
     from mambair_cli.evaluation.page import INPUT, Page
-    from mambair_cli.imaging.depth import in_8_bits
     from mambair_cli.imaging.files import read_image
-    from mambair_cli.imaging.resize import imresize
+    from mambair_cli.imaging.writing.depth import in_8_bits
+    from mambair_cli.pixels.resize import imresize
     from mambair_cli.restoration.restorer import restore_image
 
     target = output or image.with_name(f"{image.stem}_compare.html")

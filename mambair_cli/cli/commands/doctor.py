@@ -79,7 +79,7 @@ def examine() -> Report:
     except (ImportError, OSError) as error:
         report.problems.append(f"torch cannot be imported: {error}")
         return report
-    from mambair_cli.restoration.memory import available_system_memory
+    from mambair_cli.restoration.memory.budget import available_system_memory
 
     report.cpu = _cpu()
     report.memory_available = available_system_memory()
@@ -115,7 +115,7 @@ def _cpu() -> dict[str, str | int]:
 
 
 def _scan(devices: list[torch.device]) -> dict[str, dict[str, str | None]]:
-    from mambair_cli.selective_scan.dispatch import BACKENDS
+    from mambair_cli.kernels.scan.dispatch import BACKENDS
 
     return {
         backend.name: {str(device): backend.refuses(device) for device in devices}
@@ -140,7 +140,7 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 
 def _caches() -> dict[str, str]:
-    from mambair_cli import selective_scan
+    from mambair_cli import kernels
     from mambair_cli.checkpoints import cache
 
     fetched = {"fetched weights": str(cache.home())}
@@ -149,10 +149,10 @@ def _caches() -> dict[str, str]:
     except ImportError:
         return fetched
     # The places where Numba looks, in its order.
-    beside = Path(selective_scan.__path__[0]) / "__pycache__"
+    beside = Path(kernels.__path__[0]) / "__pycache__"
     writable = os.access(beside if beside.is_dir() else beside.parent, os.W_OK)
-    kernels = numba.config.CACHE_DIR or (str(beside) if writable else "Numba's folder of the user")
-    return {"compiled kernels": kernels, **fetched}
+    compiled = numba.config.CACHE_DIR or (str(beside) if writable else "Numba's folder of the user")
+    return {"compiled kernels": compiled, **fetched}
 
 
 def _table(report: Report) -> Table:

@@ -127,7 +127,7 @@ def train(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Train or fine-tune weights; interrupted at any moment, a run goes on with --resume."""
-    from mambair_cli.restoration.precision import resolve_device
+    from mambair_cli.restoration.device.precision import resolve_device
     from mambair_cli.training.config import load_recipe
     from mambair_cli.training.run import train as run_training
 

@@ -1,0 +1,1 @@
+"""Restoring many image files: inputs, jobs, names, records, the pipeline and what it tells."""

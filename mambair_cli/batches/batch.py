@@ -1,0 +1,116 @@
+"""Runs a batch of files: one bad file never stops the rest, and every file has its own outcome."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+from mambair_cli.batches.events import (
+    DeviceLost,
+    Event,
+    FileDone,
+    FileFailed,
+    FileNoted,
+    FileSkipped,
+    FileStarted,
+    Outcome,
+    Report,
+    Summary,
+    TileDone,
+    Timings,
+)
+from mambair_cli.batches.jobs import Job, plan_jobs
+from mambair_cli.batches.manifest import RecipeOf, Shard
+from mambair_cli.batches.pipeline import Pipeline
+from mambair_cli.batches.prospects import Prospect
+from mambair_cli.batches.stages import FileOptions, Stages
+from mambair_cli.batches.work import Restore
+
+__all__ = [
+    "DeviceLost",
+    "Event",
+    "FileDone",
+    "FileFailed",
+    "FileNoted",
+    "FileOptions",
+    "FileSkipped",
+    "FileStarted",
+    "Job",
+    "Outcome",
+    "Prospect",
+    "Restore",
+    "Summary",
+    "TileDone",
+    "Timings",
+    "foresee",
+    "plan_jobs",
+    "run_batch",
+]
+
+
+def foresee(
+    jobs: Sequence[Job],
+    files: FileOptions,
+    *,
+    resume: bool = False,
+    recipe: RecipeOf | None = None,
+) -> list[Prospect]:
+    """Tells what `run_batch` will make of files, from their headers; nothing is written.
+
+    Args:
+        jobs: As for `run_batch`.
+        files: As for `run_batch`.
+        resume: As for `run_batch`; without a recipe it is not known what will be skipped.
+        recipe: As for `run_batch`.
+    """
+    stages = Stages(files, recipe, resume=resume)
+    return [stages.foresee(job) for job in jobs]
+
+
+def run_batch(
+    jobs: Sequence[Job],
+    restorers: Mapping[str, Restore],
+    on_event: Callable[[Event], None],
+    *,
+    files: FileOptions,
+    resume: bool = False,
+    recipe: RecipeOf | None = None,
+    shard: Shard | None = None,
+    io_threads: int = 1,
+) -> Summary:
+    """Restores files on one device or several, reading ahead and writing behind.
+
+    A record of what was done (`manifest.Manifest`) is kept in the output directories when there is
+    more than one job, or with `resume` or `shard`. With `resume` a file is skipped if its record
+    agrees with the input, the recipe and the bytes of the output; an output of an earlier run that
+    does not agree is made again; an output that is in no record is refused as without `resume`.
+
+    A device that fails for good gets no more work. The file that it failed on is tried once more on
+    another device; when no device is left, all other files fail.
+
+    Args:
+        jobs: From `plan_jobs`; taken in this order.
+        restorers: For each device its name and what restores images on it. The first runs in the
+            calling thread, each of the others in one of its own.
+        on_event: Told of everything as it happens, from any thread but never from two at once;
+            of outcomes in the order of the jobs.
+        files: How files are read and written.
+        resume: Skip what an earlier run with the same recipe has finished.
+        recipe: What the output of an input file depends on beside it: weights' sha256, options,
+            version; JSON values only. None: no record is kept.
+        shard: The part of a shared batch that this process does, I of N; each has its own record.
+        io_threads: How many files are read, and how many written, at the same time; 0 to do both
+            between one image and the next, which is right for a network that needs all processors.
+
+    Returns:
+        The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are
+        finished, those that wait are dropped, devices stop at their next tile, then it passes.
+    """
+    kept = recipe if len(jobs) > 1 or resume or shard else None
+    report = Report(on_event)
+    stages = Stages(files, kept, resume=resume, shard=shard)
+    with warnings.catch_warnings():
+        # What `read_image` sets for itself is not kept apart between threads.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        Pipeline(jobs, restorers, stages, report, io_threads).run()
+    return report.summary

@@ -1,0 +1,83 @@
+"""What will become of files, told from their headers before any work, and if the disk has room."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mambair_cli.batches.events import FileFailed, FileSkipped
+from mambair_cli.batches.jobs import Job
+from mambair_cli.imaging.image import ImageHeader
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is known of a file before it is read.
+
+    Attributes:
+        job: Which.
+        source: What its header announces; None where nothing will be written.
+        result: What will be written, or None.
+        outcome: That nothing will be written, and why; None where something will.
+    """
+
+    job: Job
+    source: ImageHeader | None = None
+    result: ImageHeader | None = None
+    outcome: FileSkipped | FileFailed | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Input pixels that will be restored."""
+        return 0 if self.source is None else self.source.pixels
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the result's pixels, which its file is hardly ever larger than."""
+        if self.result is None:
+            return 0
+        samples = self.result.channels + self.result.has_alpha
+        return self.result.pixels * samples * self.result.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file system that results go to.
+
+    Attributes:
+        directory: One that is on it.
+        needed: Bytes that the results take at most.
+        free: Bytes that are free.
+    """
+
+    directory: Path
+    needed: int
+    free: int
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the results fit, whatever is in them."""
+        return self.needed <= self.free
+
+
+def volumes(prospects: Iterable[Prospect]) -> list[Volume]:
+    """The file systems that results go to, each with what they take and what is free."""
+    needed: dict[int, int] = {}
+    directories: dict[int, Path] = {}
+    for prospect in prospects:
+        directory = nearest_directory(prospect.job.target.parent)
+        device = directory.stat().st_dev
+        directories.setdefault(device, directory)
+        needed[device] = needed.get(device, 0) + prospect.most_bytes
+    return [
+        Volume(directory, needed[device], shutil.disk_usage(directory).free)
+        for device, directory in directories.items()
+    ]
+
+
+def nearest_directory(path: Path) -> Path:
+    """The directory itself, or the existing one that it would be made under."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.is_dir())

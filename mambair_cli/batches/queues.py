@@ -1,0 +1,174 @@
+"""What waits between reading, network and writing: bounded by number and by pixels."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.stages import Ready, Settled
+
+# Read images that wait for a device, and results that wait to be written: 200 MB each. A single
+# image may have more; nothing waits beside it then.
+WAITING_PIXELS = 2**26
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A job in the pipeline, its input read or being read."""
+
+    index: int
+    job: Job
+    reading: Future[Ready | Settled]
+    pixels: int
+    cost_a_device: bool = False
+
+
+class InCallingThread(Executor):
+    """Runs what is submitted before it returns; what that raises is raised there."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Returns a future that is done."""
+        future: Future[Result] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class ReadAhead:
+    """Hands out the jobs in their order, each being read before it is asked for.
+
+    Args:
+        jobs: All jobs.
+        read: Reads one; called from other threads, if there are any.
+        measure: Tells the pixels of one without reading it.
+        threads: How many are read at once; 0 for one at a time in the calling thread.
+        most: How many may be read, or being read, and not taken.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        read: Callable[[Job], Ready | Settled],
+        measure: Callable[[Job], int],
+        threads: int,
+        most: int,
+    ) -> None:
+        self._read = read
+        self._most = most
+        self._ahead = threads > 0
+        name = "mambair-read"
+        self._pool = ThreadPoolExecutor(threads, name) if threads else InCallingThread()
+        self._changed = threading.Condition()
+        self._coming: Iterator[tuple[int, Job, int]] = (
+            (index, job, measure(job)) for index, job in enumerate(jobs, start=1)
+        )
+        self._next = next(self._coming, None)
+        self._waiting: deque[Ticket] = deque()
+        self._taken = 0
+        self._stopped = False
+
+    def take(self) -> Ticket | None:
+        """The next job; None when there will be no more, which may take others' work to know."""
+        with self._changed:
+            self._refill()
+            self._changed.wait_for(lambda: self._stopped or self._waiting or not self._taken)
+            if self._stopped or not self._waiting:
+                return None
+            ticket = self._waiting.popleft()
+            self._taken += 1
+            if self._ahead:
+                self._refill()
+        return ticket
+
+    def finish(self) -> None:
+        """Tells that a job that was taken will not come back."""
+        with self._changed:
+            self._taken -= 1
+            self._changed.notify_all()
+
+    def give_back(self, ticket: Ticket) -> None:
+        """Has somebody else take a job next."""
+        with self._changed:
+            self._waiting.appendleft(ticket)
+            self._taken -= 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Hands out nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Waits for files that are being read and drops the rest."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _refill(self) -> None:
+        while self._next is not None and len(self._waiting) < self._most:
+            index, job, pixels = self._next
+            if self._waiting and pixels + sum(t.pixels for t in self._waiting) > WAITING_PIXELS:
+                return
+            self._waiting.append(Ticket(index, job, self._pool.submit(self._read, job), pixels))
+            self._next = next(self._coming, None)
+
+
+class WriteBehind:
+    """Writes results in other threads.
+
+    Args:
+        threads: How many are written at once; as many more may wait. 0 for one at a time, waited
+            for: it has a thread all the same, where an interrupt does not break it off.
+        on_failure: Told of an exception in a thread, which is a bug.
+    """
+
+    def __init__(self, threads: int, on_failure: Callable[[Future[Any]], None]) -> None:
+        self._most = max(1, 2 * threads)
+        self._on_failure = on_failure
+        self._waits = not threads
+        self._pool = ThreadPoolExecutor(max(1, threads), "mambair-write")
+        self._changed = threading.Condition()
+        self._files = self._pixels = 0
+        self._stopped = False
+
+    def add(self, pixels: int, write: Callable[[], None]) -> None:
+        """Has a result written."""
+        with self._changed:
+            self._files += 1
+            self._pixels += pixels
+        writing = self._pool.submit(write)
+        writing.add_done_callback(self._on_failure)
+        writing.add_done_callback(partial(self._written, pixels))
+        if self._waits:
+            writing.result()
+
+    def wait_for_room(self) -> None:
+        """Waits until so little is left to be written that another result may be made."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._stopped or (self._files < self._most and self._pixels <= WAITING_PIXELS)
+                )
+            )
+
+    def stop(self) -> None:
+        """Has nobody wait for room any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def close(self, *, drop: bool) -> None:
+        """Waits for results that are being written, and those that wait unless they are dropped."""
+        self._pool.shutdown(cancel_futures=drop)
+
+    def _written(self, pixels: int, _: Future[None]) -> None:
+        with self._changed:
+            self._files -= 1
+            self._pixels -= pixels
+            self._changed.notify_all()

@@ -1,0 +1,322 @@
+"""What is done for one file before and after the network: checks, reading, writing, the record."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, Timings
+from mambair_cli.batches.failures import FileError, file_failure, no_device_left
+from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard, file_sha256
+from mambair_cli.batches.prospects import Prospect, nearest_directory
+from mambair_cli.batches.work import Restore, Stopwatch
+from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
+from mambair_cli.imaging.files import (
+    DEFAULT_MAX_PIXELS,
+    can_band,
+    open_bands,
+    read_header,
+    read_images,
+    write_bands,
+    write_images,
+)
+from mambair_cli.imaging.image import ImageHeader, ImageSequence
+from mambair_cli.imaging.metadata.record import MetadataMode
+from mambair_cli.imaging.writing.targets import check_images, check_target
+from mambair_cli.restoration.memory.budget import available_main_memory
+from mambair_cli.restoration.restorer import Notice, Progress
+from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands
+
+DONE_BEFORE = "done by an earlier run"
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files are read and written.
+
+    Attributes:
+        scale: Output side over input side of every image of the batch.
+        quality: Of outputs in formats that lose something, 1 to 100.
+        metadata: What is handed on of EXIF, XMP and IPTC.
+        max_pixels: Images of more pixels are refused; 0 for no limit.
+        max_memory: Bytes of main memory to stay below; None for what is free. Larger images are
+            read, restored and written in bands.
+    """
+
+    scale: int = 1
+    quality: int = 95
+    metadata: MetadataMode = "keep"
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A file that the network may begin with.
+
+    Attributes:
+        sequence: The images that were read; None where they are too large, and are to be restored
+            in bands.
+        entry: What to record of the output; None where no record is kept.
+        seconds: Spent on reading.
+    """
+
+    sequence: ImageSequence | None
+    entry: Entry | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A file that never gets to the network; `begun` tells whether work on it had begun."""
+
+    outcome: FileSkipped | FileFailed
+    begun: bool
+
+
+class Stages:
+    """Reads inputs and writes outputs; every method may run in several threads at once.
+
+    Args:
+        files: How files are read and written.
+        recipe: What the output of a file depends on beside it; None: no record is kept.
+        resume: Skip what an earlier run with the same recipe has finished.
+        shard: The part of a shared batch that this process does, I of N.
+    """
+
+    def __init__(
+        self,
+        files: FileOptions,
+        recipe: RecipeOf | None,
+        *,
+        resume: bool = False,
+        shard: Shard | None = None,
+    ) -> None:
+        self.without_network = False
+        self._files = files
+        self._recipe = recipe
+        self._resume = resume
+        self._shard = shard
+        self._manifests: dict[Path, Manifest] = {}
+        self._lock = threading.Lock()
+
+    def foresee(self, job: Job) -> Prospect:
+        """Tells from its header what will become of a file; nothing is written.
+
+        Raises:
+            RuntimeError: A bug of ours.
+        """
+        try:
+            if self._resume and self._is_done(job, self._entry(job)):
+                return Prospect(job, outcome=FileSkipped(job, DONE_BEFORE))
+            if (refusal := self._refusal(job)) is not None:
+                return Prospect(job, outcome=FileFailed(job, refusal))
+            source, result, _ = self._headers(job)
+        except FileError as error:
+            if (failure := file_failure(job, error)) is None:
+                raise
+            return Prospect(job, outcome=FileFailed(job, failure))
+        return Prospect(job, source, result)
+
+    def pixels(self, job: Job) -> int:
+        """Pixels that a file's header announces; 0 where `read` would refuse it."""
+        try:
+            return read_header(job.source, max_pixels=self._files.max_pixels).pixels
+        except ImageError:
+            return 0
+
+    def read(self, job: Job) -> Ready | Settled:
+        """Checks what can be checked without the network, and reads the input.
+
+        Raises:
+            RuntimeError: A bug of ours.
+        """
+        entry, begun = None, False
+        try:
+            entry = self._entry(job)
+            if self._is_done(job, entry):
+                return Settled(FileSkipped(job, DONE_BEFORE), begun)
+            if (refusal := self._refusal(job)) is not None:
+                # Not recorded: what is there is somebody else's, and must not look like ours.
+                return Settled(FileFailed(job, refusal), begun)
+            if self.without_network:
+                return Settled(self.failed(job, entry, no_device_left(job)), begun)
+            begun = True
+            start = time.perf_counter()
+            sequence = self._read(job)
+            return Ready(sequence, entry, time.perf_counter() - start)
+        except FileError as error:
+            if (failure := file_failure(job, error)) is None:
+                raise
+            return Settled(self.failed(job, entry, failure), begun)
+
+    def write(
+        self, job: Job, sequence: ImageSequence, entry: Entry | None, timings: Timings
+    ) -> FileDone | FileFailed:
+        """Writes an output, whole or not at all, and keeps its record.
+
+        Args:
+            job: Which.
+            sequence: The restored images.
+            entry: What to record.
+            timings: Spent on it so far.
+
+        Raises:
+            RuntimeError: A bug of ours.
+        """
+        start = time.perf_counter()
+        options = self._files
+        try:
+            with self._recorded(job, entry):
+                fate = write_images(
+                    job.target, sequence, quality=options.quality, metadata=options.metadata
+                )
+            size = job.target.stat().st_size
+        except FileError as error:
+            if (failure := file_failure(job, error)) is None:
+                raise
+            return self.failed(job, entry, failure)
+        height, width = sequence.images[0].pixels.shape[:2]
+        timings = replace(timings, write=time.perf_counter() - start)
+        return FileDone(job, timings, width, height, size, len(sequence.images), fate)
+
+    def stream(
+        self, job: Job, ready: Ready, restore: Restore, on_progress: Progress, on_notice: Notice
+    ) -> FileDone:
+        """Reads, restores and writes an image band by band, and keeps its record.
+
+        Args:
+            job: Which.
+            ready: What `read` gave.
+            restore: What restores it.
+            on_progress: Told of tiles.
+            on_notice: Told how it is run.
+
+        Raises:
+            MambairError, MemoryError, OSError, RuntimeError: The file's failure, the device's, or a
+                bug of ours; nothing is written then.
+        """
+        watch = Stopwatch()
+        options = self._files
+        binary_alpha = self._has_binary_alpha(job)
+        with (
+            open_bands(job.source, max_pixels=options.max_pixels) as source,
+            self._recorded(job, ready.entry),
+        ):
+            with watch.restoring():
+                header, bands = restore.bands(
+                    watch.reading(source), binary_alpha, on_progress, on_notice
+                )
+            fate = write_bands(
+                job.target, header, watch.bands(bands), source, metadata=options.metadata
+            )
+        size = job.target.stat().st_size
+        timings = watch.timings(ready.seconds)
+        return FileDone(job, timings, header.width, header.height, size, fate=fate)
+
+    def failed(self, job: Job, entry: Entry | None, error: MambairError) -> FileFailed:
+        """Keeps the record of a failure and gives the outcome."""
+        if self._recipe is not None:
+            # What keeps the record from being written is often what failed: a full disk.
+            with suppress(OutputError):
+                unread = Entry("", {}, source=job.source)
+                self._manifest(job).fail(job.target, entry or unread, error)
+        return FileFailed(job, error)
+
+    def _entry(self, job: Job) -> Entry | None:
+        if self._recipe is None:
+            return None
+        return Entry(file_sha256(job.source), self._recipe(job.source), source=job.source)
+
+    def _is_done(self, job: Job, entry: Entry | None) -> bool:
+        if not self._resume or entry is None:
+            return False
+        return self._manifest(job).has_intact(job.target, entry)
+
+    def _refusal(self, job: Job) -> OutputError | None:
+        ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
+        return None if ours else job.refusal
+
+    def _headers(self, job: Job) -> tuple[ImageHeader, ImageHeader, bool]:
+        """Headers of the input and of the output, and whether the image is too large as a whole."""
+        source = read_header(job.source, max_pixels=self._files.max_pixels)
+        scale = self._files.scale
+        result = replace(source, width=source.width * scale, height=source.height * scale)
+        check_target(job.target, result)
+        _check_directory(job.target.parent)
+        in_bands = needs_bands(source, scale, available_main_memory(self._files.max_memory))
+        if in_bands:
+            _check_bands(job, source)
+        return source, result, in_bands
+
+    def _read(self, job: Job) -> ImageSequence | None:
+        """Reads all images of a file; None if they are too large for the memory there is."""
+        _, _, in_bands = self._headers(job)
+        _make_directory(job.target.parent)
+        if in_bands:
+            return None
+        sequence = read_images(job.source, max_pixels=self._files.max_pixels)
+        check_images(job.target, sequence)
+        return sequence
+
+    def _has_binary_alpha(self, job: Job) -> bool:
+        with open_bands(job.source, max_pixels=self._files.max_pixels) as source:
+            return has_binary_alpha(source)
+
+    @contextmanager
+    def _recorded(self, job: Job, entry: Entry | None) -> Iterator[None]:
+        """Keeps the record of an output that is written inside."""
+        if entry is None:
+            yield
+            return
+        manifest = self._manifest(job)
+        manifest.begin(job.target, entry)
+        yield
+        manifest.finish(job.target, entry)
+
+    def _manifest(self, job: Job) -> Manifest:
+        with self._lock:
+            if job.record not in self._manifests:
+                self._manifests[job.record] = Manifest(job.record, self._shard)
+            return self._manifests[job.record]
+
+
+def _check_directory(directory: Path) -> None:
+    """Finds out before the work whether an output directory can be written to, or made."""
+    if not os.access(nearest_directory(directory), os.W_OK | os.X_OK):
+        raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{directory} cannot be made: {error.strerror}", "choose another directory with -o"
+        ) from error
+
+
+def _check_bands(job: Job, header: ImageHeader) -> None:
+    size = f"{header.width}x{header.height} pixels"
+    if header.images > 1:
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {header.images} images of {size}",
+            "split it into one file per frame or page",
+        )
+    if not header.in_bands:
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {size}, and its format cannot be read in bands",
+            "convert it to PNG or TIFF first",
+        )
+    if not can_band(job.target):
+        raise MemoryLimitError(
+            f"{job.source} does not fit in memory: {size}, and {job.target.suffix} files cannot be "
+            "written in bands",
+            "write PNG or TIFF instead: --format png",
+        )

@@ -1,0 +1,148 @@
+"""What restores the images of one file, whole or in bands, and how long its parts take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from mambair_cli.batches.events import Timings
+from mambair_cli.imaging.image import (
+    Band,
+    BandReader,
+    ImageHeader,
+    ImageSequence,
+    RestorableImage,
+    ValueRange,
+)
+from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.restoration.restorer import Notice, Progress
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What restores images on one device; one thread at a time uses it.
+
+    Attributes:
+        image: Restores a whole image, reporting tiles and notes.
+        bands: Restores an image that is too large for that: gives what is to be written, and its
+            bands from top to bottom, computed as they are asked for. Is told beforehand whether its
+            opacity is nothing or full everywhere.
+    """
+
+    image: Callable[[RestorableImage, Progress, Notice], RestorableImage]
+    bands: Callable[[BandReader, bool, Progress, Notice], tuple[ImageHeader, Iterator[Band]]]
+
+    def sequence(
+        self, sequence: ImageSequence, on_progress: Progress, on_notice: Notice
+    ) -> ImageSequence:
+        """Restores all images of a file one after the other.
+
+        Args:
+            sequence: What was read.
+            on_progress: Told of the tiles of all images together; those of images to come are
+                guessed to be as many as those of the present one.
+            on_notice: Told how images are run, once where it is the same for several.
+
+        Returns:
+            The restored images, timed like the source.
+        """
+        restored: list[RestorableImage] = []
+        tiles = _Tiles(len(sequence.images), on_progress)
+        notices: set[str] = set()
+
+        def notify(text: str) -> None:
+            if text not in notices:
+                notices.add(text)
+                on_notice(text)
+
+        for image in sequence.images:
+            restored.append(self.image(image, tiles.report, notify))
+            tiles.next_image()
+        return replace(sequence, images=tuple(restored))
+
+
+class _Tiles:
+    """Adds up the tiles of several images."""
+
+    def __init__(self, images: int, on_progress: Progress) -> None:
+        self._left = images
+        self._before = self._here = 0
+        self._on_progress = on_progress
+
+    def report(self, done: int, total: int) -> None:
+        self._here = total
+        self._on_progress(self._before + done, self._before + total * self._left)
+
+    def next_image(self) -> None:
+        self._before += self._here
+        self._left -= 1
+
+
+class Stopwatch:
+    """Tells reading, network and writing apart where each band passes through all of them."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._read = self._restored = 0.0
+
+    def reading(self, reader: BandReader) -> BandReader:
+        """The same reader, with its time taken."""
+        return _TimedReader(reader, self._add_read)
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Takes the time of what restores, reading included."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._restored += time.perf_counter() - start
+
+    def bands(self, bands: Iterator[Band]) -> Iterator[Band]:
+        """The same bands, with the time taken that each takes to come."""
+        while True:
+            with self.restoring():
+                band = next(bands, None)
+            if band is None:
+                return
+            yield band
+
+    def timings(self, read: float) -> Timings:
+        """Divides the seconds since the start; `read` are those spent before that on reading."""
+        write = time.perf_counter() - self._start - self._restored
+        return Timings(read + self._read, self._restored - self._read, write)
+
+    def _add_read(self, seconds: float) -> None:
+        self._read += seconds
+
+
+@dataclass(frozen=True)
+class _TimedReader:
+    """Reads bands and tells how long that takes."""
+
+    reader: BandReader
+    took: Callable[[float], None]
+
+    @property
+    def header(self) -> ImageHeader:
+        return self.reader.header
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.reader.metadata
+
+    @property
+    def span(self) -> ValueRange | None:
+        return self.reader.span
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.reader.changes
+
+    def read(self, start: int, stop: int) -> Band:
+        begin = time.perf_counter()
+        band = self.reader.read(start, stop)
+        self.took(time.perf_counter() - begin)
+        return band

@@ -1,0 +1,225 @@
+"""What a PNG file holds beside its pixels, before and behind them."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+from mambair_cli.imaging.metadata.iptc import (
+    IPTC_RESOURCE,
+    PHOTOSHOP_SIGNATURE,
+    read_photoshop_resources,
+)
+from mambair_cli.imaging.metadata.tag_reader import PREFIX
+from mambair_cli.imaging.metadata.xmp import XMP_SIGNATURE
+
+XMP_KEYWORD = "XML:com.adobe.xmp"
+IPTC_KEYWORD = "Raw profile type iptc"
+
+# How values are encoded, beside the colour profile; the last two in both spellings that exist.
+_COLOR = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
+_LARGEST = 64 * 2**20
+_LONGEST_KEYWORD = 79
+_INCH = 0.0254  # metres
+
+
+@dataclass
+class PngChunks:
+    """What was found.
+
+    Attributes:
+        icc_profile: Colour profile.
+        exif: EXIF block with its prefix.
+        xmp: XMP packet.
+        iptc: IPTC records.
+        dpi: Horizontal and vertical pixels per inch.
+        text: Keywords and values.
+        color: Chunks that say how values are encoded, by name.
+        others: Names of the chunks that are not taken.
+        damaged: Names of chunks that cannot be read.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: dict[str, str] = field(default_factory=dict)
+    color: dict[bytes, bytes] = field(default_factory=dict)
+    others: dict[str, None] = field(default_factory=dict)
+    damaged: dict[str, None] = field(default_factory=dict)
+
+
+def read_png_chunks(file: IO[bytes]) -> PngChunks:
+    """Collect the chunks of a PNG file without reading its pixels.
+
+    Args:
+        file: Open for reading; it is left at the position it had.
+    """
+    position = file.tell()
+    found = PngChunks()
+    inflater = _Inflater()
+    for name, data in _chunks(file):
+        label = name.decode("latin-1")
+        if name in _COLOR:
+            found.color.setdefault(name, data)
+        elif name not in _READERS:
+            found.others[label] = None
+        else:
+            try:
+                _READERS[name](found, data, inflater)
+            except (ValueError, struct.error, zlib.error):
+                found.damaged[label] = None
+    _take_raw_profiles(found)
+    file.seek(position)
+    return found
+
+
+def raw_profile(name: str, data: bytes) -> str:
+    """Bytes as ImageMagick and ExifTool write them into a PNG file's text."""
+    digits = data.hex()
+    lines = (digits[i : i + 72] for i in range(0, len(digits), 72))
+    return f"\n{name}\n{len(data):8}\n" + "\n".join(lines) + "\n"
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents up to the end, of all but those that make the pixels."""
+    file.seek(0, 2)
+    end = file.tell()
+    position = 8
+    while position + 12 <= end:
+        file.seek(position)
+        length, name = struct.unpack(">I4s", file.read(8))
+        position += 12 + length
+        if name == b"IEND" or position > end:
+            return
+        if name in _PIXELS or length > _LARGEST:
+            continue
+        yield name, file.read(length)
+
+
+class _Inflater:
+    """Inflates at most as much as `_LARGEST` in all: a few bytes can stand for any amount."""
+
+    def __init__(self) -> None:
+        self._left = _LARGEST
+
+    def __call__(self, data: bytes) -> bytes:
+        stream = zlib.decompressobj()
+        inflated = stream.decompress(data, max(self._left, 1))
+        self._left -= len(inflated)
+        if self._left <= 0 or not stream.eof:
+            raise ValueError("the data is cut short or too long")
+        return inflated
+
+
+def _read_profile(found: PngChunks, data: bytes, inflate: _Inflater) -> None:
+    _, compressed = _split(data)
+    found.icc_profile = inflate(compressed[1:])
+
+
+def _read_exif(found: PngChunks, data: bytes, _: _Inflater) -> None:
+    found.exif = PREFIX + data.removeprefix(PREFIX)
+
+
+def _read_resolution(found: PngChunks, data: bytes, _: _Inflater) -> None:
+    x, y, unit = struct.unpack(">IIB", data)
+    if unit == 1:
+        found.dpi = (_per_inch(x), _per_inch(y))
+    elif x != y:
+        found.others["pHYs"] = None  # the shape of a pixel, which nothing else here holds
+
+
+def _per_inch(per_metre: int) -> float:
+    """The whole number that was rounded to pixels per metre, if it can have been one."""
+    dpi = per_metre * _INCH
+    return round(dpi) if abs(dpi - round(dpi)) <= _INCH / 2 + 1e-9 else dpi
+
+
+def _read_text(found: PngChunks, data: bytes, _: _Inflater) -> None:
+    keyword, text = _split(data)
+    _add_text(found, keyword, text.decode("latin-1"))
+
+
+def _read_compressed_text(found: PngChunks, data: bytes, inflate: _Inflater) -> None:
+    keyword, text = _split(data)
+    _add_text(found, keyword, inflate(text[1:]).decode("latin-1"))
+
+
+def _read_international_text(found: PngChunks, data: bytes, inflate: _Inflater) -> None:
+    keyword, rest = _split(data)
+    compressed, rest = rest[:1] == b"\1", rest[2:]
+    _, rest = _split(rest)  # language
+    _, text = _split(rest)  # keyword in that language
+    if compressed:
+        text = inflate(text)
+    if keyword == XMP_KEYWORD.encode():
+        found.xmp = text
+    else:
+        _add_text(found, keyword, text.decode("utf-8"))
+
+
+def _split(data: bytes) -> tuple[bytes, bytes]:
+    before, separator, after = data.partition(b"\0")
+    if not separator:
+        raise ValueError("a separator is missing")
+    return before, after
+
+
+def _add_text(found: PngChunks, keyword: bytes, text: str) -> None:
+    if not 1 <= len(keyword) <= _LONGEST_KEYWORD:
+        raise ValueError("the keyword has an impossible length")
+    key = keyword.decode("latin-1")
+    found.text[key] = f"{found.text[key]}\n{text}" if key in found.text else text
+
+
+_READERS: dict[bytes, Callable[[PngChunks, bytes, _Inflater], None]] = {
+    b"iCCP": _read_profile,
+    b"eXIf": _read_exif,
+    b"pHYs": _read_resolution,
+    b"tEXt": _read_text,
+    b"zTXt": _read_compressed_text,
+    b"iTXt": _read_international_text,
+}
+
+
+def _take_raw_profiles(found: PngChunks) -> None:
+    """Move blocks that older programs wrote as text to where they belong."""
+    if XMP_KEYWORD in found.text:
+        text = found.text.pop(XMP_KEYWORD)
+        found.xmp = found.xmp or text.encode("latin-1")
+    for keyword in [key for key in found.text if key.startswith("Raw profile type ")]:
+        data = _raw_bytes(found.text.pop(keyword))
+        if not data or not _take_profile(found, keyword.rpartition(" ")[2].lower(), data):
+            found.damaged[keyword] = None
+
+
+def _take_profile(found: PngChunks, kind: str, data: bytes) -> bool:
+    resources = read_photoshop_resources(data.removeprefix(PHOTOSHOP_SIGNATURE))
+    if kind in ("xmp", "app1") and not data.startswith(PREFIX):
+        found.xmp = found.xmp or data.removeprefix(XMP_SIGNATURE)
+    elif kind in ("exif", "app1"):
+        found.exif = found.exif or PREFIX + data.removeprefix(PREFIX)
+    elif kind in ("iptc", "8bim"):
+        found.iptc = found.iptc or (resources.get(IPTC_RESOURCE) if resources else data)
+    elif kind in ("icc", "icm"):
+        found.icc_profile = found.icc_profile or data
+    else:
+        return False
+    return True
+
+
+def _raw_bytes(text: str) -> bytes | None:
+    match = re.match(r"\s*\w+\s+(\d+)\s+([0-9A-Fa-f\s]*)\Z", text)
+    if not match:
+        return None
+    try:
+        data = bytes.fromhex(match[2])
+    except ValueError:
+        return None
+    return data if len(data) == int(match[1]) else None

@@ -1,0 +1,254 @@
+"""What of a file's metadata is written to another file: by format, and by what the user wants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from mambair_cli.imaging import formats
+from mambair_cli.imaging.metadata.exif import (
+    exif_resolution,
+    private_exif,
+    sized_exif,
+    with_resolution,
+    without_maker_notes,
+    without_orientation,
+)
+from mambair_cli.imaging.metadata.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
+from mambair_cli.imaging.metadata.png_chunks import IPTC_KEYWORD, raw_profile
+from mambair_cli.imaging.metadata.record import Fate, Metadata, MetadataMode
+from mambair_cli.imaging.metadata.tag_reader import exif_entries
+from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
+from mambair_cli.imaging.metadata.xmp import private_phrase, private_xmp, sized_xmp
+
+# Items by their attribute in `Metadata`, as people are told of them.
+_LABELS = {
+    "icc_profile": "colour profile",
+    "color_chunks": "colour chunks",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "dpi": "resolution",
+    "text": "text",
+    "comment": "comment",
+}
+_NOTHING = Metadata()
+_COLOR = {"icc_profile", "color_chunks"}
+_IN_EXIF = {"icc_profile", "exif", "xmp", "dpi"}  # such formats hold the resolution in EXIF
+_HELD = {
+    "PNG": set(_LABELS),
+    "JPEG": {"icc_profile", "exif", "xmp", "iptc", "dpi", "comment"},
+    "TIFF": {"icc_profile", "exif", "xmp", "iptc", "dpi"},
+    "WEBP": _IN_EXIF,
+    "AVIF": _IN_EXIF,
+    "HEIF": _IN_EXIF,
+    "JXL": _IN_EXIF,
+    "GIF": {"comment"},
+    "BMP": {"dpi"},
+}
+_RESOLUTION_IN_EXIF = ("WEBP", "AVIF", "HEIF", "JXL")
+# Profiles that a format does not get: of which colour space (all if empty), and why.
+_PROFILES_REFUSED = {
+    "WEBP": (b"GRAY", "WebP stores gray as RGB"),
+    "JXL": (b"", "cannot be written to JPEG XL"),  # Pillow's plugin hands none to the encoder
+}
+_SEGMENT = 65533
+# Bytes; a profile has 14 bytes of header in each of at most 255 segments.
+_JPEG_LIMITS = {"exif": _SEGMENT, "comment": _SEGMENT, "icc_profile": 255 * (_SEGMENT - 14)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Metadata as one output file is to hold it; None or empty where there is nothing to write.
+
+    Attributes:
+        icc_profile: Colour profile.
+        exif: EXIF block with its `Exif` prefix; of its first directory a TIFF file takes
+            `tiff_metadata.DESCRIPTIVE_TAGS`.
+        xmp: XMP packet; `jpeg_segments.jpeg_segments` wraps it and `iptc` for JPEG.
+        iptc: IPTC-IIM records as in TIFF tag 33723; for PNG they are in `text`.
+        dpi: Horizontal and vertical pixels per inch.
+        text: PNG text chunks; keywords and values.
+        color_chunks: PNG chunks by name: gAMA, cHRM, sRGB, cICP.
+        comment: Comment of a JPEG or GIF file.
+        fate: What became of everything that the source had.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    text: Mapping[str, str] = field(default_factory=dict)
+    color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
+    comment: bytes | None = None
+    fate: Fate = field(default_factory=Fate)
+
+
+@dataclass(frozen=True)
+class _Target:
+    format_name: str
+    width: int
+    height: int
+    mode: MetadataMode
+
+    @property
+    def label(self) -> str:
+        return next(one.label for one in formats.FORMATS if one.name == self.format_name)
+
+
+_Step = tuple[Metadata, Fate]
+
+
+def prepared(
+    metadata: Metadata, format_name: str, width: int, height: int, mode: MetadataMode = "keep"
+) -> Prepared:
+    """Choose and correct what one output file holds of the metadata.
+
+    Args:
+        metadata: Of the source.
+        format_name: Pillow's name of the output's format: PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF,
+            HEIF or JXL.
+        width: Pixels of the image to write; size tags are set to it.
+        height: Pixels of the image to write.
+        mode: `keep` everything; `strip` all but the colour profile and colour chunks; `private`
+            drops places, serial numbers, maker notes, owners' names and identifiers of documents,
+            and keeps the rest, artist and copyright among it.
+    """
+    target = _Target(format_name, width, height, mode)
+    fate = metadata.reading
+    for step in (_stripped, _private, _held, _sized, _fitting):
+        metadata, more = step(metadata, target)
+        fate = fate.joined(more)
+    kept = tuple(_label(metadata, name) for name in _LABELS if getattr(metadata, name))
+    written = _converted(metadata, target)
+    return Prepared(
+        **{name: getattr(written, name) for name in _LABELS}, fate=fate.joined(Fate(kept=kept))
+    )
+
+
+def _stripped(metadata: Metadata, target: _Target) -> _Step:
+    unwanted = _LABELS.keys() - _COLOR if target.mode == "strip" else set()
+    return _without(metadata, unwanted, "")
+
+
+def _held(metadata: Metadata, target: _Target) -> _Step:
+    """Leave out what the format has no place for."""
+    held = _HELD[target.format_name]
+    left, fate = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
+    if left.icc_profile and target.format_name in _PROFILES_REFUSED:
+        space, reason = _PROFILES_REFUSED[target.format_name]
+        if left.icc_profile[16:20].startswith(space):
+            left = replace(left, icc_profile=None)
+            fate = fate.joined(Fate(dropped=(f"colour profile ({reason})",)))
+    if left.exif and target.format_name == "TIFF":
+        fate = fate.joined(Fate(dropped=_lost_in_tiff(left.exif)))
+    return left, fate
+
+
+def _without(metadata: Metadata, names: set[str], reason: str) -> _Step:
+    present = [name for name in _LABELS if name in names and getattr(metadata, name)]
+    phrases = tuple(_label(metadata, name) + reason for name in present)
+    empty = {name: getattr(_NOTHING, name) for name in present}
+    return replace(metadata, **empty), Fate(dropped=phrases)
+
+
+def _label(metadata: Metadata, name: str) -> str:
+    if name == "color_chunks":
+        return f"{_LABELS[name]} {', '.join(chunk.decode() for chunk in metadata.color_chunks)}"
+    return _LABELS[name]
+
+
+def _lost_in_tiff(exif: bytes) -> tuple[str, ...]:
+    try:
+        tags = {entry.tag for entry in exif_entries(exif)}
+    except ValueError:
+        return ("EXIF (damaged)",)
+    lost = sorted(tags - DESCRIPTIVE_TAGS - LAYOUT_TAGS)
+    return (f"EXIF tags {', '.join(str(tag) for tag in lost)}",) if lost else ()
+
+
+def _private(metadata: Metadata, target: _Target) -> _Step:
+    if target.mode != "private":
+        return metadata, Fate()
+    dropped: list[str] = []
+    exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
+    if exif:
+        exif, phrases = private_exif(exif)
+        dropped += phrases
+        if exif is None:
+            dropped.append("EXIF")
+    if xmp:
+        xmp, phrases = private_xmp(xmp)
+        dropped += phrases
+    if iptc:
+        iptc, phrases = private_iptc(iptc)
+        dropped += phrases
+        if iptc is None:
+            dropped.append("IPTC")
+    text = {}
+    for keyword, value in metadata.text.items():
+        phrase = private_phrase(keyword)
+        if phrase is None and not _is_markup(value):
+            text[keyword] = value
+        else:
+            dropped.append(phrase or f"text {keyword}")
+    left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text)
+    return left, Fate(dropped=tuple(dropped))
+
+
+def _is_markup(value: str) -> bool:
+    """Whether a text may be a packet under another name, with anything inside."""
+    return any(mark in value for mark in ("<x:xmpmeta", "<rdf:RDF", "<?xpacket"))
+
+
+def _sized(metadata: Metadata, target: _Target) -> _Step:
+    """Set the sizes that tags give to those of the image that is written."""
+    exif, xmp, changed = metadata.exif, metadata.xmp, []
+    if exif:
+        exif = sized_exif(exif, target.width, target.height)
+        if exif != metadata.exif:
+            changed.append("EXIF size tags updated")
+    if xmp:
+        xmp = sized_xmp(xmp, target.width, target.height)
+        if xmp != metadata.xmp:
+            changed.append("XMP size tags updated")
+    return replace(metadata, exif=exif, xmp=xmp), Fate(changed=tuple(changed))
+
+
+def _fitting(metadata: Metadata, target: _Target) -> _Step:
+    """Leave out what is longer than the segments that JPEG has for it; XMP and IPTC get several."""
+    if target.format_name != "JPEG":
+        return metadata, Fate()
+    fate = Fate()
+    exif, limit = metadata.exif or b"", _JPEG_LIMITS["exif"]
+    shorter = without_maker_notes(exif) if len(exif) > limit else exif
+    if len(shorter) <= limit < len(exif):
+        metadata = replace(metadata, exif=shorter)
+        fate = Fate(dropped=(f"maker notes (JPEG holds {limit} bytes of EXIF)",))
+    for name, limit in _JPEG_LIMITS.items():
+        if len(getattr(metadata, name) or b"") > limit:
+            reason = f" (JPEG holds {limit} bytes of {_LABELS[name]})"
+            metadata, lost = _without(metadata, {name}, reason)
+            fate = fate.joined(lost)
+    return metadata, fate
+
+
+def _converted(metadata: Metadata, target: _Target) -> Metadata:
+    """Put items where the format has them under another name."""
+    text, iptc, exif, comment = dict(metadata.text), metadata.iptc, metadata.exif, metadata.comment
+    if target.format_name == "PNG":
+        if iptc:
+            text[IPTC_KEYWORD] = raw_profile("iptc", photoshop_resources({IPTC_RESOURCE: iptc}))
+        if comment:
+            text.setdefault("Comment", comment.decode("utf-8", "replace"))
+        iptc = comment = None
+    if (
+        metadata.dpi
+        and target.format_name in _RESOLUTION_IN_EXIF
+        and not (exif and exif_resolution(exif) == metadata.dpi)
+    ):
+        exif = with_resolution(exif, metadata.dpi)
+    if exif and target.format_name == "AVIF":
+        exif = without_orientation(exif)  # with it, Pillow would write the block anew
+    return replace(metadata, text=text, iptc=iptc, exif=exif, comment=comment)

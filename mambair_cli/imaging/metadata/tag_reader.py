@@ -1,0 +1,174 @@
+"""Reads the tags of TIFF files and EXIF blocks as raw bytes, whatever their offsets claim."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from mambair_cli.imaging.metadata.tiff_directory import (
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+    INTEROPERABILITY_DIRECTORY,
+    NUMBER_BYTES,
+    VALUE_BYTES,
+    Entry,
+)
+
+PREFIX = b"Exif\x00\x00"
+
+_INSIDE: Mapping[int, Collection[int]] = {
+    EXIF_DIRECTORY: (INTEROPERABILITY_DIRECTORY,),
+    GPS_DIRECTORY: (),
+    INTEROPERABILITY_DIRECTORY: (),
+}
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
+# Offsets of directories that are not followed, and numbers that only BigTIFF can hold.
+_NOT_TAKEN = (13, 16, 17, 18)
+_LARGEST_VALUE = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the values of a tag lie: type, how many, position of the first."""
+
+    type: int
+    count: int
+    position: int
+
+
+class TagFile:
+    """A TIFF, BigTIFF or EXIF structure. All its methods raise ValueError for damage.
+
+    Args:
+        file: Open file, or a block in memory.
+
+    Raises:
+        ValueError: It is no such structure.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        # Values that overlap could make a small file claim any amount of memory.
+        self._budget = self._size
+        self._order = {b"II": "<", b"MM": ">"}.get(self._bytes(0, 2), "")
+        version = self._number("H", 2) if self._order else 0
+        if version not in (42, 43):
+            raise ValueError("not a TIFF structure")
+        self._big = version == 43
+        self._word = "Q" if self._big else "I"
+
+    def directories(self) -> Iterator[int]:
+        """Positions of the directories that follow one another: a TIFF file's pages."""
+        offset = self._number(self._word, 8 if self._big else 4)
+        seen: set[int] = set()
+        while offset and offset not in seen:
+            seen.add(offset)
+            yield offset
+            count, first, size = self._table(offset)
+            offset = self._number(self._word, first + count * size)
+
+    def places(self, directory: int) -> dict[int, Place]:
+        """Tags of the directory at a position; those of unknown types are left out."""
+        count, first, size = self._table(directory)
+        table = self._bytes(first, count * size)
+        room, found = (8 if self._big else 4), {}
+        for start in range(0, count * size, size):
+            layout = self._order + "HH" + self._word
+            tag, kind, values = struct.unpack_from(layout, table, start)
+            if kind not in VALUE_BYTES:
+                continue
+            field = start + 4 + room
+            position = first + field
+            if values * VALUE_BYTES[kind] > room:
+                (position,) = struct.unpack_from(self._order + self._word, table, field)
+            found[tag] = Place(kind, values, position)
+        return found
+
+    def data(self, place: Place, *, swapped: bool = True) -> bytes:
+        """Values in little-endian order; as they lie in the file if not `swapped`."""
+        length = place.count * VALUE_BYTES[place.type]
+        self._budget -= length
+        if length > _LARGEST_VALUE or self._budget < 0:
+            raise ValueError("the values are larger than the file")
+        data, width = self._bytes(place.position, length), NUMBER_BYTES[place.type]
+        if swapped and self._order == ">" and width > 1:
+            return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes()
+        return data
+
+    def entries(
+        self,
+        places: Mapping[int, Place],
+        directories: Collection[int] = (EXIF_DIRECTORY, GPS_DIRECTORY),
+    ) -> tuple[Entry, ...]:
+        """The values of tags, and of what they point to; damaged ones are left out.
+
+        Args:
+            places: From `places`.
+            directories: Tags that point to another directory.
+        """
+        found = []
+        for tag, place in sorted(places.items()):
+            try:
+                data = self.data(place)
+                if tag in directories:
+                    places_inside = self.places(int.from_bytes(data, "little"))
+                    inside = self.entries(places_inside, _INSIDE[tag])
+                    if inside:
+                        found.append(Entry(tag, _LONG, directory=inside))
+                elif data and place.type not in _NOT_TAKEN:
+                    found.append(Entry(tag, place.type, data))
+            except ValueError:
+                continue
+        return tuple(found)
+
+    def _table(self, directory: int) -> tuple[int, int, int]:
+        """Number of entries, position of the first, bytes of each."""
+        count = self._number("Q" if self._big else "H", directory)
+        return count, directory + (8 if self._big else 2), 20 if self._big else 12
+
+    def _number(self, kind: str, position: int) -> int:
+        data = self._bytes(position, struct.calcsize("<" + kind))
+        return int(struct.unpack(self._order + kind, data)[0])
+
+    def _bytes(self, position: int, length: int) -> bytes:
+        if position + length > self._size:
+            raise ValueError("the file ends before its tags")
+        self._file.seek(position)
+        return self._file.read(length)
+
+
+def exif_entries(exif: bytes) -> tuple[Entry, ...]:
+    """Return the first directory of an EXIF block, with those for EXIF and GPS inside.
+
+    Args:
+        exif: Block with or without its `Exif` prefix.
+
+    Raises:
+        ValueError: The directory is damaged; a damaged one inside is left out.
+    """
+    tags = TagFile(io.BytesIO(without_prefix(exif)))
+    first = next(tags.directories(), None)
+    return () if first is None else tags.entries(tags.places(first))
+
+
+def without_prefix(exif: bytes) -> bytes:
+    """The TIFF structure of an EXIF block; some writers put the prefix twice."""
+    while exif.startswith(PREFIX):
+        exif = exif[len(PREFIX) :]
+    return exif
+
+
+def numbers(entry: Entry) -> tuple[float, ...]:
+    """Values of a SHORT, LONG or RATIONAL tag; nothing for another type or a divisor of zero."""
+    if entry.type in (_SHORT, _LONG):
+        return tuple(np.frombuffer(entry.data, f"<u{VALUE_BYTES[entry.type]}").tolist())
+    if entry.type == _RATIONAL:
+        above, below = np.frombuffer(entry.data, "<u4").reshape(-1, 2).T.tolist()
+        return tuple(a / b for a, b in zip(above, below, strict=True)) if all(below) else ()
+    return ()

@@ -1,0 +1,1 @@
+"""Reading image files, a module for each format."""

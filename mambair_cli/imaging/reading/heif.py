@@ -1,0 +1,110 @@
+"""Reading AVIF and HEIC files; samples of more than 8 bits are widened to 16."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import ImageFile
+
+from mambair_cli.imaging import vips
+from mambair_cli.imaging.image import ImageHeader, ImageSequence, Pixels, RestorableImage
+from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.reading.contents import Contents
+from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged
+from mambair_cli.imaging.reading.pillow import of_frames, open_image
+
+_ALPHA_BANDS = {1: False, 2: True, 3: False, 4: True}
+
+
+def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
+    """Read the header of an AVIF file.
+
+    Raises:
+        ImageError: It is damaged, or announces too many pixels.
+    """
+    image, frames = _opened(path, file, max_pixels)
+    if frames > 1:
+        return of_frames(path, image, file)
+    try:
+        # Pillow decodes to 8 bits and does not say how many there were.
+        deep = vips.load("heifload", path)
+        bits = int(deep.get("bits-per-sample"))
+    except vips.VipsError as error:
+        raise damaged(path, vips.reason(error)) from error
+    if bits <= 8:
+        return of_frames(path, image, file)
+    size = deep.width, deep.height
+    return _deep(image, file, bits, (*size, deep.bands), lambda: _by_libvips(path))
+
+
+def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
+    """Read the header of a HEIC file.
+
+    Raises:
+        ImageError: It is damaged, or announces too many pixels.
+    """
+    image, frames = _opened(path, file, max_pixels)
+    bits = int(image.info.get("bit_depth", 8))
+    if bits <= 8 or frames > 1:
+        return of_frames(path, image, file)
+    shape = (*image.size, len(image.getbands()))
+    return _deep(image, file, bits, shape, lambda: _by_pillow_heif(path))
+
+
+def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
+    """The image as Pillow opens it, and the number of its frames."""
+    image = open_image(path, file)
+    frames = int(getattr(image, "n_frames", 1))
+    check_pixels(path, image.width * image.height * frames, max_pixels)
+    return image, frames
+
+
+def _deep(
+    image: ImageFile.ImageFile,
+    file: IO[bytes],
+    bits: int,
+    shape: tuple[int, int, int],
+    decode: Callable[[], Pixels],
+) -> Contents:
+    width, height, bands = shape
+    has_alpha = _ALPHA_BANDS[bands]
+    header = ImageHeader(width, height, bands - has_alpha, np.dtype(np.uint16), has_alpha)
+
+    def read() -> ImageSequence:
+        samples = _widened(decode(), bits)
+        pixels, alpha = (
+            (samples[..., :-1].copy(), samples[..., -1].copy()) if has_alpha else (samples, None)
+        )
+        metadata = read_metadata(image, file)
+        changes = (f"{bits} bits widened to 16",)
+        return ImageSequence((RestorableImage(pixels, alpha, metadata, changes=changes),))
+
+    return Contents(header, read)
+
+
+def _by_libvips(path: Path) -> Pixels:
+    try:
+        return vips.to_array(vips.load("heifload", path))
+    except vips.VipsError as error:
+        raise damaged(path, vips.reason(error)) from error
+
+
+def _by_pillow_heif(path: Path) -> Pixels:
+    import pillow_heif
+
+    try:
+        image = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+        samples = np.asarray(image)
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+    return samples.reshape(*samples.shape[:2], -1)
+
+
+def _widened(samples: Pixels, bits: int) -> Pixels:
+    """From samples in the upper bits of 16 to the whole range, the brightest to 65535."""
+    most = 2**bits - 1
+    table = (np.arange(2**bits, dtype=np.uint32) * 65535 + most // 2) // most
+    return np.asarray(table.astype(np.uint16)[samples >> (16 - bits)])

@@ -1,0 +1,64 @@
+"""Reading PNG files of every depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from mambair_cli.imaging import vips
+from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.reading.contents import Contents, of_rasters
+from mambair_cli.imaging.reading.opening import check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.pillow import of_frames, open_image
+from mambair_cli.imaging.reading.raster import Raster
+
+if TYPE_CHECKING:
+    import pyvips
+
+_DEPTH_AND_COLOUR = 24  # their position in the file
+_PALETTE = 3
+
+
+def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
+    """Read the header of a PNG file.
+
+    Raises:
+        ImageError: It is damaged, announces too many pixels, or is animated in 16 bits.
+    """
+    image = open_image(path, file)
+    frames = getattr(image, "n_frames", 1)
+    check_pixels(path, image.width * image.height * frames, max_pixels)
+    file.seek(_DEPTH_AND_COLOUR)
+    depth, colour_type = file.read(2)
+    file.seek(0)
+    if frames > 1:
+        if depth > 8:
+            raise unsupported(path, f"{frames} frames of 16 bits", "save it with 8 bits first")
+        return of_frames(path, image, file)
+
+    def decode(_: str) -> pyvips.Image:
+        # Checksums tell damage; a warning may be about nothing but an odd colour profile.
+        return vips.load("pngload", path, fail_on="error")
+
+    try:
+        bands = decode("").bands
+    except vips.VipsError as error:
+        raise damaged(path, vips.reason(error)) from error
+    colours = 1 if bands < 3 else 3
+    metadata = read_metadata(image, file)
+    raster = Raster(
+        path,
+        decode,
+        colours,
+        alpha=colours if bands > colours else None,
+        orientation=metadata.stored_orientation,
+        metadata=metadata,
+        changes=_changes(depth, colour_type),
+    )
+    return of_rasters([raster])
+
+
+def _changes(depth: int, colour_type: int) -> tuple[str, ...]:
+    if colour_type == _PALETTE:
+        return ("palette converted to RGB",)
+    return (f"{depth} bits converted to 8",) if depth < 8 else ()

@@ -1,0 +1,177 @@
+"""Reading TIFF files: every page, of every depth, however its samples are stored."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from mambair_cli.imaging import vips
+from mambair_cli.imaging.image import Pixels
+from mambair_cli.imaging.metadata.record import read_tiff_metadata
+from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
+from mambair_cli.imaging.reading.contents import Contents, of_rasters
+from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.raster import Raster
+from mambair_cli.imaging.reading.tiff_pages import (
+    CMYK,
+    LAB,
+    PALETTE,
+    WHITE_IS_ZERO,
+    YCBCR,
+    TiffPage,
+    read_pages,
+)
+
+if TYPE_CHECKING:
+    import pyvips
+
+_JPEG = 7
+_PLAIN = (1, 8, 32946)  # without compression, deflate, deflate by its old number
+_RGB_COLOURS = 3
+
+# What matters of it arrives as an error; without a handler Python would print the rest.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
+
+
+def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
+    """Read the tags of all pages of a TIFF file.
+
+    Raises:
+        ImageError: They are damaged, announce too many pixels, or samples that are not restored.
+    """
+    pages, left_out = read_pages(path, file)
+    check_pixels(path, sum(page.width * page.height for page in pages), max_pixels)
+    beside = (f"{left_out} smaller copies or masks left out",) if left_out else ()
+    return of_rasters([_raster(path, page, beside) for page in pages])
+
+
+def _raster(path: Path, page: TiffPage, changes: tuple[str, ...]) -> Raster:
+    if page.photometric == LAB and page.floats:
+        raise unsupported(path, "floating-point Lab pixels")
+    metadata = read_tiff_metadata(path, page.index, page.position)
+    raster = Raster(
+        path,
+        _decoder(path, page),
+        _RGB_COLOURS if page.photometric == PALETTE else page.colours,
+        alpha=page.alpha,
+        premultiplied=page.premultiplied,
+        orientation=metadata.stored_orientation,
+        metadata=metadata,
+        changes=changes + _changes(page),
+    )
+    if page.photometric == CMYK:
+        return _through_profile(raster)
+    if page.photometric == LAB:
+        convert = None if page.bits == 8 else _lab_to_rgb
+        metadata = replace(raster.metadata, icc_profile=None)
+        return replace(raster, convert=convert, metadata=metadata)
+    # What libvips turns for integers it leaves alone for floating point.
+    negative = page.photometric == WHITE_IS_ZERO and page.floats
+    return replace(raster, convert=_inverted) if negative else raster
+
+
+def _through_profile(raster: Raster) -> Raster:
+    try:
+        conversion = cmyk_to_srgb(raster.decode("warning").extract_band(0, n=raster.colours))
+    except vips.VipsError as error:
+        raise raster.damaged(error) from error
+    return replace(
+        raster,
+        convert=conversion.apply,
+        metadata=replace(raster.metadata, icc_profile=conversion.profile),
+        changes=(*raster.changes, conversion.phrase),
+    )
+
+
+def _inverted(image: pyvips.Image) -> pyvips.Image:
+    return 1 - image
+
+
+def _changes(page: TiffPage) -> tuple[str, ...]:
+    kind = "floating point" if page.floats else "bits"
+    phrases = {
+        "palette converted to RGB": page.photometric == PALETTE,
+        "Lab converted to sRGB": page.photometric == LAB,
+        "YCbCr converted to RGB": page.photometric == YCBCR and page.compression != _JPEG,
+        f"{page.bits} bits converted to 8": page.bits < 8 and page.photometric != PALETTE,
+        f"{page.bits}-bit {kind} converted to 32 bits": page.floats and page.bits != 32,
+        "premultiplied alpha made straight": page.premultiplied,
+        "extra channels left out": page.samples > page.colours + (page.alpha is not None),
+    }
+    return tuple(phrase for phrase, said in phrases.items() if said)
+
+
+def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
+    return image.colourspace("rgb16")
+
+
+def _decoder(path: Path, page: TiffPage) -> Callable[[str], pyvips.Image]:
+    """What opens the page for one pass."""
+    if page.bits == 64 or (page.planar and page.tiled):
+        return _from_memory(lambda: _by_tifffile(path, page))
+    plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
+    if plain_ycbcr or (page.photometric == LAB and page.bits == 8):
+        return _from_memory(lambda: _by_pillow(path, page))
+    if page.patches:
+        # To find a page, libvips would read the tags of all others, each time. And it would divide
+        # by the opacity, but cut the fractions off, and mistake the white of floating point.
+        return lambda _: vips.load_patched(path, page.patches)
+    return lambda _: vips.load("tiffload", path)
+
+
+def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
+    """What decodes a whole page once, for any number of passes."""
+    once = functools.cache(decode)
+    return lambda _: vips.from_array(once())
+
+
+def _by_tifffile(path: Path, page: TiffPage) -> Pixels:
+    """Decode what libvips does not: 64 bits, tiles of separate planes."""
+    import tifffile
+
+    if page.compression not in _PLAIN:
+        raise unsupported(
+            path,
+            f"a rare combination of {page.bits}-bit pixels and compression {page.compression}",
+            "save it without compression first",
+        )
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            pixels = np.asarray(tiff.pages[page.index].asarray())
+        if page.planar:
+            pixels = np.moveaxis(pixels, 0, -1)
+        pixels = pixels.reshape(page.height, page.width, page.samples)
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+    stored = np.dtype(f"{'f' if page.floats else 'u'}{max(1, page.bits // 8)}")
+    if pixels.dtype.newbyteorder("=") != stored:
+        raise damaged(path, "its tags contradict each other")
+    return pixels.astype(np.float32 if page.floats else stored)
+
+
+def _by_pillow(path: Path, page: TiffPage) -> Pixels:
+    """Decode to 8-bit RGB what libvips does not: Lab, and luma and chroma that are not JPEG."""
+    try:
+        with Image.open(path, formats=["TIFF"]) as image:
+            image.seek(page.index)
+            image.load()
+            rgb = image.convert("RGB") if image.mode != "LAB" else _srgb_of_lab(image)
+            return np.array(rgb)
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+
+
+def _srgb_of_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # as it is when not converted in place
+    return converted

@@ -1,0 +1,215 @@
+"""The pages of a TIFF file: how the pixels of each are stored, from its tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from mambair_cli.imaging.metadata.tag_reader import Place, TagFile
+from mambair_cli.imaging.reading.opening import damaged, unsupported
+
+_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_SAMPLES, _PLANES, _TILE_WIDTH = 277, 284, 322
+_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
+
+_REDUCED, _MASK = 1, 4  # bits of the subfile type
+_OLD_REDUCED = 2
+_UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_BIG_TIFF = 43  # the version of a classic file is 42
+_MOST_PAGES, _MOST_SAMPLES = 65536, 32
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+_COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
+_NAMES = {4: "a transparency mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
+_NAMES |= {32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw data"}
+_KINDS = {
+    _UNSIGNED: ("integer", (1, 2, 4, 8, 16)),
+    _SIGNED: ("signed integer", ()),
+    _FLOAT: ("floating-point", (16, 32, 64)),
+    _UNDEFINED: ("integer", (1, 2, 4, 8, 16)),
+}
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """How one image of a TIFF file is stored.
+
+    Attributes:
+        index: Place in the file's chain of directories, from 0.
+        position: Of its directory in the file.
+        width: Pixels as stored, before the orientation is applied.
+        height: Pixels as stored.
+        bits: Of a sample.
+        floats: Whether samples are floating point.
+        photometric: TIFF's number for what the samples mean.
+        samples: Of a pixel.
+        alpha: Index of the opacity among them; None without.
+        premultiplied: Whether the colours are multiplied by the opacity.
+        patches: Bytes by their position in the file which would make the page its only one, and its
+            colours not multiplied; none where it is so.
+        planar: Whether each sample has a plane of its own.
+        tiled: Whether it is stored in tiles.
+        compression: TIFF's number.
+    """
+
+    index: int
+    position: int
+    width: int
+    height: int
+    bits: int
+    floats: bool
+    photometric: int
+    samples: int
+    alpha: int | None
+    premultiplied: bool
+    patches: Mapping[int, bytes]
+    planar: bool
+    tiled: bool
+    compression: int
+
+    @property
+    def colours(self) -> int:
+        """Samples that are no opacity and no extra channel."""
+        return _COLOURS[self.photometric]
+
+
+@dataclass(frozen=True)
+class _Directory:
+    index: int
+    position: int
+    places: Mapping[int, Place]
+    data: Callable[[Place], bytes]
+
+    def values(self, tag: int, default: int | None = None) -> tuple[int, ...]:
+        place = self.places.get(tag)
+        if place is None or not place.count:
+            if default is None:
+                raise ValueError(f"its tag {tag} is missing")
+            return (default,)
+        data = self.data(place)
+        width = len(data) // place.count
+        return tuple(
+            int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width)
+        )
+
+    def value(self, tag: int, default: int | None = None) -> int:
+        return self.values(tag, default)[0]
+
+
+def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], int]:
+    """Read how every page is stored; smaller copies and masks of pages are none.
+
+    Args:
+        path: The file's name, for errors.
+        file: The same file, open.
+
+    Returns:
+        The pages, and how many smaller copies and masks there are beside them.
+
+    Raises:
+        ImageError: The tags are damaged, or the pixels of a page stand for no brightness.
+    """
+    try:
+        directories = list(_directories(file))
+        ways = _Ways(file, alone=len(directories) == 1)
+        pages = [_page(path, one, ways) for one in directories if _is_page(one)]
+    except ValueError as error:
+        raise damaged(path, error) from error
+    if not pages:
+        raise damaged(path, "it has no page")
+    return pages, len(directories) - len(pages)
+
+
+class _Ways:
+    """How numbers are written into a file, and where those that chain its directories stand."""
+
+    def __init__(self, file: IO[bytes], *, alone: bool) -> None:
+        file.seek(0)
+        start = file.read(4)
+        self._file, self._alone = file, alone
+        self._order: Literal["little", "big"] = "little" if start[:2] == b"II" else "big"
+        self._is_big = int.from_bytes(start[2:], self._order) == _BIG_TIFF
+
+    def only(self, position: int) -> dict[int, bytes]:
+        """Makes the directory at a position the first and last, if it is not."""
+        if self._alone:
+            return {}
+        word, count_bytes, entry_bytes = (8, 8, 20) if self._is_big else (4, 2, 12)
+        self._file.seek(position)
+        count = int.from_bytes(self._file.read(count_bytes), self._order)
+        end = position + count_bytes + count * entry_bytes
+        return {word: position.to_bytes(word, self._order), end: bytes(word)}
+
+    def unassociated(self, place: Place, index: int) -> dict[int, bytes]:
+        """Makes an extra sample one that the colours are not multiplied by."""
+        return {place.position + 2 * index: _UNASSOCIATED.to_bytes(2, self._order)}
+
+
+def _directories(file: IO[bytes]) -> Iterator[_Directory]:
+    tags = TagFile(file)
+    for index, position in enumerate(tags.directories()):
+        if index == _MOST_PAGES:  # a chain of damaged directories can be very long
+            raise ValueError(f"it has more than {_MOST_PAGES} pages")
+        yield _Directory(index, position, tags.places(position), tags.data)
+
+
+def _is_page(directory: _Directory) -> bool:
+    if directory.value(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK):
+        return False
+    return directory.value(_OLD_SUBFILE_TYPE, 0) != _OLD_REDUCED
+
+
+def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
+    photometric, samples = directory.value(_PHOTOMETRIC), directory.value(_SAMPLES, 1)
+    if photometric not in _COLOURS:
+        name = _NAMES.get(photometric, f"photometric interpretation {photometric}")
+        raise unsupported(path, f"{name} for its pixels")
+    bits, floats = _sample_type(path, directory)
+    if samples > _MOST_SAMPLES:
+        raise unsupported(path, f"{samples} samples in a pixel")
+    extra = samples - _COLOURS[photometric]
+    width, height = directory.value(_WIDTH), directory.value(_HEIGHT)
+    if extra < 0 or not width or not height:
+        raise ValueError(f"its tags contradict each other: {width}x{height}, {samples} samples")
+    # Where nothing is said, the one sample too many is opacity, as everybody reads it.
+    meanings = directory.values(_EXTRA_SAMPLES, _UNASSOCIATED) if extra else ()
+    named = range(min(extra, len(meanings)))
+    alpha = next((i for i in named if meanings[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
+    premultiplied = alpha is not None and meanings[alpha] == _ASSOCIATED
+    patches = ways.only(directory.position)
+    if alpha is not None and premultiplied:
+        patches |= ways.unassociated(directory.places[_EXTRA_SAMPLES], alpha)
+    return TiffPage(
+        index=directory.index,
+        position=directory.position,
+        width=width,
+        height=height,
+        bits=bits,
+        floats=floats,
+        photometric=photometric,
+        samples=samples,
+        alpha=None if alpha is None else _COLOURS[photometric] + alpha,
+        premultiplied=premultiplied,
+        patches=patches,
+        planar=samples > 1 and directory.value(_PLANES, 1) == 2,
+        tiled=_TILE_WIDTH in directory.places,
+        compression=directory.value(_COMPRESSION, 1),
+    )
+
+
+def _sample_type(path: Path, directory: _Directory) -> tuple[int, bool]:
+    bits = set(directory.values(_BITS, 1))
+    formats = set(directory.values(_SAMPLE_FORMAT, _UNSIGNED))
+    if len(bits) > 1 or len(formats) > 1:
+        raise unsupported(path, "samples of different types")
+    depth, kind = bits.pop(), formats.pop()
+    if kind not in _KINDS:
+        raise unsupported(path, "complex numbers for its pixels")
+    name, depths = _KINDS[kind]
+    if depth not in depths:
+        raise unsupported(path, f"{depth}-bit {name} pixels")
+    return depth, kind == _FLOAT

@@ -1,0 +1,134 @@
+"""TIFF files of any depth and size: whole in strips, with several pages, or from bands in tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from mambair_cli.imaging.image import ImageHeader, Pixels
+from mambair_cli.imaging.metadata.preparation import Prepared
+from mambair_cli.imaging.metadata.tag_reader import exif_entries
+from mambair_cli.imaging.metadata.tiff_directory import add_entries
+from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS
+
+_TILE = 256
+_DEFLATE_LEVEL = 6
+_BUFFER_BYTES = 2**24  # of tiles or strips that are compressed together
+# Offsets have 32 bits; the margin is for directories, and for noise that deflate makes longer.
+_CLASSIC_BYTES = 2**32 - 2**26
+_XMP, _IPTC = 700, 33723
+_BYTE = 1
+
+
+def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepared]]) -> None:
+    """Write images as the pages of one file, BigTIFF where 32 bits cannot address it.
+
+    Args:
+        file: Open for reading and writing, empty.
+        pages: Header, `(h w s)` with alpha as the last sample, and metadata of each.
+    """
+    import tifffile
+
+    size = sum(_byte_count(header) for header, _, _ in pages)
+    with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC_BYTES) as writer:
+        for header, pixels, metadata in pages:
+            writer.write(pixels.reshape(_shape(header)), **_arguments(header, metadata))
+    for page, (_, _, metadata) in enumerate(pages):
+        _add_exif(file, metadata, page)
+
+
+def write_tiff_bands(
+    file: IO[bytes], header: ImageHeader, bands: Iterable[Pixels], metadata: Prepared
+) -> None:
+    """Write one image in tiles, from top to bottom; memory is that of a band and a row of tiles.
+
+    Args:
+        file: Open for reading and writing, empty.
+        header: Size, type (uint8, uint16 or float32), channels and whether there is alpha.
+        bands: `(rows w s)` of any number of rows, alpha as the last sample; `h` rows together.
+        metadata: What to write beside.
+    """
+    import tifffile
+
+    with tifffile.TiffWriter(file, bigtiff=_byte_count(header) > _CLASSIC_BYTES) as writer:
+        writer.write(
+            _tiles(bands),
+            shape=_shape(header),
+            dtype=header.dtype,
+            tile=(_TILE, _TILE),
+            **_arguments(header, metadata),
+        )
+    _add_exif(file, metadata)
+
+
+def _byte_count(header: ImageHeader) -> int:
+    """Bytes of an image, its last tiles filled up."""
+    height, width = (math.ceil(side / _TILE) * _TILE for side in (header.height, header.width))
+    return height * width * (header.channels + header.has_alpha) * header.dtype.itemsize
+
+
+def _shape(header: ImageHeader) -> tuple[int, ...]:
+    # With a last dimension of 1 tifffile would take rows for pages.
+    samples = header.channels + header.has_alpha
+    return (header.height, header.width, samples)[: 2 if samples == 1 else 3]
+
+
+def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
+    blocks = ((_XMP, metadata.xmp), (_IPTC, metadata.iptc))
+    arguments: dict[str, Any] = {
+        "photometric": "rgb" if header.channels == 3 else "minisblack",
+        "planarconfig": "contig" if header.channels + header.has_alpha > 1 else None,
+        "extrasamples": ["unassalpha"] if header.has_alpha else None,
+        "compression": "zlib",
+        "compressionargs": {"level": _DEFLATE_LEVEL},
+        "predictor": np.issubdtype(header.dtype, np.integer),
+        "buffersize": _BUFFER_BYTES,
+        "iccprofile": metadata.icc_profile,
+        "extratags": [(tag, _BYTE, len(block), block, True) for tag, block in blocks if block],
+        # Nothing that says when and by which version of what the file was written.
+        "metadata": None,
+        "software": False,
+    }
+    if metadata.dpi:
+        arguments |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
+    return arguments
+
+
+def _tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
+    for rows in _rows_of_tiles(bands):
+        for left in range(0, rows.shape[1], _TILE):
+            part = rows[:, left : left + _TILE]
+            tile = np.zeros((_TILE, _TILE, rows.shape[2]), rows.dtype)
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
+
+
+def _rows_of_tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
+    """Cut bands of any height anew, to the height of a tile; the last may have less."""
+    waiting: list[Pixels] = []
+    count = 0
+    for band in bands:
+        start = 0
+        while count + len(band) - start >= _TILE:
+            stop = start + _TILE - count
+            yield np.concatenate([*waiting, band[start:stop]])
+            waiting, count, start = [], 0, stop
+        if start < len(band):
+            waiting.append(band[start:])
+            count += len(band) - start
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _add_exif(file: IO[bytes], metadata: Prepared, page: int = 0) -> None:
+    """Add the descriptive tags and directories of an EXIF block, which tifffile does not write."""
+    if not metadata.exif:
+        return
+    try:
+        entries = exif_entries(metadata.exif)
+    except ValueError:
+        return
+    add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS], page)

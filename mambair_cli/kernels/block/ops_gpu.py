@@ -1,0 +1,304 @@
+"""The steps of `ops.py` on Triton kernels: one pass over memory each; arithmetic in float32.
+
+Inputs may be float32, bfloat16 or float16, in any mix. What matrix products read next (the results
+of `depthwise`, `norm` and `norm_gate`, the second of `residual_norm`) is stored in autocast's type,
+or in float32 without autocast. The residual stream and the channel gate stay float32.
+
+Gradients come from the definitions: the backward pass runs the step of `ops.py` again in float32
+and differentiates it, so that training needs no kernels of its own and keeps only the inputs.
+
+Everything is launched without waiting for the device and without measuring variants, so that it can
+be captured into a CUDA graph; the shapes of blocks follow from channels and pixels by rule.
+
+The bytes that a step must move for each pixel of c channels, with `i` bytes an element of what it
+reads (j for the second tensor) and `o` of what it stores; none reads a tensor twice:
+
+    depthwise       c (i + o)
+    project         c i + 4 o              o channels of output
+    norm            c (i + o)
+    residual_norm   c (i + j + 4 + o)      x, branch; kept, normed
+    norm_gate       c (p i + j + o)        p planes of y, z; out
+    channel_gate    c i
+    gated_residual  c (i + j + 4)          x, branch; out
+
+`project` is a matrix product of PyTorch's whose result keeps the float32 of its accumulator: the
+scan would convert it again for every block of channels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, TypeVarTuple
+
+import torch
+import triton
+from torch import Tensor, nn
+
+from mambair_cli.kernels.block import depthwise_gpu, ops, pointwise_gpu
+from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.scan.triton_gpu import running_on
+
+ACTIVATIONS = {"none": depthwise_gpu.NONE, "silu": depthwise_gpu.SILU, "gelu": depthwise_gpu.GELU}
+WIDEST_LOAD = 4  # elements: 16 bytes of float32; one layout whatever types meet in a kernel
+ENOUGH_WARPS = 4096  # keep a large GPU busy
+TILES = (1024, 512, 256, 128)  # elements of a point-wise program for each of its warps
+SUMMED = 4096  # elements that a reducing program loads at once
+MOST_PARTS = 256  # of an image whose pixels are summed
+BLOCK = 1024  # elements of one row of a depth-wise program
+ROWS = (8, 4, 2)  # rows of a depth-wise program
+WARPS = 8  # of a depth-wise program and of a reducing one
+SLICES = (32, 96)  # least and most channels of a depth-wise program
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
+
+class _Fused(torch.autograd.Function):
+    """A fused forward pass; its backward pass differentiates the definition."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        fused: Callable[..., Any],
+        definition: Callable[..., Any],
+        count: int,
+        *arguments: Any,
+    ) -> Any:
+        ctx.definition = definition
+        ctx.arguments = [
+            None if isinstance(value, Tensor) else value for value in arguments[:count]
+        ]
+        # Modules' parameters follow, saved only so that a change before the backward is noticed.
+        ctx.save_for_backward(*(value for value in arguments if isinstance(value, Tensor)))
+        return fused(*arguments[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        saved = iter(ctx.saved_tensors)
+        with torch.enable_grad(), torch.autocast(gradients[0].device.type, enabled=False):
+            inputs = [
+                next(saved).detach().float().requires_grad_() if value is None else value
+                for value in ctx.arguments
+            ]
+            results = ctx.definition(*inputs)
+        needed = ctx.needs_input_grad[3:]
+        leaves = [*inputs, *_parameters_of(ctx.arguments)]
+        found = iter(
+            torch.autograd.grad(
+                results,
+                [leaf for leaf, need in zip(leaves, needed, strict=True) if need],
+                [gradient.float() for gradient in gradients],
+            )
+        )
+        return (None, None, None, *(next(found) if need else None for need in needed))
+
+
+def _parameters_of(arguments: list[object]) -> list[nn.Parameter]:
+    modules = (argument for argument in arguments if isinstance(argument, nn.Module))
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def _differentiable_as(
+    definition: Callable[[*Arguments], Result],
+) -> Callable[[Callable[[*Arguments], Result]], Callable[[*Arguments], Result]]:
+    """Gives a fused step the gradients of its definition."""
+
+    def decorate(fused: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
+        def step(*arguments: *Arguments) -> Result:
+            if not torch.is_grad_enabled():
+                return fused(*arguments)
+            parameters = _parameters_of([*arguments])
+            result: Result = _Fused.apply(  # type: ignore[no-untyped-call]
+                fused, definition, len(arguments), *arguments, *parameters
+            )
+            return result
+
+        return step
+
+    return decorate
+
+
+def _launch(
+    kernel: Any, grid: tuple[int, ...], device: torch.device, *arguments: object, **constants: int
+) -> None:
+    with running_on(device):
+        kernel[grid](*arguments, **constants)
+
+
+def _matrix_dtype(device: torch.device) -> torch.dtype:
+    """What matrix products on a device compute in."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return torch.float32
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """Rows `(p c)` of `(... c)`, evenly spaced: a view where that is possible, else a copy."""
+    rows = x.flatten(0, -2)
+    return rows if rows.stride(-1) == 1 else rows.contiguous()
+
+
+def _align(c: int, *strides: int) -> int:
+    """The power of two up to `WIDEST_LOAD` that divides channels and strides."""
+    return math.gcd(WIDEST_LOAD, c, *strides)
+
+
+def _tile(p: int, c: int, images: int = 1) -> dict[str, int]:
+    """Block shape of a point-wise kernel: smaller tiles where large ones would be too few.
+
+    From 128 channels one warp takes whole pixels and reduces them without barriers; below, four
+    do. Both let the parameters have the layout of the tile, so that no value changes lanes.
+    """
+    channels = triton.next_power_of_2(c)
+    warps = 4 if channels < 128 else max(1, channels // 2048)
+    sizes = [max(1, elements * warps // channels) for elements in TILES]
+    fitting = (n for n in sizes if images * triton.cdiv(p, n) * warps >= ENOUGH_WARPS)
+    return {"PIXELS": next(fitting, sizes[-1]), "CHANNELS": channels, "num_warps": warps}
+
+
+def _slice(c: int, align: int) -> int:
+    """Channels of a depth-wise program: the width that leaves the fewest idle, the largest such."""
+    least, most = SLICES
+    if c <= most:
+        return c
+    return min(range(least, most + 1, align), key=lambda width: (-c % width, -width))
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """Filters `(c 1 3 3)` as `(9 c)`: a kernel loads one tap of many channels."""
+    return weight.detach().reshape(-1, 9).t().contiguous()
+
+
+@_differentiable_as(ops.depthwise)
+def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
+    """See `ops.Ops`."""
+    (reach,) = {*conv.padding, *conv.dilation}
+    assert isinstance(reach, int)
+    b, h, w, c = x.shape
+    rows = _pixels(x)
+    align = _align(c, rows.stride(0))
+    width = _slice(c, align)
+    slices, columns = triton.cdiv(c, width), triton.cdiv(w, BLOCK // width)
+    groups = [triton.cdiv(triton.cdiv(h, reach), height) * reach * b for height in ROWS]
+    enough = ENOUGH_WARPS // (WARPS * slices * columns)
+    fitting = (i for i, count in enumerate(groups) if count >= enough)
+    chosen = next(fitting, len(ROWS) - 1)
+    out = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
+    _launch(
+        depthwise_gpu.depthwise, (groups[chosen], slices, columns), x.device,
+        rows, made_once(conv.weight, _taps), conv.bias, out, h, w, c, rows.stride(0), REACH=reach,
+        ACTIVATION=ACTIVATIONS[activation], ROWS=ROWS[chosen], SLICE=width, BLOCK=BLOCK,
+        ALIGN=align, num_warps=WARPS,
+    )  # fmt: skip
+    return out
+
+
+def project(x: Tensor, weight: Tensor) -> Tensor:
+    """See `ops.Ops`."""
+    dtype = _matrix_dtype(x.device)
+    if dtype == torch.float32 or torch.is_grad_enabled() or not _keeps_accumulator(x.device):
+        return ops.project(x, weight)
+    rows, columns = x.flatten(0, -2).to(dtype), weight.to(dtype).t()
+    with torch.autocast(x.device.type, enabled=False):
+        product = torch.mm(rows, columns, out_dtype=torch.float32)
+    return product.view(*x.shape[:-1], -1)
+
+
+def _keeps_accumulator(device: torch.device) -> bool:
+    """Whether torch has products of half-precision matrices with a float32 result: on CUDA."""
+    newer = hasattr(torch.ops.aten.mm, "dtype")
+    return newer and device.type == "cuda" and torch.version.hip is None
+
+
+@_differentiable_as(ops.norm)
+def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """See `ops.Ops`."""
+    rows = _pixels(x)
+    p, c = rows.shape
+    normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
+    tile = _tile(p, c)
+    _launch(
+        pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
+        rows, None, None, norm.weight, norm.bias, None, normed, p, c, rows.stride(0), 0, norm.eps,
+        ALIGN=_align(c, rows.stride(0)), **tile,
+    )  # fmt: skip
+    return normed
+
+
+@_differentiable_as(ops.residual_norm)
+def residual_norm(
+    x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
+) -> tuple[Tensor, Tensor]:
+    """See `ops.Ops`."""
+    rows, branches = _pixels(x), _pixels(branch)
+    p, c = rows.shape
+    kept = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
+    strides, tile = (rows.stride(0), branches.stride(0)), _tile(p, c)
+    _launch(
+        pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
+        rows, branches, skip, norm.weight, norm.bias, kept, normed, p, c, *strides, norm.eps,
+        ALIGN=_align(c, *strides), **tile,
+    )  # fmt: skip
+    return kept, normed
+
+
+@_differentiable_as(ops.norm_gate)
+def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
+    """See `ops.Ops`."""
+    planes = y.reshape(-1, z[..., 0].numel(), z.shape[-1])
+    planes = planes if planes.stride(-1) == 1 else planes.contiguous()
+    gates = _pixels(z)
+    p, c = gates.shape
+    out = torch.empty(z.shape, dtype=_matrix_dtype(z.device), device=z.device)
+    strides, tile = (*planes.stride()[:2], gates.stride(0)), _tile(p, c)
+    _launch(
+        pointwise_gpu.norm_gate, (triton.cdiv(p, tile["PIXELS"]),), z.device,
+        planes, gates, norm.weight, norm.bias, out, p, c, *strides, norm.eps,
+        PLANES=planes.shape[0], ALIGN=_align(c, *strides), **tile,
+    )  # fmt: skip
+    return out
+
+
+@_differentiable_as(ops.channel_gate)
+def channel_gate(x: Tensor, squeeze: nn.Conv2d, expand: nn.Conv2d) -> Tensor:
+    """See `ops.Ops`."""
+    b, h, w, c = x.shape
+    hidden, rows, p = squeeze.out_channels, _pixels(x), h * w
+    channels = triton.next_power_of_2(c)
+    together = max(1, SUMMED // channels)
+    share = triton.cdiv(p, min(MOST_PARTS, triton.cdiv(p, together)))
+    parts = triton.cdiv(p, share)
+    sums = torch.empty(b, parts, c, dtype=torch.float32, device=x.device)
+    gate = torch.empty(b, c, dtype=torch.float32, device=x.device)
+    _launch(
+        pointwise_gpu.channel_sums, (parts, b), x.device,
+        rows, sums, p, c, rows.stride(0), share, PIXELS=together, CHANNELS=channels,
+        ALIGN=_align(c, rows.stride(0)), num_warps=WARPS,
+    )  # fmt: skip
+    _launch(
+        pointwise_gpu.channel_gate, (b,), x.device,
+        sums, squeeze.weight, squeeze.bias, expand.weight, expand.bias, gate, p, c, parts, hidden,
+        PARTS=together, CHANNELS=channels, HIDDEN=triton.next_power_of_2(hidden),
+        num_warps=WARPS,
+    )  # fmt: skip
+    return gate
+
+
+@_differentiable_as(ops.gated_residual)
+def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
+    """See `ops.Ops`."""
+    b, h, w, c = x.shape
+    rows, branches = _pixels(x), _pixels(branch)
+    out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
+    strides, tile = (rows.stride(0), branches.stride(0)), _tile(h * w, c, images=b)
+    _launch(
+        pointwise_gpu.gated_residual, (triton.cdiv(h * w, tile["PIXELS"]), b), x.device,
+        rows, branches, skip, gate.contiguous(), out, h * w, c, *strides,
+        ALIGN=_align(c, *strides), **tile,
+    )  # fmt: skip
+    return out
+
+
+FUSED = ops.Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)

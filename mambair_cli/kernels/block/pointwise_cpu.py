@@ -1,0 +1,219 @@
+"""Norm, gate and residual kernels on a CPU: one pass over channels-last memory, not several.
+
+Every kernel takes flat arrays of `p` pixels by `c` channels; channel parameters are padded with
+zeros to whole vectors. `ops.py` holds the definitions that these are tested against.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float32, int64, njit, prange, void
+
+from mambair_cli.kernels.vector import (
+    LANES,
+    ONE,
+    ZERO,
+    add,
+    fma,
+    load,
+    load_part,
+    mul,
+    sigmoid,
+    splat,
+    splat_part,
+    store,
+    store_part,
+    sub,
+    total,
+)
+
+EPSILON = np.float32(1e-5)
+
+
+@njit(inline="always")
+def _center(buffer, c):
+    """Takes the mean off the first `c` values of a zero-padded buffer; returns 1 / deviation."""
+    sums = splat(ZERO)
+    for v in range(0, c, LANES):
+        sums = add(sums, load(buffer, v))
+    mean = total(sums) / np.float32(c)
+    squares = splat(ZERO)
+    for v in range(0, c, LANES):
+        value = sub(load(buffer, v), splat_part(mean, c - v))
+        store(buffer, v, value)
+        squares = fma(value, value, squares)
+    return ONE / np.sqrt(total(squares) / np.float32(c) + EPSILON)
+
+
+@njit(inline="always")
+def _take_gradient(slope, dn, value, weight, dw, db, v):
+    """Takes the gradient `dn` of one vector of a norm's output: for its weight, bias and input."""
+    store(dw, v, fma(dn, value, load(dw, v)))
+    store(db, v, add(load(db, v), dn))
+    store(slope, v, mul(dn, load(weight, v)))
+
+
+@njit(inline="always")
+def _mean_and_projection(slope, normed, c):
+    """What the gradient of a norm's input loses: its mean, and its part along the normed values."""
+    mean, projection = splat(ZERO), splat(ZERO)
+    for v in range(0, c, LANES):
+        mean = add(mean, load(slope, v))
+        projection = fma(load(slope, v), load(normed, v), projection)
+    return splat(total(mean) / np.float32(c)), splat(total(projection) / np.float32(c))
+
+
+_flat, _matrix = float32[::1], float32[:, ::1]
+
+
+@njit(
+    void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, int64, int64, int64),
+    parallel=True,
+    cache=True,
+    error_model="numpy",
+)
+def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tasks):
+    """`kept = x * skip + branch; normed = layer_norm(kept)`.
+
+    An empty branch means `kept = x`, which is not stored again.
+    """
+    width = weight.size
+    for task in prange(tasks):
+        buffer = np.zeros(width, np.float32)
+        for i in range(p * task // tasks, p * (task + 1) // tasks):
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                value = load_part(x, at, count)
+                if branch.size > 0:
+                    value = fma(value, load(skip, v), load_part(branch, at, count))
+                    store_part(kept, at, value, count)
+                store(buffer, v, value)
+            scale = splat(_center(buffer, c))
+            for v in range(0, c, LANES):
+                value = fma(mul(load(buffer, v), scale), load(weight, v), load(bias, v))
+                store_part(normed, i * c + v, value, c - v)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def residual_norm_backward(
+    x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
+):
+    """Gradients of `residual_norm_forward`; the last three have a row for each task, to be summed.
+
+    `dkept` may be empty (nothing else used `kept`), and so may `dbranch` (there was no branch).
+    """
+    width, tasks = weight.size, dweight.shape[0]
+    for task in prange(tasks):
+        buffer, slope = np.zeros(width, np.float32), np.zeros(width, np.float32)
+        ds, dw, db = dskip[task], dweight[task], dbias[task]
+        for i in range(p * task // tasks, p * (task + 1) // tasks):
+            for v in range(0, c, LANES):
+                store(buffer, v, load_part(kept, i * c + v, c - v))
+            scale = splat(_center(buffer, c))
+            for v in range(0, c, LANES):
+                dn = load_part(dnormed, i * c + v, c - v)
+                value = mul(load(buffer, v), scale)
+                store(buffer, v, value)
+                _take_gradient(slope, dn, value, weight, dw, db, v)
+            mean, projection = _mean_and_projection(slope, buffer, c)
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                value = sub(sub(load(slope, v), mean), mul(load(buffer, v), projection))
+                value = mul(value, scale)
+                if dkept.size > 0:
+                    value = add(value, load_part(dkept, at, count))
+                if dbranch.size > 0:
+                    store_part(dbranch, at, value, count)
+                    store(ds, v, fma(value, load_part(x, at, count), load(ds, v)))
+                    value = mul(value, load(skip, v))
+                store_part(dx, at, value, count)
+
+
+@njit(
+    void(_flat, _flat, _flat, _flat, _flat, int64, int64, int64),
+    parallel=True,
+    cache=True,
+    error_model="numpy",
+)
+def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
+    """`out = layer_norm(y) * silu(z)`."""
+    width = weight.size
+    for task in prange(tasks):
+        buffer = np.zeros(width, np.float32)
+        for i in range(p * task // tasks, p * (task + 1) // tasks):
+            for v in range(0, c, LANES):
+                store(buffer, v, load_part(y, i * c + v, c - v))
+            scale = splat(_center(buffer, c))
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                value = fma(mul(load(buffer, v), scale), load(weight, v), load(bias, v))
+                gate = load_part(z, at, count)
+                store_part(out, at, mul(value, mul(gate, sigmoid(gate))), count)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
+    """Gradients of `norm_gate_forward`; the last two have a row for each task, to be summed."""
+    width, tasks = weight.size, dweight.shape[0]
+    for task in prange(tasks):
+        buffer, slope = np.zeros(width, np.float32), np.zeros(width, np.float32)
+        dw, db = dweight[task], dbias[task]
+        for i in range(p * task // tasks, p * (task + 1) // tasks):
+            for v in range(0, c, LANES):
+                store(buffer, v, load_part(y, i * c + v, c - v))
+            scale = splat(_center(buffer, c))
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                value = mul(load(buffer, v), scale)
+                store(buffer, v, value)
+                normed = fma(value, load(weight, v), load(bias, v))
+                gate, do = load_part(z, at, count), load_part(dout, at, count)
+                s = sigmoid(gate)
+                silu = mul(gate, s)
+                # silu' = s + silu (1 - s)
+                dsilu = fma(silu, sub(splat(ONE), s), s)
+                store_part(dz, at, mul(do, mul(normed, dsilu)), count)
+                dn = mul(do, silu)
+                _take_gradient(slope, dn, value, weight, dw, db, v)
+            mean, projection = _mean_and_projection(slope, buffer, c)
+            for v in range(0, c, LANES):
+                value = sub(sub(load(slope, v), mean), mul(load(buffer, v), projection))
+                store_part(dy, i * c + v, mul(value, scale), c - v)
+
+
+@njit(
+    void(_flat, _flat, _flat, _matrix, _flat, int64, int64, int64),
+    parallel=True,
+    cache=True,
+    error_model="numpy",
+)
+def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
+    """`out = x * skip + branch * gate`, with one row of `gate` for each image."""
+    per_image = p // gate.shape[0]
+    for task in prange(tasks):
+        for i in range(p * task // tasks, p * (task + 1) // tasks):
+            row = gate[i // per_image]
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                value = mul(load_part(x, at, count), load(skip, v))
+                value = fma(load_part(branch, at, count), load(row, v), value)
+                store_part(out, at, value, count)
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
+    """Gradients of `gated_residual_forward`; `dskip`, `dgate` have `parts` rows to sum an image."""
+    images = gate.shape[0]
+    per_image = p // images
+    for task in prange(images * parts):
+        image, part = task // parts, task % parts
+        row, ds, dg = gate[image], dskip[task], dgate[task]
+        first, last = per_image * part // parts, per_image * (part + 1) // parts
+        for i in range(image * per_image + first, image * per_image + last):
+            for v in range(0, c, LANES):
+                at, count = i * c + v, c - v
+                do = load_part(dout, at, count)
+                store(ds, v, fma(do, load_part(x, at, count), load(ds, v)))
+                store(dg, v, fma(do, load_part(branch, at, count), load(dg, v)))
+                store_part(dx, at, mul(do, load(skip, v)), count)
+                store_part(dbranch, at, mul(do, load(row, v)), count)

@@ -1,0 +1,59 @@
+"""Between PyTorch and Numba kernels: flat views, padded parameters, launch on torch's threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.vector import LANES
+
+_one_kernel_at_a_time = threading.Lock()  # Numba's portable thread pool must not be entered twice
+
+
+def flat(tensor: Tensor) -> NDArray[np.float32]:
+    """Views a float32 CPU tensor as a flat array, copying only what is not contiguous."""
+    return tensor.detach().contiguous().view(-1).numpy()
+
+
+def launch(kernel: Any, *arguments: Any) -> None:
+    """Runs a parallel kernel on no more threads than torch was given."""
+    with _one_kernel_at_a_time:
+        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+        kernel(*arguments)
+
+
+def padded(
+    parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
+) -> NDArray[np.float32]:
+    """Lays a parameter out for a kernel, once for a frozen one (`parameters.made_once`).
+
+    Args:
+        parameter: Any shape and float dtype.
+        arrange: Transposes or scales it first; the same function at every call for one parameter.
+
+    Returns:
+        Float32, the last axis padded with zeros to a multiple of `LANES`.
+    """
+    return made_once(parameter, lambda source: _lay_out(source, arrange))
+
+
+def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> NDArray[np.float32]:
+    arranged = parameter.detach().float()
+    if arrange is not None:
+        arranged = arrange(arranged)
+    missing = -arranged.shape[-1] % LANES
+    return functional.pad(arranged, (0, missing)).contiguous().numpy()
+
+
+def tasks_for(rows: int) -> int:
+    """Into how many tasks to split `rows` independent rows: a few for each thread."""
+    return min(rows, 4 * torch.get_num_threads())

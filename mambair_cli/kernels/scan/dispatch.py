@@ -1,0 +1,156 @@
+"""The table of scan backends, the choice among them, and the operator that the networks call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mambair_cli.errors import BackendError
+
+Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of the four-direction selective scan.
+
+    Attributes:
+        name: What `--scan` calls it.
+        refuses: Returns the reason why it cannot run on a device, or None when it can.
+        run: The operator; arguments as `selective_scan_2d`.
+        by_name_only: Types of devices where `auto` passes over it, though it runs.
+    """
+
+    name: str
+    refuses: Callable[[torch.device], str | None]
+    run: Run
+    by_name_only: tuple[str, ...] = ()
+
+
+def _triton_refuses(device: torch.device) -> str | None:
+    from mambair_cli.kernels.scan import triton_gpu
+
+    return triton_gpu.refuses(device)
+
+
+def _triton_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.kernels.scan import triton_gpu
+
+    return triton_gpu.selective_scan_2d(*arguments)
+
+
+def _mamba_ssm_refuses(device: torch.device) -> str | None:
+    from mambair_cli.kernels.scan import mamba_ssm_cuda
+
+    return mamba_ssm_cuda.refuses(device)
+
+
+def _mamba_ssm_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.kernels.scan import mamba_ssm_cuda
+
+    return mamba_ssm_cuda.selective_scan_2d(*arguments)
+
+
+def _numba_refuses(device: torch.device) -> str | None:
+    if device.type not in ("cpu", "meta"):
+        return f"it runs on a CPU, not on {device.type}"
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"numba cannot be imported ({error})"
+    return None
+
+
+def _numba_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.kernels.scan import numba_cpu
+
+    return numba_cpu.selective_scan_2d(*arguments)
+
+
+def _torch_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.kernels.scan import torch_chunked
+
+    return torch_chunked.selective_scan_2d(*arguments)
+
+
+def _reference_run(*arguments: Tensor) -> Tensor:
+    from mambair_cli.kernels.scan import reference
+
+    return reference.selective_scan_2d(*arguments)
+
+
+# On a CPU it is Triton's interpreter that runs: a proof, not a way to compute.
+TRITON = Backend("triton", _triton_refuses, _triton_run, by_name_only=("cpu",))
+MAMBA_SSM = Backend("mamba-ssm", _mamba_ssm_refuses, _mamba_ssm_run)
+NUMBA = Backend("numba", _numba_refuses, _numba_run)
+TORCH = Backend("torch", lambda _: None, _torch_run)
+REFERENCE = Backend("reference", lambda _: None, _reference_run)
+BACKENDS = (TRITON, MAMBA_SSM, NUMBA, TORCH, REFERENCE)
+
+
+def select(name: str, device: torch.device) -> Backend:
+    """Chooses a backend.
+
+    Args:
+        name: `auto` for the first backend that does not refuse, or a backend's name.
+        device: Where the tensors will be.
+
+    Returns:
+        The backend.
+
+    Raises:
+        BackendError: The name is unknown, or the named backend refuses; the message says why.
+    """
+    if name == "auto":
+        # One after the other: the last question of some is a slow import.
+        return next(
+            backend
+            for backend in BACKENDS
+            if device.type not in backend.by_name_only and backend.refuses(device) is None
+        )
+    backend = next((backend for backend in BACKENDS if backend.name == name), None)
+    if backend is None:
+        raise BackendError(
+            f"unknown scan backend {name!r}",
+            "choose one of: " + ", ".join(["auto", *(backend.name for backend in BACKENDS)]),
+        )
+    if reason := backend.refuses(device):
+        raise BackendError(
+            f"scan backend {name!r} cannot run here: {reason}",
+            "use --scan auto, or see what runs here with: mambair doctor",
+        )
+    return backend
+
+
+def selective_scan_2d(
+    u: Tensor,
+    projected: Tensor,
+    step_weight: Tensor,
+    step_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    *,
+    backend: Backend,
+) -> Tensor:
+    """Scans an image in four directions and sums the results (paper, section 3.5).
+
+    The directions `k` are: along rows, along columns, and both reversed. For each of them the step
+    is `softplus(step_weight raw + step_bias)`, the recurrence that of `reference.selective_scan`.
+
+    Args:
+        u: Input, channels last, `(b h w d)`.
+        projected: For each direction the step inputs, B and C of each pixel, `(b h w k*(r+2n))`.
+        step_weight: Step projection, `(k d r)`.
+        step_bias: Its bias, `(k d)`.
+        A: Diagonal state matrix, negative, `(k d n)`.
+        D: Skip weight, `(k d)`.
+        backend: Which implementation runs.
+
+    Returns:
+        `y`, `(b h w d)`, float32 (or float64 where the backend computes in it); or parts of it,
+        `(p b h w d)`, for whoever reads them to add up.
+    """
+    return backend.run(u, projected, step_weight, step_bias, A, D)

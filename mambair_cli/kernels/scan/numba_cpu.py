@@ -1,0 +1,94 @@
+"""The four-direction scan on a CPU: Numba kernels behind a differentiable PyTorch function.
+
+Importing this module compiles the kernels, or loads them from Numba's cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mambair_cli.kernels.numba_launch import flat, launch, padded
+from mambair_cli.kernels.scan.numba_forward import CHUNK, scan_forward
+from mambair_cli.kernels.scan.reference import DIRECTIONS
+from mambair_cli.kernels.vector import LANES, LOG2_E
+
+LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
+
+
+def channel_blocks(channels: int, tasks: int) -> int:
+    """Splits channels so that a block fits the cache and every thread has work.
+
+    Args:
+        channels: Channels, a multiple of `LANES`.
+        tasks: Independent tasks of one block.
+
+    Returns:
+        How many blocks.
+    """
+    for_cache = -(-channels // LARGEST_BLOCK)
+    for_threads = -(-torch.get_num_threads() // tasks)
+    return min(max(for_cache, for_threads), channels // LANES)
+
+
+class _SelectiveScan2d(torch.autograd.Function):
+    """Arguments and result as `dispatch.selective_scan_2d`, float32."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        u, projected, step_weight, step_bias, A, D = inputs
+        b, h, w, d = u.shape
+        parameters = (
+            padded(step_weight, lambda weight: weight.transpose(1, 2)),
+            padded(step_bias),
+            padded(A, lambda matrix: matrix.transpose(1, 2) * float(LOG2_E)),
+            padded(D),
+        )
+        n, channels = parameters[2].shape[1:]
+        keep = any(ctx.needs_input_grad)
+        kept_size = b * DIRECTIONS * -(-h * w // CHUNK) * n * channels if keep else 0
+        kept = torch.empty(kept_size, dtype=torch.float32)
+        planes = torch.empty(2, b, h, w, d, dtype=torch.float32)
+        blocks = 1 if keep else channel_blocks(channels, 2 * b)
+        launch(
+            scan_forward, flat(u), flat(projected), *parameters, flat(planes), flat(kept),
+            b, h, w, d, blocks,
+        )  # fmt: skip
+        if keep:
+            ctx.save_for_backward(*inputs, kept)
+            ctx.parameters = parameters
+        return planes[0].add_(planes[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        from mambair_cli.kernels.scan.numba_backward import scan_backward
+
+        u, projected, step_weight, _, A, _, kept = ctx.saved_tensors
+        b, h, w, d = u.shape
+        k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
+        channels = ctx.parameters[0].shape[-1]
+        du, dprojected = torch.empty(2, *u.shape), torch.empty(projected.shape)
+        dA, dW = torch.zeros(b, k, n * channels), torch.zeros(b, k, r * channels)
+        dD, db = torch.zeros(b, k, channels), torch.zeros(b, k, channels)
+        launch(
+            scan_backward, flat(u), flat(projected), *ctx.parameters, flat(kept),
+            flat(gradients[0]), flat(du), flat(dprojected),
+            *(gradient.numpy() for gradient in (dA, dD, db, dW)), b, h, w, d,
+        )  # fmt: skip
+        return (
+            du[0].add_(du[1]),
+            dprojected,
+            dW.sum(0).view(k, r, channels)[..., :d].transpose(1, 2),
+            db.sum(0)[:, :d],
+            dA.sum(0).view(k, n, channels)[..., :d].transpose(1, 2),
+            dD.sum(0)[:, :d],
+        )
+
+
+def selective_scan_2d(*inputs: Tensor) -> Tensor:
+    """Runs the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
+    with torch.autocast("cpu", enabled=False):
+        result: Tensor = _SelectiveScan2d.apply(*(tensor.float() for tensor in inputs))  # type: ignore[no-untyped-call]
+    return result

@@ -1,0 +1,1 @@
+"""The device that a network runs on: precision, half weights, transfers, CUDA graphs."""

@@ -1,0 +1,154 @@
+"""The fused steps around the scan against PyTorch's in float64, values and gradients."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mambair_cli.kernels.block.ops import PLAIN
+from mambair_cli.kernels.block.ops_cpu import FUSED
+
+SHAPES = [(1, 1, 1, 1), (2, 5, 7, 20), (1, 1, 9, 3), (2, 9, 1, 40), (3, 6, 11, 48), (1, 2, 3, 33)]
+OPERATIONS = ["norm", "residual_norm", "norm_gate", "gated_residual"]
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
+
+def layer_norm(channels):
+    norm = nn.LayerNorm(channels)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def tensors_of(operation, shape):
+    """Tensor arguments of an operation, and its module or None."""
+    torch.manual_seed(sum(shape))
+    b, c = shape[0], shape[-1]
+    x, y = torch.randn(shape) + 0.5, 3 * torch.randn(shape)
+    skip, gate = torch.randn(c), torch.rand(b, c)
+    return {
+        "norm": ([x], layer_norm(c)),
+        "residual_norm": ([x, y, skip], layer_norm(c)),
+        "norm_gate": ([x, y], layer_norm(c)),
+        "gated_residual": ([x, y, skip, gate], None),
+    }[operation]
+
+
+def values_and_gradients(function, tensors, module, *, used=None):
+    """Outputs, then the gradients of tensors and of the module's parameters."""
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    outputs = function(*leaves) if module is None else function(*leaves, module)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    parameters = [] if module is None else list(module.parameters())
+    generator = torch.Generator().manual_seed(1)
+    loss = sum(
+        (output * torch.randn(output.shape, generator=generator)).sum()
+        for i, output in enumerate(outputs)
+        if used is None or i == used
+    )
+    gradients = torch.autograd.grad(
+        loss, [*leaves, *parameters], allow_unused=True, materialize_grads=True
+    )
+    return [output.detach() for output in outputs], gradients
+
+
+def compare(operation, tensors, module, measure, *, used=None, tolerance=1e-5):
+    actual = values_and_gradients(getattr(FUSED, operation), tensors, module, used=used)
+    expected = values_and_gradients(
+        getattr(PLAIN, operation),
+        [tensor.double() for tensor in tensors],
+        copy.deepcopy(module).double() if module else None,
+        used=used,
+    )
+    for kind, own_part, exact_part in zip(("value", "gradient"), actual, expected, strict=True):
+        for i, (own, exact) in enumerate(zip(own_part, exact_part, strict=True)):
+            if exact.abs().max() > 1e-9:  # the norm of a single channel has no gradient
+                assert measure(own, exact) < tolerance, f"{kind} {i}"
+            else:
+                assert own.abs().max() < 1e-5, f"{kind} {i}"
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_pointwise_steps(operation, shape, relative_rms):
+    compare(operation, *tensors_of(operation, shape), relative_rms)
+
+
+@pytest.mark.parametrize("activation", ["none", "silu", "gelu"])
+@pytest.mark.parametrize("reach", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_depthwise_convolution(shape, reach, activation, relative_rms):
+    torch.manual_seed(sum(shape))
+    c = shape[-1]
+    conv = nn.Conv2d(c, c, 3, padding=reach, dilation=reach, groups=c)
+    x = 2 * torch.randn(shape)
+    found, expected = (
+        values_and_gradients(
+            lambda x, conv, ops=ops: ops.depthwise(x, conv, activation), [x.to(dtype)], module
+        )
+        for ops, dtype, module in (
+            (FUSED, torch.float32, conv),
+            (PLAIN, torch.float64, copy.deepcopy(conv).double()),
+        )
+    )
+    for own_part, exact_part in zip(found, expected, strict=True):
+        for own, exact in zip(own_part, exact_part, strict=True):
+            assert own.dtype == torch.float32
+            assert relative_rms(own, exact) < 1e-5
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_either_output_of_the_residual_norm_may_go_unused(used, relative_rms):
+    compare("residual_norm", *tensors_of("residual_norm", (2, 5, 7, 20)), relative_rms, used=used)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_inputs_need_not_be_contiguous(operation):
+    tensors, module = tensors_of(operation, (2, 5, 7, 20))
+    strided = [
+        tensor.transpose(0, -1).contiguous().transpose(0, -1) if tensor.dim() > 1 else tensor
+        for tensor in tensors
+    ]
+    function = getattr(FUSED, operation)
+    for one, other in zip(
+        values_and_gradients(function, tensors, module),
+        values_and_gradients(function, strided, module),
+        strict=True,
+    ):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_half_precision_is_computed_in_float32(operation):
+    tensors, module = tensors_of(operation, (2, 5, 7, 20))
+    halves = [tensor.bfloat16() for tensor in tensors]
+    function = getattr(FUSED, operation)
+    outputs, gradients = values_and_gradients(function, halves, module)
+    exact, _ = values_and_gradients(function, [half.float() for half in halves], module)
+    assert all(torch.equal(own, other) for own, other in zip(outputs, exact, strict=True))
+    assert [gradient.dtype for gradient in gradients[: len(halves)]] == [torch.bfloat16] * len(
+        halves
+    )
+
+
+def test_a_norm_far_from_zero_keeps_its_precision(relative_rms):
+    tensors, module = tensors_of("norm", (2, 5, 7, 20))
+    compare("norm", [tensors[0] + 300], module, relative_rms, tolerance=1e-4)
+
+
+def test_a_constant_pixel_is_normed_to_the_bias():
+    norm = layer_norm(20)
+    normed = FUSED.norm(torch.full((1, 2, 3, 20), 7.25), norm)
+    assert torch.equal(normed, norm.bias.expand_as(normed))
+
+
+def test_gates_saturate_without_nan():
+    norm = layer_norm(16)
+    y, z = torch.randn(1, 1, 2, 16), torch.tensor([-1e4, 1e4]).view(1, 1, 2, 1).expand(1, 1, 2, 16)
+    closed, opened = FUSED.norm_gate(y, z, norm)[0, 0]
+    assert closed.abs().max() < 1e-30
+    assert torch.allclose(opened, 1e4 * norm(y)[0, 0, 1])

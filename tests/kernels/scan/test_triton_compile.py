@@ -1,0 +1,85 @@
+"""The scan's kernels compile for GPUs that are not here: states in registers, wide loads."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from compile_kernels import described
+
+from mambair_cli.kernels.scan import triton_backward, triton_forward, triton_gpu, triton_gradients
+
+CLASSIC = {"d": 360, "n": 16, "r": 12}
+LIGHT = {"d": 72, "n": 10, "r": 4}
+
+
+class Recorder:
+    """Stands in for a kernel and keeps what it was launched with."""
+
+    def __init__(self, kernel, cases):
+        self.kernel, self.cases = kernel, cases
+
+    def __getitem__(self, grid):
+        return self.record
+
+    def record(self, *arguments, **constants):
+        case = described(self.kernel, arguments, constants)
+        if case not in self.cases:
+            self.cases.append(case)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Says what one scan of a 64x48 image launches, forward and backward."""
+
+    def record(dtype, lanes, *, d, n, r, gradients=False):
+        cases = []
+        monkeypatch.setattr(triton_gpu, "processor", lambda _: triton_gpu.Processor(132, lanes))
+        for module, name in (
+            (triton_forward, "scan_chunks"),
+            (triton_gradients, "adjoint_chunks"),
+            (triton_gradients, "scan_gradients"),
+        ):
+            kernel = getattr(triton_forward, name, None) or getattr(triton_backward, name)
+            monkeypatch.setattr(module, name, Recorder(kernel, cases))
+        with torch.device("meta"):
+            u = torch.empty(1, 64, 48, d, dtype=dtype)
+            projected = torch.empty(1, 64, 48, 4 * (r + 2 * n))
+            parameters = [torch.empty(4, d, *more) for more in [(r,), (), (n,), ()]]
+        planes = triton_gpu._SelectiveScan2d.apply(u, projected, *parameters)
+        if gradients:
+            triton_gradients.gradients((u, projected, *parameters), planes)
+        return cases
+
+    return record
+
+
+def test_the_forward_passes_keep_their_states_in_registers(launched, compiled_for):
+    cases = launched(torch.bfloat16, 32, **CLASSIC)
+    assert [case["constants"]["WRITE_PLANES"] for case in cases] == [False, True]
+    for result in compiled_for("sm_90", cases):
+        assert result["spilled"] == 0
+        # Ten warps of a multiprocessor's 65536 registers.
+        assert result["registers"] <= 65536 // (32 * triton_gpu.BUSY_WARPS)
+        assert result["accesses"]["LDG 128"] >= 7  # step inputs and B of a token
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "lanes", "sizes", "dtype"),
+    [
+        ("sm_75", 32, CLASSIC, torch.float16),
+        ("sm_90", 32, CLASSIC, torch.bfloat16),
+        ("sm_90", 32, LIGHT, torch.float32),
+        ("gfx942", 64, CLASSIC, torch.bfloat16),
+    ],
+    ids=lambda value: str(value.get("d") if isinstance(value, dict) else value),
+)
+def test_every_kernel_compiles(target, lanes, sizes, dtype, launched, compiled_for):
+    cases = launched(dtype, lanes, **sizes, gradients=True)
+    assert {case["kernel"] for case in cases} == {"scan_chunks", "adjoint_chunks", "scan_gradients"}
+    for case, result in zip(cases, compiled_for(target, cases), strict=True):
+        # Bytes of a thread: some values, where sixteen states of two channels would be 128.
+        assert result.get("spilled", 0) <= (96 if "gradients" in case["kernel"] else 8), case

@@ -1,0 +1,190 @@
+"""The Triton scan against its definition in float64: interpreted on a CPU, compiled on a GPU."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from scan_cases import NAMES, scan_inputs, strided, values_and_gradients
+
+pytest.importorskip("triton")
+
+from mambair_cli.kernels.scan import reference, triton_gpu, triton_gradients
+from mambair_cli.kernels.scan.triton_gpu import Division, Processor
+
+H200 = Processor(132, 32)
+
+# b, h, w, d, n, r: the interpreter takes some milliseconds for each token of each direction
+SHAPES = [
+    (1, 1, 1, 7, 1, 1),
+    (1, 1, 5, 16, 5, 1),
+    (1, 5, 1, 20, 6, 3),
+    (2, 1, 2, 5, 10, 4),
+    (1, 2, 3, 40, 16, 12),
+]
+
+pytestmark = pytest.mark.usefixtures("poisoned_memory")
+
+
+@pytest.fixture(autouse=True)
+def _short_chunks(monkeypatch):
+    """Cut even the smallest sequences, or only one chunk would ever be tested."""
+    monkeypatch.setattr(triton_gpu, "SHORTEST_CHUNK", 2)
+    divide = triton_gpu.divide
+    divide.cache_clear()
+    yield
+    divide.cache_clear()
+
+
+def inputs_on(device, *shape):
+    return [tensor.to(device) for tensor in scan_inputs(*shape)]
+
+
+def summed(*inputs):
+    return triton_gpu.selective_scan_2d(*inputs).sum(0, dtype=torch.float32)
+
+
+def compare(inputs, measure, tolerance=1e-5):
+    upstream = torch.randn(inputs[0].shape, generator=torch.Generator().manual_seed(1))
+    actual = values_and_gradients(summed, inputs, upstream)
+    exact = [tensor.cpu().double() for tensor in inputs]
+    expected = values_and_gradients(reference.selective_scan_2d, exact, upstream)
+    for name, own, right in zip(("y", *NAMES), actual, expected, strict=True):
+        # One token has no past, hence A no gradient.
+        assert measure(own.cpu(), right) < tolerance or not (own.any() or right.any()), name
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_values_and_gradients_agree_with_the_definition(shape, kernel_device, relative_rms):
+    compare(inputs_on(kernel_device, *shape), relative_rms)
+
+
+@pytest.mark.parametrize("length", [2, pytest.param(4, marks=pytest.mark.slow), 8])
+def test_the_cut_does_not_matter(length, kernel_device, relative_rms, monkeypatch):
+    inputs = inputs_on(kernel_device, 1, 7, 1, 9, 3, 2)
+    division = Division(block=32, warps=1, blocks=1, length=length, chunks=-(-7 // length))
+    monkeypatch.setattr(triton_gpu, "divide", lambda *_: division)
+    compare(inputs, relative_rms)
+
+
+def test_gradients_come_in_groups_of_rows(kernel_device, relative_rms, monkeypatch):
+    monkeypatch.setattr(triton_gradients, "HISTORY_BYTES", 3 * 4 * 2 * 2 * 5)
+    compare(inputs_on(kernel_device, 2, 1, 2, 5, 2, 1), relative_rms)
+
+
+def test_every_plane_may_have_its_own_gradient(kernel_device, relative_rms):
+    inputs = inputs_on(kernel_device, 1, 1, 3, 5, 2, 1)
+    upstream = torch.randn(4, 1, 1, 3, 5, generator=torch.Generator().manual_seed(2))
+    own = values_and_gradients(triton_gpu.selective_scan_2d, inputs, upstream)
+    repeated = [tensor.cpu().double() for tensor in inputs]
+    expected = values_and_gradients(planes_by_definition, repeated, upstream)
+    for actual, right in zip(own, expected, strict=True):
+        assert relative_rms(actual.cpu(), right) < 1e-5
+
+
+def planes_by_definition(u, projected, *parameters):
+    """The scan with all but one direction silenced, for each direction."""
+    n, r = parameters[2].shape[-1], parameters[0].shape[-1]
+    planes = []
+    for k in range(4):
+        kept = torch.zeros(4, dtype=u.dtype)
+        kept[k] = 1
+        ones = torch.cat([torch.ones(r + n), torch.zeros(n)]).to(u)
+        mask = torch.where(kept[:, None].bool(), torch.ones(r + 2 * n).to(u), ones).flatten()
+        D = parameters[3] * kept[:, None]
+        planes.append(reference.selective_scan_2d(u, projected * mask, *parameters[:3], D))
+    return torch.stack(planes)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_have_a_float32_state(dtype, kernel_device, relative_rms):
+    inputs = inputs_on(kernel_device, 1, 2, 5, 9, 4, 2)
+    inputs[:2] = [tensor.to(dtype) for tensor in inputs[:2]]
+    planes = triton_gpu.selective_scan_2d(*inputs)
+    assert planes.dtype == dtype
+    expected = reference.selective_scan_2d(*(tensor.cpu().double() for tensor in inputs))
+    # What is left is the rounding of the four planes.
+    assert relative_rms(planes.float().sum(0).cpu(), expected) < torch.finfo(dtype).eps
+
+
+def test_projected_may_be_finer_than_the_input(kernel_device, relative_rms):
+    inputs = inputs_on(kernel_device, 1, 2, 2, 6, 2, 1)
+    inputs[0] = inputs[0].bfloat16()
+    planes = triton_gpu.selective_scan_2d(*inputs)
+    expected = reference.selective_scan_2d(*(tensor.cpu().double() for tensor in inputs))
+    assert relative_rms(planes.float().sum(0).cpu(), expected) < 2**-8
+
+
+def test_double_precision_is_computed_in_single(kernel_device):
+    inputs = inputs_on(kernel_device, 1, 1, 2, 3, 1, 1)
+    planes = triton_gpu.selective_scan_2d(*(tensor.double() for tensor in inputs))
+    assert torch.equal(planes, triton_gpu.selective_scan_2d(*inputs))
+
+
+@pytest.mark.parametrize("scale", [0.0, 30.0])
+def test_extreme_steps_stay_finite_and_right(scale, kernel_device, relative_rms):
+    inputs = inputs_on(kernel_device, 1, 3, 1, 20, 4, 2)
+    inputs[2] *= scale
+    inputs[3] = torch.linspace(-60, 60, 80, device=kernel_device).view(4, 20)
+    compare(inputs, relative_rms, tolerance=3e-5)
+
+
+def test_inputs_need_not_be_contiguous(kernel_device):
+    inputs = inputs_on(kernel_device, 1, 1, 3, 6, 2, 2)
+    upstream = torch.randn(1, 3, 6, 1).permute(3, 0, 1, 2)
+    actual = values_and_gradients(summed, strided(inputs), upstream)
+    expected = values_and_gradients(summed, inputs, upstream.contiguous())
+    for own, other in zip(actual, expected, strict=True):
+        assert torch.equal(own, other)
+
+
+def test_one_input_alone_may_want_its_gradient(kernel_device):
+    inputs = inputs_on(kernel_device, 1, 2, 1, 4, 2, 1)
+    upstream = torch.ones_like(inputs[0])
+    expected = values_and_gradients(summed, inputs, upstream)
+    inputs[4].requires_grad_()
+    summed(*inputs).backward(upstream)
+    assert torch.equal(inputs[4].grad, expected[5])
+    assert all(tensor.grad is None for tensor in inputs if tensor is not inputs[4])
+
+
+def test_frozen_parameters_are_laid_out_once_and_again_when_they_change(kernel_device):
+    inputs = inputs_on(kernel_device, 1, 1, 3, 4, 2, 1)
+    first = summed(*inputs)
+    with torch.no_grad():
+        inputs[4] *= 2
+    assert not torch.equal(summed(*inputs), first)
+    assert torch.equal(summed(*inputs), summed(*(tensor.clone() for tensor in inputs)))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 63, 64, 65, 4096, 57600])
+@pytest.mark.parametrize("channels", [1, 72, 360, 768])
+@pytest.mark.parametrize("images", [1, 2, 16, 64])
+def test_every_token_is_in_one_chunk_and_every_channel_in_one_block(images, tokens, channels):
+    division = triton_gpu.divide(4 * images, tokens, channels, H200)
+    assert (division.chunks - 1) * division.length < tokens <= division.chunks * division.length
+    assert (division.blocks - 1) * division.block < channels <= division.blocks * division.block
+    assert division.length % 2 == 0
+    assert division.block in (division.warps * 32, division.warps * 64)
+
+
+def test_few_sequences_are_cut_and_many_are_not(monkeypatch):
+    monkeypatch.undo()
+    triton_gpu.divide.cache_clear()
+    tile = triton_gpu.divide(4, 64 * 64, 360, H200)
+    assert tile.chunks * tile.blocks * tile.warps * 4 > 0.7 * 132 * triton_gpu.BUSY_WARPS
+    assert tile.length >= triton_gpu.SHORTEST_CHUNK
+    assert triton_gpu.divide(4 * 64, 64 * 64, 360, H200).chunks == 1
+    # No more lanes are idle than whole warps leave.
+    assert triton_gpu.divide(4, 64 * 64, 72, H200).blocks * 32 == 96
+
+
+def test_it_says_why_it_refuses(monkeypatch):
+    mps = torch.device("mps")
+    assert triton_gpu.refuses(mps) == "it runs on CUDA, ROCm and XPU devices, not on mps"
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    cpu = torch.device("cpu")
+    assert triton_gpu.refuses(cpu) == "it runs on CUDA, ROCm and XPU devices, not on cpu"
+    monkeypatch.setitem(sys.modules, "triton", None)
+    assert "triton cannot be imported" in triton_gpu.refuses(torch.device("cuda", 0))
