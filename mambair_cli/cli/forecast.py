@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
@@ -19,31 +18,8 @@ if TYPE_CHECKING:
     from mambair_cli.api import Model
     from mambair_cli.batches.batch import Job, Prospect
     from mambair_cli.batches.prospects import Volume
-    from mambair_cli.restoration.costs import Cost
+    from mambair_cli.restoration.costs import Cost, Effort
     from mambair_cli.restoration.restorer import RestoreOptions
-
-# The time of a tile is measured on one of at most this side: time grows with its pixels.
-MEASURED_SIDE = 128
-# The first run of a shape is slower, and the least of some is what nothing else disturbed.
-MEASURED_RUNS = 3
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What the network's work takes.
-
-    Attributes:
-        tiles: Tiles of all images.
-        seconds: Reckoned from one tile that was run.
-        memory: Bytes of main memory for the largest image, this process included.
-        device_memory: Bytes on the network's device for the largest tiles; None where that is main
-            memory.
-    """
-
-    tiles: int
-    seconds: float
-    memory: int
-    device_memory: int | None
 
 
 def request_at_hand(request: Request, device: torch.device, jobs: Sequence[Job]) -> Request | None:
@@ -84,6 +60,7 @@ def tell_dry_run(
         OutputError: The results may not fit on the disk.
     """
     from mambair_cli.batches.prospects import volumes
+    from mambair_cli.restoration.costs import effort_of
 
     costs: dict[Path, Cost] = {}
     if model is not None:
@@ -91,7 +68,7 @@ def tell_dry_run(
     tell_files(prospects, costs, messages)
     effort = None
     if model is not None and costs:
-        effort = _effort(list(costs.values()), model, options, devices)
+        effort = effort_of(model.network, list(costs.values()), model.spec, options, devices)
     places = volumes(prospects)
     _tell_plan_event(prospects, effort, places, messages, dry_run=True)
     for line in _totals(prospects, effort, places):
@@ -166,40 +143,6 @@ def _with_cost(
         return Prospect(prospect.job, outcome=FileFailed(prospect.job, error))
     costs[prospect.job.source] = cost
     return prospect
-
-
-def _effort(costs: Sequence[Cost], model: Model, options: RestoreOptions, devices: int) -> Effort:
-    from mambair_cli.restoration.memory.budget import resident_memory
-
-    rows, columns = costs[0].plan.grid.rows.size, costs[0].plan.grid.columns.size
-    per_pixel = _seconds_per_pixel(
-        model, options, min(rows, MEASURED_SIDE), min(columns, MEASURED_SIDE)
-    )
-    on_cpu = model.device.type == "cpu"
-    working = max(cost.working for cost in costs)
-    buffers = max(cost.buffers + (cost.working if on_cpu else 0) for cost in costs)
-    return Effort(
-        tiles=sum(cost.tiles for cost in costs),
-        seconds=per_pixel * sum(cost.tile_pixels for cost in costs) / devices,
-        memory=resident_memory() + buffers,
-        device_memory=None if on_cpu else working,
-    )
-
-
-def _seconds_per_pixel(model: Model, options: RestoreOptions, rows: int, columns: int) -> float:
-    """Runs one tile some times."""
-    import torch
-
-    from mambair_cli.restoration.restorer import restore_tensor
-
-    whole = replace(options, tile=0, overlap=None)
-    noise = torch.rand(1, model.spec.channels, rows, columns)
-    seconds = []
-    for _ in range(MEASURED_RUNS):
-        start = time.perf_counter()
-        restore_tensor(model.network, noise, model.spec, whole)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds) / (rows * columns)
 
 
 def _tell_plan_event(

@@ -1,20 +1,28 @@
-"""What restoring an image takes: tiles and memory, planned as if it were run."""
+"""What restoring images takes: tiles and memory as planned, time as one tile took it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from mambair_cli.imaging.image import ImageHeader
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.memory import budget as main_memory
 from mambair_cli.restoration.plan import Plan, RestoreOptions
-from mambair_cli.restoration.restorer import LEAST_SIDE, plan_whole
+from mambair_cli.restoration.restorer import LEAST_SIDE, plan_whole, restore_tensor
 from mambair_cli.restoration.streaming import memory_budget, needs_bands, plan_bands
 
 _FLOAT = 4
+# The time of a tile is measured on one of at most this side: time grows with its pixels.
+MEASURED_SIDE = 128
+# The first run of a shape is slower, and the least of some is what nothing else disturbed.
+MEASURED_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,24 @@ class Cost:
         return self.plan.grid.tile_pixels * self.tiles
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What the network's work on a batch takes.
+
+    Attributes:
+        tiles: Tiles of all images.
+        seconds: Reckoned from one tile that was run.
+        memory: Bytes of main memory for the largest image, this process included.
+        device_memory: Bytes on the network's device for the largest tiles; None where that is main
+            memory.
+    """
+
+    tiles: int
+    seconds: float
+    memory: int
+    device_memory: int | None
+
+
 def cost_of(
     network: nn.Module, header: ImageHeader, spec: ModelSpec, options: RestoreOptions
 ) -> Cost:
@@ -68,3 +94,46 @@ def cost_of(
         reserved = results if device.type == "cpu" else 0
         plan, limits = plan_whole(network, engine, sides, options, reserved)
     return Cost(plan, header.images, plan.pixels * limits.per_pixel, buffers)
+
+
+def effort_of(
+    network: nn.Module,
+    costs: Sequence[Cost],
+    spec: ModelSpec,
+    options: RestoreOptions,
+    devices: int,
+) -> Effort:
+    """Reckon what a batch takes; run one tile, of the size of the first image's, for the time.
+
+    Args:
+        network: What would restore it, on its device.
+        costs: Of its files, at least one.
+        spec: Of the network.
+        options: How they would be restored.
+        devices: How many devices would share the work.
+    """
+    grid = costs[0].plan.grid
+    rows, columns = (min(axis.size, MEASURED_SIDE) for axis in (grid.rows, grid.columns))
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    buffers = max(cost.buffers + (cost.working if on_cpu else 0) for cost in costs)
+    pixels = sum(cost.tile_pixels for cost in costs)
+    return Effort(
+        tiles=sum(cost.tiles for cost in costs),
+        seconds=_seconds_per_pixel(network, spec, options, rows, columns) * pixels / devices,
+        memory=main_memory.resident_memory() + buffers,
+        device_memory=None if on_cpu else max(cost.working for cost in costs),
+    )
+
+
+def _seconds_per_pixel(
+    network: nn.Module, spec: ModelSpec, options: RestoreOptions, rows: int, columns: int
+) -> float:
+    """Run one tile of noise some times, and divide the shortest by its pixels."""
+    whole = replace(options, tile=0, overlap=None)
+    noise = torch.rand(1, spec.channels, rows, columns)
+    seconds = []
+    for _ in range(MEASURED_RUNS):
+        start = time.perf_counter()
+        restore_tensor(network, noise, spec, whole)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) / (rows * columns)

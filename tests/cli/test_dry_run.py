@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from mambair_cli.cli import forecast
 from mambair_cli.networks.mambair import MambaIR
+from mambair_cli.restoration import costs
 
 
 class Usage(NamedTuple):
@@ -62,12 +62,12 @@ def clock(monkeypatch):
         return forward(network, x)
 
     monkeypatch.setattr(MambaIR, "forward", count)
-    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: len(seen)))
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: len(seen)))
 
 
 @pytest.mark.usefixtures("clock")
 def test_time_grows_with_the_self_ensemble(mambair, common, monkeypatch):
-    monkeypatch.setattr(forecast, "MEASURED_SIDE", 24)
+    monkeypatch.setattr(costs, "MEASURED_SIDE", 24)
     plain, ensemble = (last(mambair(*common, "--json", *more)) for more in ((), ("--ensemble",)))
     assert plain["seconds"] > 0
     assert ensemble["seconds"] == pytest.approx(8 * plain["seconds"], abs=0.01)
