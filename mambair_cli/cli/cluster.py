@@ -142,8 +142,8 @@ def _run(
     messages: Messages,
 ) -> Summary:
     from mambair_cli.distributed.cluster import number_format
-    from mambair_cli.distributed.engine import run_on_cluster
-    from mambair_cli.distributed.orders import Setup, ship
+    from mambair_cli.distributed.driver import run_on_cluster
+    from mambair_cli.distributed.protocol import Setup, ship
     from mambair_cli.distributed.records import Records
     from mambair_cli.distributed.urls import address
     from mambair_cli.restoration.restorer import RestoreOptions
@@ -192,7 +192,7 @@ def _watched(
 ) -> Callable[[Event], None]:
     """Shows events, and warns of photographs that workers find."""
     from mambair_cli.batches.batch import FileNoted
-    from mambair_cli.distributed.orders import LOOKS_LIKE
+    from mambair_cli.distributed.protocol import LOOKS_LIKE
 
     def watch(event: Event) -> None:
         if isinstance(event, FileNoted) and spec and event.text.startswith(LOOKS_LIKE):

@@ -46,12 +46,12 @@ class Workers:
 
     @property
     def resources(self) -> dict[str, Any]:
-        """What Ray reserves for each."""
+        """Resources that Ray reserves for each."""
         return {"num_cpus": self.processors, "num_gpus": 1 if self.device == "cuda" else 0}
 
     @property
     def lanes(self) -> int:
-        """Files that a worker has at the same time.
+        """Number of files that a worker has at the same time.
 
         A GPU waits for none that is read or written meanwhile; a CPU needs all its processors for
         the network.
@@ -59,7 +59,7 @@ class Workers:
         return 1 + max(1, self.processors) if self.device == "cuda" else 1
 
     def names(self, jobs: int) -> list[str]:
-        """Names the places of those that are needed."""
+        """Name the slots of those that are needed."""
         needed = min(self.count, -(-jobs // self.lanes))
         return [f"worker {number}" for number in range(1, needed + 1)]
 
@@ -72,7 +72,7 @@ class Workers:
 
 
 def import_ray() -> Any:
-    """Gives the module.
+    """Return the module of Ray.
 
     Raises:
         BackendError: It is not installed.
@@ -88,7 +88,7 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Connects to a cluster for as long as the context lasts.
+    """Connect to a cluster for as long as the context lasts.
 
     Args:
         address: `HOST:PORT`, or None for what RAY_ADDRESS names, else a cluster that this machine
@@ -123,7 +123,7 @@ def connected(address: str | None) -> Iterator[None]:
 
 
 def find_workers(requested: str) -> Workers:
-    """Divides the cluster.
+    """Divide the cluster.
 
     Args:
         requested: `auto`, `cuda` or `cpu`; `auto` is GPUs if the cluster has any.
@@ -158,7 +158,7 @@ def find_workers(requested: str) -> Workers:
 
 
 def number_format(workers: Workers, requested: PrecisionRequest) -> Precision:
-    """Decides the precision of all workers: on one of the nodes, if it takes a GPU to know.
+    """Decide the precision of all workers: on one of the nodes, if it takes a GPU to know.
 
     Raises:
         BackendError: A processor cannot compute in it; GPUs are asked when they are needed.
@@ -193,7 +193,7 @@ def _resources() -> list[dict[str, float]]:
 
 
 def _check_answers(address: str | None) -> None:
-    """Finds out whether anything listens; Ray itself would try for minutes, and say so."""
+    """Find out whether anything listens; Ray itself would try for minutes, and say so."""
     if address is None or address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
@@ -219,7 +219,7 @@ async def _connect(host: str, port: int) -> None:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Keeps what SIGTERM does: Ray would have it end the process."""
+    """Keep what SIGTERM does: Ray would have it end the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

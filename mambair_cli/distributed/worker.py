@@ -28,8 +28,16 @@ from mambair_cli.batches.failures import FileError, file_failure
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.choice import choose
 from mambair_cli.checkpoints.digest import sha256_of
-from mambair_cli.distributed.errand import Errand, Relay
-from mambair_cli.distributed.orders import LOOKS_LIKE, Order, Receipt, Setup, Told, Weights
+from mambair_cli.distributed.protocol import (
+    LOOKS_LIKE,
+    EventRelay,
+    FileResult,
+    FileTask,
+    Setup,
+    Told,
+    Weights,
+)
+from mambair_cli.distributed.staging import StagedFile
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
@@ -89,19 +97,19 @@ class Worker:
                 prepare_kernels(scan, training=False)
             return f"{platform.node()}, process {os.getpid()}, {device}, scan {scan}"
 
-    def restore(self, order: Order) -> Iterator[Told]:
-        """Does one order, in a thread of its own.
+    def restore(self, task: FileTask) -> Iterator[Told]:
+        """Does one task, in a thread of its own.
 
         Returns:
-            What happens, as it happens; a receipt at the end, always. The jobs of the events are
+            What happens, as it happens; a result at the end, always. The jobs of the events are
             the worker's own.
 
         Raises:
             RuntimeError: A bug of ours.
         """
         told: SimpleQueue[Told | None] = SimpleQueue()
-        with ThreadPoolExecutor(1, "mambair-order") as pool:
-            work = pool.submit(self._do, order, told.put)
+        with ThreadPoolExecutor(1, "mambair-task") as pool:
+            work = pool.submit(self._do, task, told.put)
             work.add_done_callback(lambda _: told.put(None))
             while (each := told.get()) is not None:
                 yield each
@@ -113,28 +121,28 @@ class Worker:
         with self._idle:
             self._idle.wait_for(lambda: not self._busy)
 
-    def _do(self, order: Order, tell: Callable[[Told], None]) -> Receipt:
-        with self._counted(), _scratch(order) as scratch:
-            errand = Errand(order, scratch, self._weights_for)
+    def _do(self, task: FileTask, tell: Callable[[Told], None]) -> FileResult:
+        with self._counted(), _scratch(task) as scratch:
+            staged = StagedFile(task, scratch, self._weights_for)
             try:
-                return self._carry_out(errand, tell)
+                return self._carry_out(staged, tell)
             except FileError as error:
-                if (failure := file_failure(errand.job, error)) is None:
+                if (failure := file_failure(staged.job, error)) is None:
                     raise
-                return errand.failed(failure)
+                return staged.failed(failure)
 
-    def _carry_out(self, errand: Errand, tell: Callable[[Told], None]) -> Receipt:
-        errand.fetch()
-        if errand.is_done():
-            return Receipt(FileSkipped(errand.job, "done by an earlier run"), errand.entry)
-        outcome = self._restore(errand.job, tell)
+    def _carry_out(self, staged: StagedFile, tell: Callable[[Told], None]) -> FileResult:
+        staged.fetch()
+        if staged.is_done():
+            return FileResult(FileSkipped(staged.job, "done by an earlier run"), staged.entry)
+        outcome = self._restore(staged.job, tell)
         if isinstance(outcome, FileDone):
-            return errand.deliver(outcome)
+            return staged.deliver(outcome)
         assert isinstance(outcome, FileFailed)
-        return errand.failed(outcome.error)
+        return staged.failed(outcome.error)
 
     def _restore(self, job: Job, tell: Callable[[Told], None]) -> Event:
-        relay = Relay(tell, self._stopped)
+        relay = EventRelay(tell, self._stopped)
         restorer = Restore(
             lambda *arguments: self._image(relay, *arguments),
             lambda *arguments: self._bands(relay, *arguments),
@@ -144,7 +152,7 @@ class Worker:
         return relay.outcome
 
     def _image(
-        self, relay: Relay, source: RestorableImage, on_progress: Progress, on_notice: Notice
+        self, relay: EventRelay, source: RestorableImage, on_progress: Progress, on_notice: Notice
     ) -> RestorableImage:
         with self._network:
             relay.begin()
@@ -161,7 +169,7 @@ class Worker:
             )
 
     def _bands(
-        self, relay: Relay, reader: BandReader, on_progress: Progress, on_notice: Notice
+        self, relay: EventRelay, reader: BandReader, on_progress: Progress, on_notice: Notice
     ) -> tuple[ImageHeader, Iterator[Band]]:
         options = self._limited(self._setup.options)
         model = self._suited_to(reader)
@@ -231,9 +239,9 @@ class Worker:
 
 
 @contextmanager
-def _scratch(order: Order) -> Iterator[Path]:
+def _scratch(task: FileTask) -> Iterator[Path]:
     """A folder for what is copied to this node; none is made where nothing is."""
-    if not isinstance(order.source, Url) and not isinstance(order.target, Url):
+    if not isinstance(task.source, Url) and not isinstance(task.target, Url):
         yield Path(gettempdir())
         return
     with TemporaryDirectory(prefix="mambair-", ignore_cleanup_errors=True) as folder:

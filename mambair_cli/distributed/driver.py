@@ -1,7 +1,7 @@
-"""Hands the files of a batch to workers on a Ray cluster, and keeps account of every one.
+"""Hand the files of a batch to workers on a Ray cluster, and keep account of every one.
 
 Each worker takes a file when it is free. What a lost worker was doing goes back to the queue and is
-tried alone on a worker, on another place of the cluster if there is one, so that a file which takes
+tried alone on a worker, on another slot of the cluster if there is one, so that a file which takes
 its worker down is told from its neighbours, and a broken node from its files.
 """
 
@@ -20,8 +20,8 @@ from mambair_cli.batches.events import (
     FileDone,
     FileFailed,
     FileNoted,
-    FileSkipped,
     FileStarted,
+    Outcome,
     Report,
     Summary,
     TileDone,
@@ -30,14 +30,14 @@ from mambair_cli.batches.failures import no_device_left
 from mambair_cli.batches.jobs import Job
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.cluster import Workers, import_ray
-from mambair_cli.distributed.orders import Order, Receipt, Setup
+from mambair_cli.distributed.job_queue import JobQueue, QueuedJob
+from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
-from mambair_cli.distributed.tasks import Task, Tasks
 from mambair_cli.distributed.urls import Url, address
 from mambair_cli.errors import BackendError, MambairError, OutputError
 from mambair_cli.imaging.writing.whole_file import remove_unfinished
 
-# Workers that one file may cost, and that one place of the cluster may lose in a row.
+# Workers that one file may cost, and that one slot of the cluster may lose in a row.
 MOST_LOSSES = 3
 # Files that are recorded as begun ahead of the workers, for each that they have at a time.
 AHEAD = 4
@@ -65,7 +65,7 @@ def run_on_cluster(
     on_notice: Callable[[str], None],
     on_detail: Callable[[str], None],
 ) -> Summary:
-    """Restores files on a cluster that this process is connected to.
+    """Restore files on a cluster that this process is connected to.
 
     Args:
         jobs: What to do; sources and targets may be addresses.
@@ -87,17 +87,17 @@ def run_on_cluster(
     report = Report(on_event)
     with marked(jobs) as marker:
         setup = replace(setup, marker=marker)
-        dispatch = Dispatch(jobs, setup, workers, records, report, on_notice, on_detail)
+        driver = Driver(jobs, setup, workers, records, report, on_notice, on_detail)
         try:
-            asyncio.run(dispatch.run())
+            asyncio.run(driver.run())
         finally:
             report.settle_held()
             records.flush()
-            remove_unfinished(dispatch.littered)
+            remove_unfinished(driver.littered)
     return report.summary
 
 
-class Dispatch:
+class Driver:
     """One run over the jobs of a batch; arguments as for `run_on_cluster`.
 
     Attributes:
@@ -117,8 +117,8 @@ class Dispatch:
         self.littered: set[Path] = set()
         self._total = len(jobs)
         self._names = workers.names(len(jobs))
-        self._tasks = Tasks(jobs)
-        self._shown: dict[str, Task] = {}
+        self._queue = JobQueue(jobs)
+        self._shown: dict[str, QueuedJob] = {}
         self._setup = setup
         self._workers = workers
         self._records = records
@@ -131,16 +131,16 @@ class Dispatch:
         self._ray = import_ray()
 
     async def run(self) -> None:
-        """Does all jobs; raises as `run_on_cluster`."""
+        """Do all jobs; raise as `run_on_cluster`."""
         self._refill()
         serving = {asyncio.create_task(self._serve(name)) for name in self._names}
         impatience = asyncio.create_task(self._tell_waiting())
-        settled = asyncio.create_task(self._tasks.all_settled())
+        settled = asyncio.create_task(self._queue.all_settled())
         try:
             while serving and not settled.done():
                 ended, _ = await asyncio.wait({settled, *serving}, return_when="FIRST_COMPLETED")
-                for place in ended & serving:
-                    place.result()
+                for slot in ended & serving:
+                    slot.result()
                 serving -= ended
         finally:
             for each in (impatience, settled, *serving):
@@ -155,17 +155,17 @@ class Dispatch:
             self._on_notice("waiting for the cluster to start a worker ...")
 
     async def _serve(self, name: str) -> None:
-        """Keeps one place of the cluster busy, with as many workers as are lost there."""
+        """Keep one slot of the cluster busy, with a new worker for each that is lost there."""
         while self._losses[name] < MOST_LOSSES and await self._employ(name):
             pass
 
     async def _employ(self, name: str) -> bool:
-        """Has one worker work until there are no more jobs, or it is lost; True to try another."""
+        """Let one worker work until no job is left or it is lost; return whether to try another."""
         actor = self._hire()
         try:
             where = await actor.ready.remote()
             self._ready.set()
-            await self._tasks.join(name)
+            await self._queue.join(name)
             self._on_detail(f"{name}: {where}")
             await self._feed(name, actor)
         except WorkerLost as lost:
@@ -182,7 +182,7 @@ class Dispatch:
             self._reasons.append(BackendError(f"{name} did not start: {_reason(error)}", LOGS))
             return True
         finally:
-            await self._tasks.leave(name)
+            await self._queue.leave(name)
             await self._dismiss(actor)
         return False
 
@@ -197,24 +197,24 @@ class Dispatch:
         return actor.remote(self._setup)
 
     async def _dismiss(self, actor: Any) -> None:
-        """Ends a worker, after what it is writing if that is soon."""
+        """End a worker, after what it is writing if that is soon done."""
         with suppress(TimeoutError, self._ray.exceptions.RayError):
             await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
         self._ray.kill(actor)
 
     async def _feed(self, name: str, actor: Any) -> None:
-        """Gives a worker files as it gets free, until there are no more.
+        """Give a worker files whenever it is free, until none is left.
 
         Raises:
             WorkerLost: It is gone; all its files are taken care of.
         """
         lanes: set[asyncio.Task[None]] = set()
         try:
-            while (task := await self._next_beside(name, lanes)) is not None:
-                if task.lost_at:
-                    await self._be_alone(lanes, task)
-                lanes.add(asyncio.create_task(self._carry_out(name, actor, task)))
-                while (task.lost_at and lanes) or len(lanes) >= self._workers.lanes:
+            while (queued := await self._next_beside(name, lanes)) is not None:
+                if queued.lost_at:
+                    await self._be_alone(lanes, queued)
+                lanes.add(asyncio.create_task(self._carry_out(name, actor, queued)))
+                while (queued.lost_at and lanes) or len(lanes) >= self._workers.lanes:
                     await _one_ended(lanes)
             while lanes:
                 await _one_ended(lanes)
@@ -225,59 +225,59 @@ class Dispatch:
             for lane in lanes:
                 lane.cancel()
 
-    async def _be_alone(self, lanes: set[asyncio.Task[None]], task: Task) -> None:
-        """Has a job that may have cost a worker already wait for the others of this one."""
+    async def _be_alone(self, lanes: set[asyncio.Task[None]], queued: QueuedJob) -> None:
+        """Let a job that may have cost a worker already wait until this one has no other."""
         try:
             while lanes:
                 await _one_ended(lanes)
         except BaseException:
-            self._tasks.put_back(task)
+            self._queue.put_back(queued)
             raise
 
-    async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> Task | None:
-        """The next job for a place, None if there is none left; raises if its worker is lost."""
-        coming = asyncio.create_task(self._tasks.take(name))
+    async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> QueuedJob | None:
+        """Wait for the next job of a slot, None if none is left; raise if its worker is lost."""
+        coming = asyncio.create_task(self._queue.take(name))
         try:
             while not coming.done():
                 await asyncio.wait({coming, *lanes}, return_when="FIRST_COMPLETED")
                 _check(lanes)
         except BaseException:
-            if coming.done() and (task := coming.result()) is not None:
-                self._tasks.put_back(task)
+            if coming.done() and (queued := coming.result()) is not None:
+                self._queue.put_back(queued)
             coming.cancel()
             raise
         return coming.result()
 
-    async def _carry_out(self, name: str, actor: Any, task: Task) -> None:
+    async def _carry_out(self, name: str, actor: Any, queued: QueuedJob) -> None:
         try:
-            outcome = self._settled_by(task, await self._follow(name, actor, task))
+            outcome = self._settled_by(queued, await self._follow(name, actor, queued))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
-            self._litter(task.job)
-            raise await self._lose(name, task, _reason(error)) from None
+            self._litter(queued.job)
+            raise await self._lose(name, queued, _reason(error)) from None
         except asyncio.CancelledError:
-            self._litter(task.job)
+            self._litter(queued.job)
             raise
         except MambairError as error:
-            outcome = self._fail(task, error)
+            outcome = self._fail(queued, error)
         self._losses[name] = 0
-        await self._settle(task, outcome)
+        await self._settle(queued, outcome)
 
-    async def _follow(self, name: str, actor: Any, task: Task) -> Receipt:
-        stream = actor.restore.options(num_returns="streaming").remote(self._order(task.job))
+    async def _follow(self, name: str, actor: Any, queued: QueuedJob) -> FileResult:
+        stream = actor.restore.options(num_returns="streaming").remote(self._task(queued.job))
         async for reference in stream:
             told = await reference
-            if isinstance(told, Receipt):
+            if isinstance(told, FileResult):
                 return told
-            self._pass_on(name, task, told)
-        raise AssertionError("a worker gave no receipt")
+            self._pass_on(name, queued, told)
+        raise AssertionError("a worker gave no result")
 
-    def _order(self, job: Job) -> Order:
+    def _task(self, job: Job) -> FileTask:
         content = None
         if (url := address(job.source)) is not None and url.stays_in_its_process:
             content = urls.read(url)
-        return Order(
+        return FileTask(
             _everywhere(job.source),
             _everywhere(job.target),
             (str(job.source), str(job.target)),
@@ -286,76 +286,80 @@ class Dispatch:
             self._records.done_before(job),
         )
 
-    def _pass_on(self, name: str, task: Task, event: Event) -> None:
+    def _pass_on(self, name: str, queued: QueuedJob, event: Event) -> None:
         match event:
             case FileStarted():
-                self._shown[name] = task
-                self._report.tell(FileStarted(task.job, task.index, self._total, name))
-            case TileDone() if self._shown.get(name) is task:
-                self._report.tell(replace(event, job=task.job))
+                self._shown[name] = queued
+                self._report.tell(FileStarted(queued.job, queued.index, self._total, name))
+            case TileDone() if self._shown.get(name) is queued:
+                self._report.tell(replace(event, job=queued.job))
             case FileNoted():
-                self._report.tell(replace(event, job=task.job))
+                self._report.tell(replace(event, job=queued.job))
 
-    def _settled_by(self, task: Task, receipt: Receipt) -> FileDone | FileSkipped | FileFailed:
-        """Does what is left to the driver: its own stores, and the record."""
-        job, outcome = task.job, receipt.outcome
+    def _settled_by(self, queued: QueuedJob, result: FileResult) -> Outcome:
+        """Do what is left to the driver: its own stores, and the record."""
+        job, outcome = queued.job, result.outcome
         if isinstance(outcome, FileFailed):
-            return self._fail(task, outcome.error, receipt)
+            return self._fail(queued, outcome.error, result)
         if isinstance(outcome, FileDone):
-            if receipt.content is not None and (url := address(job.target)) is not None:
-                urls.write(url, receipt.content)
-            self._records.finish(job, receipt.entry)
+            if result.content is not None and (url := address(job.target)) is not None:
+                urls.write(url, result.content)
+            self._records.finish(job, result.entry)
             self._records.flush(older_than=SEGMENT_SECONDS)
         return replace(outcome, job=job)
 
-    def _fail(self, task: Task, error: MambairError, receipt: Receipt | None = None) -> FileFailed:
+    def _fail(
+        self, queued: QueuedJob, error: MambairError, result: FileResult | None = None
+    ) -> FileFailed:
         # What keeps the record from being written is often what failed: a full disk.
         with suppress(OutputError):
-            self._records.fail(task.job, None if receipt is None else receipt.entry, error)
-        return FileFailed(task.job, error)
+            self._records.fail(queued.job, None if result is None else result.entry, error)
+        return FileFailed(queued.job, error)
 
     def _litter(self, job: Job) -> None:
         if address(job.target) is None:
             self.littered.add(job.target.parent)
 
-    async def _lose(self, name: str, task: Task, reason: str) -> WorkerLost:
-        """Puts the job of a lost worker back, or gives it up."""
-        task.lost_at.append(name)
-        blamed = len(task.lost_at) >= MOST_LOSSES
+    async def _lose(self, name: str, queued: QueuedJob, reason: str) -> WorkerLost:
+        """Put the job of a lost worker back for another, or give it up."""
+        queued.lost_at.append(name)
+        blamed = len(queued.lost_at) >= MOST_LOSSES
         if blamed:
-            await self._settle(task, self._fail(task, _fatal(task.job, len(task.lost_at), reason)))
+            await self._settle(
+                queued, self._fail(queued, _fatal(queued.job, len(queued.lost_at), reason))
+            )
         else:
-            self._report.tell(FileNoted(task.job, f"tried again: {name} was lost: {reason}"))
-            self._tasks.put_back(task)
-            await self._tasks.wake()
+            self._report.tell(FileNoted(queued.job, f"tried again: {name} was lost: {reason}"))
+            self._queue.put_back(queued)
+            await self._queue.wake()
         return WorkerLost(reason, blamed=blamed)
 
-    async def _settle(self, task: Task, outcome: FileDone | FileSkipped | FileFailed) -> None:
-        self._report.settle(task.index, outcome)
+    async def _settle(self, queued: QueuedJob, outcome: Outcome) -> None:
+        self._report.settle(queued.index, outcome)
         self._refill()
-        await self._tasks.settle()
+        await self._queue.settle()
 
     def _refill(self) -> None:
-        """Records further jobs as begun and lets workers have them."""
+        """Record further jobs as begun, and let workers have them."""
         admitted = []
-        for task in self._tasks.next_ones(AHEAD * self._workers.lanes * self._workers.count):
-            if (refusal := self._records.refusal(task.job)) is None:
-                self._records.begin(task.job)
-                admitted.append(task)
+        for queued in self._queue.next_ones(AHEAD * self._workers.lanes * self._workers.count):
+            if (refusal := self._records.refusal(queued.job)) is None:
+                self._records.begin(queued.job)
+                admitted.append(queued)
             else:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
-                self._report.settle(task.index, FileFailed(task.job, refusal))
-                self._tasks.open -= 1
+                self._report.settle(queued.index, FileFailed(queued.job, refusal))
+                self._queue.open -= 1
         if admitted:
             self._records.flush()
-        self._tasks.admit(admitted)
+        self._queue.admit(admitted)
 
     def _give_up(self) -> None:
-        """Settles what is left once no place is."""
-        if self._tasks.open == self._total and self._reasons:
+        """Let all jobs fail that are left when no slot is."""
+        if self._queue.open == self._total and self._reasons:
             raise self._reasons[0]
-        for task in self._tasks.rest():
-            self._report.settle(task.index, self._fail(task, no_device_left(task.job)))
+        for queued in self._queue.rest():
+            self._report.settle(queued.index, self._fail(queued, no_device_left(queued.job)))
 
 
 async def _one_ended(lanes: set[asyncio.Task[None]]) -> None:
@@ -364,14 +368,14 @@ async def _one_ended(lanes: set[asyncio.Task[None]]) -> None:
 
 
 def _check(lanes: set[asyncio.Task[None]]) -> None:
-    """Forgets what has ended, and raises what it raised."""
+    """Forget what has ended, and raise what it raised."""
     for lane in [lane for lane in lanes if lane.done()]:
         lanes.remove(lane)
         lane.result()
 
 
 def _everywhere(path: Path) -> Path | Url:
-    """The same file whatever a worker's current directory is."""
+    """Name the same file whatever a worker's current directory is."""
     return address(path) or path.absolute()
 
 

@@ -17,9 +17,9 @@ import pytest
 
 from mambair_cli.batches.events import FileStarted, TileDone
 from mambair_cli.distributed import cluster as cluster_module
-from mambair_cli.distributed import engine
+from mambair_cli.distributed import driver
 from mambair_cli.distributed import records as records_module
-from mambair_cli.distributed.tasks import Tasks
+from mambair_cli.distributed.job_queue import JobQueue
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ray and its signals, as on Linux")
 
@@ -73,16 +73,16 @@ def workers(monkeypatch):
 @pytest.fixture
 def together(monkeypatch):
     """No worker begins before both are there: starting takes longer than the work here."""
-    there, both, join = set(), asyncio.Event(), Tasks.join
+    there, both, join = set(), asyncio.Event(), JobQueue.join
 
-    async def wait_for_both(tasks, place):
+    async def wait_for_both(queue, place):
         there.add(place)
         if len(there) == 2:
             both.set()
         await both.wait()
-        await join(tasks, place)
+        await join(queue, place)
 
-    monkeypatch.setattr(Tasks, "join", wait_for_both)
+    monkeypatch.setattr(JobQueue, "join", wait_for_both)
 
 
 @pytest.mark.usefixtures("together")
@@ -253,7 +253,7 @@ def test_a_folder_that_is_not_the_same_everywhere_is_told(
         with marked(jobs) as marker:
             yield marker.with_name("of another machine")
 
-    monkeypatch.setattr(engine, "marked", elsewhere)
+    monkeypatch.setattr(driver, "marked", elsewhere)
     outcome = on_cluster(photos, "-o", tmp_path / "out")
     assert outcome.status == 1
     assert f"error: {tmp_path / 'out'} is not the same folder on " in outcome.err

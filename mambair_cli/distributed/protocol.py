@@ -1,23 +1,36 @@
-"""What the driver and the workers tell each other."""
+"""What the driver and the workers say to each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from mambair_cli.batches.batch import FileOptions
-from mambair_cli.batches.events import Event, FileDone, FileFailed, FileSkipped
+from mambair_cli.batches.events import (
+    Event,
+    FileDone,
+    FileFailed,
+    FileNoted,
+    FileSkipped,
+    FileStarted,
+    Outcome,
+    TileDone,
+)
 from mambair_cli.batches.manifest import Entry, Recipe
 from mambair_cli.distributed.cluster import import_ray
 from mambair_cli.distributed.urls import Url
-from mambair_cli.errors import CheckpointError
+from mambair_cli.errors import BackendError, CheckpointError
 from mambair_cli.networks.spec import Task
 from mambair_cli.restoration.restorer import RestoreOptions
 
 # What a note on a photograph begins with that meets weights for clean images.
 LOOKS_LIKE = "looks like a photograph: "
+# Of the tiles of an image no more are told to the driver than one in this time, and the last.
+TILE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Order:
+class FileTask:
     """One file to restore.
 
     Attributes:
@@ -89,8 +102,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Receipt:
-    """What became of an order.
+class FileResult:
+    """What became of a task.
 
     Attributes:
         outcome: Its job is not the driver's.
@@ -98,16 +111,63 @@ class Receipt:
         content: Bytes of the output where its store stays in the driver's process.
     """
 
-    outcome: FileDone | FileSkipped | FileFailed
+    outcome: Outcome
     entry: Entry
     content: bytes | None = field(default=None, repr=False)
 
 
-Told = Event | Receipt
+Told = Event | FileResult
+
+
+class EventRelay:
+    """Passes the events of one file on to the driver, not every tile.
+
+    Args:
+        tell: Told of them.
+        stopped: Whether nobody wants the result any more.
+    """
+
+    def __init__(self, tell: Callable[[Told], None], stopped: threading.Event) -> None:
+        self.outcome: Outcome | None = None
+        self._tell = tell
+        self._stopped = stopped
+        self._started: FileStarted | None = None
+        self._last_tile = 0.0
+
+    def begin(self) -> None:
+        """Tell that the network begins with the file: until now it may have worked on others."""
+        if self._started is not None:
+            self._tell(self._started)
+            self._started = None
+
+    def pass_on(self, event: Event) -> None:
+        """Pass an event on.
+
+        Raises:
+            MambairError: Nobody wants the result any more.
+        """
+        match event:
+            case FileStarted():
+                self._started = event
+            case TileDone():
+                self._pass_on_tile(event)
+            case FileNoted():
+                self._tell(event)
+            case FileDone() | FileFailed() | FileSkipped():
+                self.begin()
+                self.outcome = event
+
+    def _pass_on_tile(self, event: TileDone) -> None:
+        if self._stopped.is_set():
+            raise BackendError("the run was interrupted")
+        now = monotonic()
+        if event.done in (0, event.total) or now - self._last_tile >= TILE_SECONDS:
+            self._last_tile = now
+            self._tell(event)
 
 
 def ship(path: Path, sha256: str) -> Weights:
-    """Puts a weights file into Ray's object store.
+    """Put a weights file into Ray's object store.
 
     Args:
         path: The file.
