@@ -143,13 +143,15 @@ class OnceOnly(Messages):
     def __init__(self, messages: Messages) -> None:
         super().__init__(quiet=messages.quiet, verbose=messages.verbose, as_json=messages.as_json)
         self.console = messages.console
+        self.lists_results = messages.lists_results
+        self._messages = messages
         self._told: set[str] = set()
 
     def notice(self, text: str, style: str = "") -> None:
         """Tell people something that they should know, unless they were told already."""
         if text not in self._told:
             self._told.add(text)
-            super().notice(text, style)
+            self._messages.notice(text, style)
 
 
 def counted(number: int, noun: str) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -18,6 +16,7 @@ from mambair_cli.evaluation import protocol
 from mambair_cli.evaluation.datasets import DATASETS, Dataset, Example, digest_of
 from mambair_cli.evaluation.perceptual import Metric
 from mambair_cli.evaluation.protocol import Inference, Scores, Trial
+from mambair_cli.evaluation.speed import peak_bytes, reset_peak
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -212,18 +211,3 @@ def _mean(scores: Sequence[Scores]) -> Scores:
         statistics.fmean(score.psnr for score in scores),
         statistics.fmean(score.ssim for score in scores),
     )
-
-
-def reset_peak(device: torch.device) -> None:
-    """Has `peak_bytes` count from now on, where that can be had."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Most memory so far: of a GPU since `reset_peak`, elsewhere of this process since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    # Kibibytes on Linux, bytes on macOS.
-    unit = 1 if torch.backends.mps.is_available() else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

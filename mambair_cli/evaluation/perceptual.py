@@ -19,13 +19,11 @@ class Metric:
 
     Attributes:
         name: As pyiqa calls it.
-        lower_is_better: Whether a smaller value is the better one.
         measure: Maps a result `(h w c)` float32 in [0, 1] and its reference `(h w c)` uint8 to the
             value; metrics without a reference do not look at it.
     """
 
     name: str
-    lower_is_better: bool
     measure: Callable[[NDArray[np.float32], NDArray[np.uint8]], float]
 
 
@@ -64,7 +62,7 @@ def load_metric(name: str, device: torch.device) -> Metric:
         with torch.inference_mode():
             return float(model(*(_rgb(image, device) for image in images)).mean())
 
-    return Metric(name, bool(model.lower_better), measure)
+    return Metric(name, measure)
 
 
 def _rgb(image: NDArray[np.float32], device: torch.device) -> torch.Tensor:

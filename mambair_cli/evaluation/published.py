@@ -39,7 +39,6 @@ class PublishedResult:
         sigma: Gaussian noise level on the 0-255 scale.
         quality: JPEG quality.
         parameters: Of the network, where the table says so.
-        macs_g: Multiplications in units of 1e9 for a 1280x720 output, where the table says so.
         psnr: Data set to dB, as printed.
         ssim: Data set to structural similarity, as printed.
     """
@@ -51,7 +50,6 @@ class PublishedResult:
     sigma: int | None = None
     quality: int | None = None
     parameters: int | None = None
-    macs_g: float | None = None
     psnr: Mapping[str, float] = field(default_factory=dict)
     ssim: Mapping[str, float] = field(default_factory=dict)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import nn
 
-from mambair_cli.evaluation.benchmark import peak_bytes, reset_peak
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
@@ -82,3 +83,22 @@ def measure_speed(
             pixels / median / 1e6,
             peak_bytes(device),
         )
+
+
+def reset_peak(device: torch.device) -> None:
+    """Have `peak_bytes` count from now on, where that can be had."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory so far: of a GPU since `reset_peak`, elsewhere of this process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    # Only there, and the only one that remembers the peak there.
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,10 +1,17 @@
 """Measuring a set: every image counted once, means, and what does not fit is refused."""
 
+import os
+import resource
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from mambair_cli.errors import UsageError
+from mambair_cli.evaluation import speed
 from mambair_cli.evaluation.benchmark import measure
 from mambair_cli.evaluation.datasets import Example, find_dataset
 from mambair_cli.evaluation.perceptual import Metric
@@ -36,7 +43,7 @@ def examples(count, size=(40, 24)):
 
 def test_a_set_is_the_mean_of_its_images():
     told = []
-    constant = Metric("half", False, lambda _, truth: float(truth.mean()))
+    constant = Metric("half", lambda _, truth: float(truth.mean()))
     result = measure(
         Gray(),
         NOISE,
@@ -84,3 +91,38 @@ def test_speed_needs_no_images():
     assert (row.width, row.height) == (30, 20)
     assert row.fastest <= row.seconds <= row.slowest
     assert row.megapixels_per_second == pytest.approx(30 * 20 * 4 / row.seconds / 1e6)
+
+
+CPU = torch.device("cpu")
+WITHOUT_RESOURCE = """
+import sys
+import psutil  # which has other modules for other systems
+sys.modules["resource"] = None
+import mambair_cli.evaluation.benchmark
+from mambair_cli.cli.main import run
+raise SystemExit(run(["bench", "--help"]))
+"""
+
+
+def test_bench_starts_where_python_has_no_resource_module():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RESOURCE],
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--dataset" in done.stdout
+
+
+def test_the_most_memory_is_in_bytes_on_every_system(monkeypatch):
+    usage = SimpleNamespace(ru_maxrss=3000)
+    monkeypatch.setattr(resource, "getrusage", lambda _: usage)
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(peak_wset=4000))
+    monkeypatch.setattr(speed.psutil, "Process", lambda: process)
+    found = {}
+    for system in ("linux", "darwin", "win32"):
+        monkeypatch.setattr(speed.sys, "platform", system)
+        found[system] = speed.peak_bytes(CPU)
+    assert found == {"linux": 3000 * 1024, "darwin": 3000, "win32": 4000}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -22,9 +22,6 @@ from mambair_cli.cli.measuring import (
 )
 from mambair_cli.cli.options import Debug, Device, Quiet, Scan, Verbose
 from mambair_cli.errors import OutputError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def compare(
