@@ -15,23 +15,24 @@ PACKAGE = Path(__file__).parents[1] / "mambair_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "errors": 0,
-    "kernels": 1,
-    "networks": 2,
-    "checkpoints": 3,
-    "imaging": 3,
-    "pixels": 4,
-    "restoration": 5,
-    "batches": 6,
-    "evaluation": 7,
-    "training": 8,
-    "api": 9,
-    "distributed": 10,
-    "__init__": 11,
-    "cli": 12,
-    "__main__": 13,
+    "disk": 1,
+    "kernels": 2,
+    "networks": 3,
+    "checkpoints": 4,
+    "imaging": 4,
+    "pixels": 5,
+    "restoration": 6,
+    "batches": 7,
+    "evaluation": 8,
+    "training": 9,
+    "api": 10,
+    "distributed": 11,
+    "__init__": 12,
+    "cli": 13,
+    "__main__": 14,
 }
 FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
-LIGHT = {"__init__", "__main__", "cli", "errors"}
+LIGHT = {"__init__", "__main__", "cli", "disk", "errors"}
 HEAVY = {"mamba_ssm", "numba", "torch", "triton"}
 NETWORKING = {"http", "httpx", "httpx2", "huggingface_hub", "requests", "socket", "urllib"}
 

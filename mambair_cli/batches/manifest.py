@@ -9,7 +9,6 @@ skipped.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import MambairError, OutputError
 
 MANIFEST_NAME = ".mambair-manifest.jsonl"
@@ -83,7 +83,7 @@ class Manifest:
             return False
         if (entry.input, entry.recipe) != (wanted.input, wanted.recipe):
             return False
-        return target.stat().st_size == entry.size and file_sha256(target) == entry.output
+        return target.stat().st_size == entry.size and sha256_of(target) == entry.output
 
     def last_done(self, target: Path) -> Entry | None:
         """What the last record of an output says, if it says that the output was written."""
@@ -115,7 +115,7 @@ class Manifest:
         Raises:
             OutputError: The record cannot be written.
         """
-        size, digest = target.stat().st_size, file_sha256(target)
+        size, digest = target.stat().st_size, sha256_of(target)
         self.finish_as(target, replace(entry, output=digest, size=size))
 
     def finish_as(self, target: Path, entry: Entry) -> None:
@@ -229,12 +229,6 @@ def manifest_name(shard: Shard | None = None) -> str:
         return MANIFEST_NAME
     index, count = shard
     return f".mambair-manifest-{index}-of-{count}.jsonl"
-
-
-def file_sha256(path: Path) -> str:
-    """Returns the sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _line_break_if_cut(file: Any) -> bytes:

@@ -13,9 +13,10 @@ from pathlib import Path
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, Timings
 from mambair_cli.batches.failures import FileError, file_failure, no_device_left
 from mambair_cli.batches.jobs import Job
-from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard, file_sha256
+from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.prospects import Prospect, nearest_directory
 from mambair_cli.batches.work import Restore, Stopwatch
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
     DEFAULT_MAX_PIXELS,
@@ -232,7 +233,7 @@ class Stages:
     def _entry(self, job: Job) -> Entry | None:
         if self._recipe is None:
             return None
-        return Entry(file_sha256(job.source), self._recipe(job.source), source=job.source)
+        return Entry(sha256_of(job.source), self._recipe(job.source), source=job.source)
 
     def _is_done(self, job: Job, entry: Entry | None) -> bool:
         if not self._resume or entry is None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.checkpoints.reference import HUB
+from mambair_cli.disk import sha256_of, write_whole
 from mambair_cli.errors import OutputError
 
 HOME = "MAMBAIR_HOME"
@@ -125,16 +125,10 @@ def keep(pin: Pin) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    path = record_of(pin.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        temporary.write_text(json.dumps(asdict(pin), indent=2) + "\n", "utf-8")
-        temporary.replace(path)
+        write_whole(record_of(pin.name), json.dumps(asdict(pin), indent=2).encode() + b"\n")
     except OSError as error:
         raise cannot_keep(error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def damage(pin: Pin) -> str | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,13 +9,13 @@ from typing import Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mambair_cli.checkpoints import metadata
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.state_dict import RawCheckpoint
+from mambair_cli.disk import sha256_of, write_whole
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
@@ -135,24 +133,12 @@ def _write(
         for key, tensor in tensors.items()
     }
     header = {"format": "pt", **entries, metadata.VERSION: _package_version()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        temporary.touch()
-        usual_mode = temporary.stat().st_mode
-        save_file(_apart(stored), temporary, header)
-        # It was replaced by a file that nobody else may read.
-        temporary.chmod(usual_mode)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, save(_apart(stored), header))
     except (OSError, SafetensorError) as error:
         raise OutputError(
             f"{path} cannot be written: {error}", "check that its folder exists and is writable"
         ) from error
-    finally:
-        # After a failure or an interrupt; once renamed, nothing has this name.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -46,9 +46,9 @@ from huggingface_hub.utils.tqdm import (
 )
 from tqdm import tqdm
 
-from mambair_cli.checkpoints.digest import git_blob_of, sha256_of
 from mambair_cli.checkpoints.reference import HubReference, page
 from mambair_cli.checkpoints.transfer import HubFile, Listener
+from mambair_cli.disk import git_blob_of, sha256_of
 from mambair_cli.errors import CheckpointError, MambairError
 
 # Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.checkpoints.load import open_checkpoint
+from mambair_cli.disk import sha256_of
 from mambair_cli.networks.spec import ModelSpec, NetworkConfig
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, metadata
 from mambair_cli.checkpoints.detect import detect_config
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfig, Task

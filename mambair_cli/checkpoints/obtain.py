@@ -15,9 +15,9 @@ from filelock import FileLock, Timeout
 from mambair_cli.checkpoints import cache, catalogue
 from mambair_cli.checkpoints.cache import Pin
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.checkpoints.files import WEIGHTS_SUFFIXES, require_file
 from mambair_cli.checkpoints.reference import HUB, HubReference, page
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:

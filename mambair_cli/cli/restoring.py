@@ -210,7 +210,7 @@ def remove_unfinished_of(
     """Remove what a killed run left, where no other process can be at work on the same batch."""
     if not settings.resume or settings.shard is not None:
         return
-    from mambair_cli.imaging.writing.whole_file import remove_unfinished
+    from mambair_cli.disk import remove_unfinished
 
     if removed := remove_unfinished({job.target.parent for job in jobs}):
         messages.detail(f"{counted(removed, 'unfinished file')} of an earlier run removed")

@@ -127,7 +127,7 @@ class ModelShelf:
         """
         if self.single is not None:
             return self.single.sha256
-        from mambair_cli.checkpoints.digest import sha256_of
+        from mambair_cli.disk import sha256_of
         from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
 
         # Files are read by several threads.

@@ -28,6 +28,7 @@ from mambair_cli.batches.events import (
 )
 from mambair_cli.batches.failures import no_device_left
 from mambair_cli.batches.jobs import Job
+from mambair_cli.disk import remove_unfinished
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.cluster import Workers, import_ray
 from mambair_cli.distributed.job_queue import JobQueue, QueuedJob
@@ -35,7 +36,6 @@ from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
 from mambair_cli.distributed.urls import Url, address
 from mambair_cli.errors import BackendError, MambairError, OutputError
-from mambair_cli.imaging.writing.whole_file import remove_unfinished
 
 # Workers that one file may cost, and that one slot of the cluster may lose in a row.
 MOST_LOSSES = 3

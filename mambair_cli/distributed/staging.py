@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mambair_cli.batches.events import FileDone, FileFailed
 from mambair_cli.batches.jobs import Job
-from mambair_cli.batches.manifest import Entry, file_sha256
+from mambair_cli.batches.manifest import Entry
+from mambair_cli.disk import sha256_of
 from mambair_cli.distributed import urls
 from mambair_cli.distributed.protocol import FileResult, FileTask, Weights
 from mambair_cli.distributed.urls import Url
@@ -55,7 +56,7 @@ class StagedFile:
             )
         if task.recipe is not None:
             recipe = {**task.recipe, "weights": self._weights_for(here).sha256}
-            self.entry = replace(self.entry, input=file_sha256(here), recipe=recipe)
+            self.entry = replace(self.entry, input=sha256_of(here), recipe=recipe)
 
     def is_done(self) -> bool:
         """Tell whether an earlier run made the output from the same input, and it is whole."""
@@ -68,7 +69,7 @@ class StagedFile:
         return (
             target.is_file()
             and target.stat().st_size == done.size
-            and file_sha256(target) == done.output
+            and sha256_of(target) == done.output
         )
 
     def deliver(self, outcome: FileDone) -> FileResult:
@@ -80,7 +81,7 @@ class StagedFile:
         here, target = self.job.target, self._task.target
         entry = self.entry
         if self._task.recipe is not None:
-            entry = replace(entry, output=file_sha256(here), size=here.stat().st_size)
+            entry = replace(entry, output=sha256_of(here), size=here.stat().st_size)
         if not isinstance(target, Url):
             return FileResult(outcome, entry)
         if target.stays_in_its_process:

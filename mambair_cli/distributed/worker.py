@@ -27,7 +27,7 @@ from mambair_cli.batches.events import (
 from mambair_cli.batches.failures import FileError, file_failure
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.choice import choose
-from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.disk import sha256_of
 from mambair_cli.distributed.protocol import (
     LOOKS_LIKE,
     EventRelay,

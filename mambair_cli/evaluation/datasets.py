@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mambair_cli.checkpoints.digest import sha256_of
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import ImageError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
 from mambair_cli.networks.spec import Task

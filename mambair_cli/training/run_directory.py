@@ -7,10 +7,11 @@ each validation), `state.pt` (what resuming needs), `last.safetensors`, `best.sa
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from mambair_cli.disk import remove_unfinished, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
 
@@ -77,6 +79,7 @@ class RunDirectory:
             pass
         except OSError as error:
             raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+        remove_unfinished([self.path])
         try:
             yield
         finally:
@@ -98,7 +101,7 @@ class RunDirectory:
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the recipe that the run now follows."""
-        write_atomically(self.recipe, lambda path: path.write_text(format_recipe(recipe), "utf-8"))
+        _replace(self.recipe, format_recipe(recipe).encode())
 
     def load_state(self, recipe: Recipe) -> dict[str, Any]:
         """Read the state to go on from.
@@ -127,7 +130,9 @@ class RunDirectory:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replace the stored state; a kill leaves the old one or the new one."""
-        write_atomically(self.state, lambda path: torch.save(state, path))
+        content = io.BytesIO()  # not the file itself: torch tells of a full disk in its own words
+        torch.save(state, content)
+        _replace(self.state, content.getbuffer())
 
     def append_log(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Add rows to the log, and have them on disk before a later checkpoint."""
@@ -141,7 +146,7 @@ class RunDirectory:
         if self.log.exists():
             kept = [row for row in read_log(self.log) if row["iteration"] <= iteration]
             text = "".join(json.dumps(row) + "\n" for row in kept)
-            write_atomically(self.log, lambda path: path.write_text(text, "utf-8"))
+            _replace(self.log, text.encode())
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -150,20 +155,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file beside `target`, flush it to disk, and rename it.
-
-    Raises:
-        OutputError: The disk is full or the directory cannot be written.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+def _replace(path: Path, content: bytes | memoryview) -> None:
     try:
-        try:
-            write(temporary)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, content)
     except OSError as error:
-        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -517,11 +517,10 @@ def test_a_disk_that_fills_up_during_the_download(hub: Hub, published, monkeypat
 def test_a_disk_that_fills_up_during_the_conversion(hub: Hub, published, monkeypatch):
     hub.add("me/weights", {"x4.pth": published})
 
-    def full(_tensors, path, _header):
-        path.write_bytes(b"half")
+    def full(_path, _content):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(convert, "save_file", full)
+    monkeypatch.setattr(convert, "write_whole", full)
     message, hint = refused(HubReference("me/weights", "x4.pth"), OutputError)
     assert message == (
         f"{cache.home()}/hub/me/weights/x4.pth.safetensors cannot be written: "

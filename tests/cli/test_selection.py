@@ -14,9 +14,9 @@ from PIL import Image
 from mambair_cli.api import load_model
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import write_checkpoint
-from mambair_cli.checkpoints.digest import sha256_of
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, ImageError
 from mambair_cli.imaging.files import read_image
 

@@ -34,7 +34,7 @@ from mambair_cli.training.run import (
     Validated,
     train,
 )
-from mambair_cli.training.run_directory import RunDirectory, read_log, write_atomically
+from mambair_cli.training.run_directory import RunDirectory, read_log
 
 CHILD = """
 import os, signal, sys
@@ -326,18 +326,28 @@ def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
     assert [row["iteration"] for row in read_log(directory.log)] == [1, 2]
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    target = tmp_path / "kept"
-    target.write_text("old")
+def test_a_full_disk_leaves_the_old_state_and_no_other(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    directory = RunDirectory(tmp_path)
+    directory.save_state({"step": torch.tensor(1)})
+    old = directory.state.read_bytes()
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(OutputError, match=r"^cannot write .*state\.pt: File too large$"):
+            directory.save_state({"step": torch.zeros(2**16)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert directory.state.read_bytes() == old
 
-    def fail(path: Path) -> None:
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
 
-    with pytest.raises(OutputError, match=r"^cannot write .*kept: No space left on device$"):
-        write_atomically(target, fail)
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
-    assert target.read_text() == "old"
+def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    (tmp_path / ".mambair-00ff.tmp").write_bytes(b"half a state")
+    with directory.alone(resume=False):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
 
 
 def test_a_precision_that_the_gpu_lacks_is_refused_before_the_training(

@@ -37,6 +37,7 @@ from mambair_cli.cli.options import (
     Verbose,
     complete_variant,
 )
+from mambair_cli.disk import write_whole
 from mambair_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -333,7 +334,7 @@ def _write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
         case _:
             text = as_json(runs)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode())
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written: {error.strerror}", "choose another place with --report"

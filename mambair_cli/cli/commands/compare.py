@@ -21,6 +21,7 @@ from mambair_cli.cli.measuring import (
     task_asked,
 )
 from mambair_cli.cli.options import Debug, Device, Quiet, Scan, Verbose
+from mambair_cli.disk import write_whole
 from mambair_cli.errors import OutputError, UsageError
 
 
@@ -82,7 +83,7 @@ def compare(
         label = f"{model.spec.id}{'+' if ensemble else ''}"
         page.add_layer("", image.name, label, in_8_bits(restored))
     try:
-        target.write_text(page.render(), encoding="utf-8")
+        write_whole(target, page.render().encode())
     except OSError as error:
         raise OutputError(
             f"{target} cannot be written: {error.strerror}", "choose another place with -o"

@@ -125,7 +125,7 @@ def _scan(devices: list[torch.device]) -> dict[str, dict[str, str | None]]:
 
 def _weights() -> Iterator[tuple[str, str]]:
     from mambair_cli.checkpoints.catalogue import bundled_directory, entries
-    from mambair_cli.checkpoints.digest import sha256_of
+    from mambair_cli.disk import sha256_of
 
     for entry in entries():
         if entry.bundled is None:

@@ -28,9 +28,8 @@ from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_de
 from mambair_cli.imaging.writing.gif import write_gif
 from mambair_cli.imaging.writing.pillow import to_srgb, write_with_pillow
 from mambair_cli.imaging.writing.png import metadata_chunks, write_animated_png, write_png
-from mambair_cli.imaging.writing.targets import check_images, check_target, header_of
+from mambair_cli.imaging.writing.targets import check_images, check_target, header_of, target_file
 from mambair_cli.imaging.writing.tiff import write_tiff, write_tiff_bands
-from mambair_cli.imaging.writing.whole_file import whole_file
 
 _WHITE = ValueRange(0, 1)
 
@@ -89,7 +88,7 @@ def write_images(
         page, told = _stored(file_format, image, header, metadata)
         pages.append(page)
         fate = fate.joined(told)
-    with whole_file(path) as file:
+    with target_file(path) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
     return fate.joined(_timing_fate(sequence, file_format)).joined(Fate(changed=changed))
@@ -138,7 +137,7 @@ def write_bands(
     stored = replace(header, dtype=stored_type(header.dtype, file_format))
     ready = prepared(source.metadata, file_format.name, header.width, header.height, metadata)
     rows = (_merged(band.pixels, band.alpha, stored) for band in bands)
-    with whole_file(path) as file:
+    with target_file(path) as file:
         if file_format is formats.TIFF:
             write_tiff_bands(file, stored, rows, ready)
         else:

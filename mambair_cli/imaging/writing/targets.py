@@ -1,10 +1,16 @@
-"""What a result must be for its file's format to hold it, as far as that is known beforehand."""
+"""Where results are written: what a file's format can hold, and opening the file."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import struct
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
+from mambair_cli.disk import whole_file
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, RestorableImage, ValueRange
@@ -92,3 +98,40 @@ def check_target(path: Path, header: ImageHeader) -> None:
             f"the result has {header.width}x{header.height}",
             "write PNG or TIFF instead: --format png",
         )
+
+
+@contextlib.contextmanager
+def target_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing, as `disk.whole_file`, in directories that are made where missing.
+
+    Args:
+        path: The name that it takes.
+
+    Raises:
+        OutputError: The file cannot be written here, or the format that is written into it has a
+            field too small for a value: whatever the body raises of `OSError`, `ValueError`,
+            `OverflowError` and `struct.error`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            yield file
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputError(
+            f"cannot write {path}: {path.parent} is not a directory",
+            hint="choose another place with -o/--output",
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
+        ) from error
+    except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
+        raise OutputError(
+            f"cannot write {path}: {error}", hint="write PNG instead: --format png"
+        ) from error
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some disk space, or choose another place with -o/--output"
+    return f"check the permissions of {path.parent}, or choose another place with -o/--output"

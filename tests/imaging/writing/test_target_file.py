@@ -1,19 +1,16 @@
-"""Files appear whole or not at all, whatever happens while they are written."""
+"""Results appear whole or not at all, whatever happens while they are written."""
 
 import os
-import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from mambair_cli import disk
 from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging.files import write_bands, write_image
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
 from mambair_cli.imaging.metadata.record import Metadata
-from mambair_cli.imaging.writing import whole_file as module
-from mambair_cli.imaging.writing.whole_file import whole_file
+from mambair_cli.imaging.writing.targets import target_file
 
 PIXELS = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3)
 SUFFIXES = ("png", "tif", "jpg", "webp", "bmp", "gif", "avif")
@@ -25,35 +22,11 @@ class Source:
     metadata, span, changes = Metadata(), None, ()
 
 
-def test_a_file_appears_under_its_name_with_everything_in_it(tmp_path):
+def test_missing_directories_are_made(tmp_path):
     path = tmp_path / "a" / "b" / "out.bin"
-    with whole_file(path) as file:
-        file.write(b"0123456789")
-        file.seek(2)
-        assert file.read(3) == b"234"
-        assert not path.exists()
-        (temporary,) = path.parent.iterdir()
-        assert temporary.name.startswith(".mambair-")
-        assert temporary.suffix == ".tmp"
-    assert path.read_bytes() == b"0123456789"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_content_and_name_are_flushed_to_the_disk(tmp_path, monkeypatch):
-    flushed = []
-    fsync = os.fsync
-
-    def record(descriptor):
-        flushed.append(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    monkeypatch.setattr(module.os, "fsync", record)
-    path = tmp_path / "out.bin"
-    with whole_file(path) as file:
+    with target_file(path) as file:
         file.write(b"content")
-    assert flushed[0] == path.stat().st_ino
-    if os.name == "posix":
-        assert flushed[1:] == [tmp_path.stat().st_ino]
+    assert path.read_bytes() == b"content"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
@@ -61,22 +34,6 @@ def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
     (tmp_path / "plain").touch()
     write_image(tmp_path / "out.png", RestorableImage(PIXELS))
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, MemoryError, ImageError])
-def test_a_failure_leaves_the_old_file_and_no_temporary(tmp_path, failure):
-    path = tmp_path / "out.bin"
-    path.write_bytes(b"the old file")
-
-    def write():
-        with whole_file(path) as file:
-            file.write(b"half of it")
-            raise failure("told")
-
-    with pytest.raises(failure):
-        write()
-    assert path.read_bytes() == b"the old file"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
@@ -98,7 +55,7 @@ def test_a_full_disk(tmp_path, monkeypatch, suffix):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(disk.os, "fsync", full)
     path = tmp_path / f"out.{suffix}"
     with pytest.raises(OutputError) as error:
         write_image(path, RestorableImage(PIXELS))
@@ -155,27 +112,7 @@ def test_a_file_stands_where_a_directory_is_needed(tmp_path):
 
 def test_a_field_that_is_too_small_for_a_value(tmp_path):
     path = tmp_path / "out.bin"
-    with pytest.raises(OutputError) as error, whole_file(path) as file:
+    with pytest.raises(OutputError) as error, target_file(path) as file:
         file.write((256).to_bytes(1, "big"))
     assert error.value.message == f"cannot write {path}: int too big to convert"
     assert error.value.hint == "write PNG instead: --format png"
-
-
-@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_a_kill_leaves_at_most_a_temporary_file(tmp_path):
-    script = (
-        "import pathlib, sys, time\n"
-        "from mambair_cli.imaging.writing.whole_file import whole_file\n"
-        "with whole_file(pathlib.Path(sys.argv[1])) as file:\n"
-        "    file.write(b'half of it')\n"
-        "    file.flush()\n"
-        "    print('begun', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    path = tmp_path / "out.bin"
-    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"begun\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait(60)
-    assert not path.exists()
-    assert all(left.name.startswith(".mambair-") for left in tmp_path.iterdir())

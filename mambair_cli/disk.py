@@ -1,18 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files on this machine's disks: written whole or not at all, and told apart by their digests."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import hashlib
 import os
 import secrets
-import struct
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
-
-from mambair_cli.errors import OutputError
 
 _TEMPORARY = ".mambair-*.tmp"
 
@@ -23,19 +20,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
     It is written under a temporary name in the same directory, flushed to the disk and then
     renamed, so that a failure or an interrupt leaves an existing file as it was and nothing else.
-    Missing parent directories are made. The file can be read and sought as well.
+    The file can be read and sought as well.
 
     Args:
-        path: The name that it takes.
+        path: The name that it takes; its directory exists.
 
     Raises:
-        OutputError: The file cannot be written here, or the format that is written into it has a
-            field too small for a value: whatever the body raises of `OSError`, `ValueError`,
-            `OverflowError` and `struct.error`.
+        OSError: The file cannot be written here.
     """
     temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("x+b") as file:
             with contextlib.suppress(OSError):  # not every file system has locks
                 _lock(file)
@@ -44,23 +38,16 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _keep_name(path.parent)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            f"cannot write {path}: {path.parent} is not a directory",
-            hint="choose another place with -o/--output",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
-        ) from error
-    except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
-        raise OutputError(
-            f"cannot write {path}: {error}", hint="write PNG instead: --format png"
-        ) from error
     finally:
         # After a failure or an interrupt; once renamed, nothing has this name.
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that appears, or is replaced, whole or not at all; otherwise as `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content)
 
 
 def remove_unfinished(directories: Iterable[Path]) -> int:
@@ -78,6 +65,26 @@ def remove_unfinished(directories: Iterable[Path]) -> int:
             _remove_unlocked(path)
             removed += 1
     return removed
+
+
+def sha256_of(path: Path) -> str:
+    """Digest a file.
+
+    Returns:
+        Its SHA-256 as 64 hexadecimal digits.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def git_blob_of(path: Path) -> str:
+    """Digest a file as Git names it, which is what the Hub tells of small files.
+
+    Returns:
+        Its object id as 40 hexadecimal digits.
+    """
+    content = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _remove_unlocked(path: Path) -> None:
@@ -104,9 +111,3 @@ def _keep_name(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _remedy(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some disk space, or choose another place with -o/--output"
-    return f"check the permissions of {path.parent}, or choose another place with -o/--output"

@@ -1,0 +1,144 @@
+"""Files appear whole or not at all; what a killed process left of them is removed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mambair_cli import disk
+from mambair_cli.disk import remove_unfinished, whole_file
+from mambair_cli.errors import ImageError
+
+WRITE_AND_WAIT = """
+import sys
+from pathlib import Path
+from mambair_cli.disk import whole_file
+
+with whole_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def leftovers(folder):
+    return [path.name for path in folder.glob(".mambair-*.tmp")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with a POSIX signal")
+def test_of_a_process_that_lives_and_then_is_killed(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_AND_WAIT, tmp_path / "a.png"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        (name,) = leftovers(tmp_path)
+        assert remove_unfinished([tmp_path]) == 0
+        assert leftovers(tmp_path) == [name]
+        process.kill()
+        process.wait()
+    assert leftovers(tmp_path) == [name]
+    assert remove_unfinished([tmp_path]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_this_process_writes_stays(tmp_path):
+    with whole_file(tmp_path / "a.png") as file:
+        file.write(b"picture")
+        assert remove_unfinished([tmp_path]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_nothing_else_is_removed(tmp_path):
+    kept = [".mambair-manifest.jsonl", ".mambair-manifest-1-of-2.jsonl", "a.tmp", "photo.png"]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".mambair-00.tmp").mkdir()
+    assert remove_unfinished([tmp_path, tmp_path / "missing"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, ".mambair-00.tmp"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows needs no locks")
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with whole_file(tmp_path / "a.png") as file:
+        file.write(b"picture")
+    (tmp_path / ".mambair-00.tmp").write_bytes(b"")
+    assert remove_unfinished([tmp_path]) == 0
+    assert (tmp_path / "a.png").read_bytes() == b"picture"
+
+
+def test_a_file_appears_under_its_name_with_everything_in_it(tmp_path):
+    path = tmp_path / "out.bin"
+    with whole_file(path) as file:
+        file.write(b"0123456789")
+        file.seek(2)
+        assert file.read(3) == b"234"
+        assert not path.exists()
+        (temporary,) = path.parent.iterdir()
+        assert temporary.name.startswith(".mambair-")
+        assert temporary.suffix == ".tmp"
+    assert path.read_bytes() == b"0123456789"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_content_and_name_are_flushed_to_the_disk(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+
+    def record(descriptor):
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(disk.os, "fsync", record)
+    path = tmp_path / "out.bin"
+    with whole_file(path) as file:
+        file.write(b"content")
+    assert flushed[0] == path.stat().st_ino
+    if os.name == "posix":
+        assert flushed[1:] == [tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, SystemExit, MemoryError, ImageError])
+def test_a_failure_leaves_the_old_file_and_no_temporary(tmp_path, failure):
+    path = tmp_path / "out.bin"
+    path.write_bytes(b"the old file")
+
+    def write():
+        with whole_file(path) as file:
+            file.write(b"half of it")
+            raise failure("told")
+
+    with pytest.raises(failure):
+        write()
+    assert path.read_bytes() == b"the old file"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_a_kill_leaves_at_most_a_temporary_file(tmp_path):
+    script = (
+        "import pathlib, sys, time\n"
+        "from mambair_cli.disk import whole_file\n"
+        "with whole_file(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half of it')\n"
+        "    file.flush()\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    path = tmp_path / "out.bin"
+    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+    assert not path.exists()
+    assert all(left.name.startswith(".mambair-") for left in tmp_path.iterdir())
