@@ -30,6 +30,7 @@ from triton.runtime.jit import JITFunction
 
 from mambair_cli.kernels.block import ops_gpu
 from mambair_cli.kernels.scan import triton_gpu
+from mambair_cli.kernels.scan.triton_division import Processor
 from mambair_cli.networks.layers import ResidualStateSpaceBlock, convolutions
 from mambair_cli.networks.spec import MambaIRConfig
 
@@ -145,7 +146,7 @@ def recorded(launches: list[Launch], step: str) -> Iterator[None]:
         kind = specialise(kernel, arguments)
         launches.append(Launch(kernel, warps=warps, grid=grid, step=step, tokens=tokens, **kind))
 
-    chip = triton_gpu.Processor(H200.multiprocessors, 32)
+    chip = Processor(H200.multiprocessors, 32)
     with (
         patch.object(JITFunction, "run", run),
         patch.object(triton_gpu, "processor", lambda _: chip),

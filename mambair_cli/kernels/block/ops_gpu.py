@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from mambair_cli.kernels.block import depthwise_gpu, ops, pointwise_gpu
 from mambair_cli.kernels.parameters import made_once
-from mambair_cli.kernels.scan.triton_gpu import running_on
+from mambair_cli.kernels.triton_launch import launch
 
 ACTIVATIONS = {"none": depthwise_gpu.NONE, "silu": depthwise_gpu.SILU, "gelu": depthwise_gpu.GELU}
 WIDEST_LOAD = 4  # elements: 16 bytes of float32; one layout whatever types meet in a kernel
@@ -119,13 +119,6 @@ def _differentiable_as(
     return decorate
 
 
-def _launch(
-    kernel: Any, grid: tuple[int, ...], device: torch.device, *arguments: object, **constants: int
-) -> None:
-    with running_on(device):
-        kernel[grid](*arguments, **constants)
-
-
 def _matrix_dtype(device: torch.device) -> torch.dtype:
     """What matrix products on a device compute in."""
     if torch.is_autocast_enabled(device.type):
@@ -185,7 +178,7 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     fitting = (i for i, count in enumerate(groups) if count >= enough)
     chosen = next(fitting, len(ROWS) - 1)
     out = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
-    _launch(
+    launch(
         depthwise_gpu.depthwise, (groups[chosen], slices, columns), x.device,
         rows, made_once(conv.weight, _taps), conv.bias, out, h, w, c, rows.stride(0), REACH=reach,
         ACTIVATION=ACTIVATIONS[activation], ROWS=ROWS[chosen], SLICE=width, BLOCK=BLOCK,
@@ -218,7 +211,7 @@ def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     p, c = rows.shape
     normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
     tile = _tile(p, c)
-    _launch(
+    launch(
         pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
         rows, None, None, norm.weight, norm.bias, None, normed, p, c, rows.stride(0), 0, norm.eps,
         ALIGN=_align(c, rows.stride(0)), **tile,
@@ -236,7 +229,7 @@ def residual_norm(
     kept = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
     strides, tile = (rows.stride(0), branches.stride(0)), _tile(p, c)
-    _launch(
+    launch(
         pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
         rows, branches, skip, norm.weight, norm.bias, kept, normed, p, c, *strides, norm.eps,
         ALIGN=_align(c, *strides), **tile,
@@ -253,7 +246,7 @@ def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     p, c = gates.shape
     out = torch.empty(z.shape, dtype=_matrix_dtype(z.device), device=z.device)
     strides, tile = (*planes.stride()[:2], gates.stride(0)), _tile(p, c)
-    _launch(
+    launch(
         pointwise_gpu.norm_gate, (triton.cdiv(p, tile["PIXELS"]),), z.device,
         planes, gates, norm.weight, norm.bias, out, p, c, *strides, norm.eps,
         PLANES=planes.shape[0], ALIGN=_align(c, *strides), **tile,
@@ -272,12 +265,12 @@ def channel_gate(x: Tensor, squeeze: nn.Conv2d, expand: nn.Conv2d) -> Tensor:
     parts = triton.cdiv(p, share)
     sums = torch.empty(b, parts, c, dtype=torch.float32, device=x.device)
     gate = torch.empty(b, c, dtype=torch.float32, device=x.device)
-    _launch(
+    launch(
         pointwise_gpu.channel_sums, (parts, b), x.device,
         rows, sums, p, c, rows.stride(0), share, PIXELS=together, CHANNELS=channels,
         ALIGN=_align(c, rows.stride(0)), num_warps=WARPS,
     )  # fmt: skip
-    _launch(
+    launch(
         pointwise_gpu.channel_gate, (b,), x.device,
         sums, squeeze.weight, squeeze.bias, expand.weight, expand.bias, gate, p, c, parts, hidden,
         PARTS=together, CHANNELS=channels, HIDDEN=triton.next_power_of_2(hidden),
@@ -293,7 +286,7 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     rows, branches = _pixels(x), _pixels(branch)
     out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     strides, tile = (rows.stride(0), branches.stride(0)), _tile(h * w, c, images=b)
-    _launch(
+    launch(
         pointwise_gpu.gated_residual, (triton.cdiv(h * w, tile["PIXELS"]), b), x.device,
         rows, branches, skip, gate.contiguous(), out, h * w, c, *strides,
         ALIGN=_align(c, *strides), **tile,

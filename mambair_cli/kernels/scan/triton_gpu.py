@@ -1,71 +1,22 @@
-"""The four-direction scan on a GPU: Triton kernels behind a differentiable PyTorch function.
-
-A sequence is cut into chunks so that one small image fills a large GPU: a first pass over the
-chunks gives each one's effect on the state, a second makes the outputs.
-"""
+"""The four-direction scan on a GPU: Triton kernels behind a differentiable PyTorch function."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.parameters import made_once
 from mambair_cli.kernels.scan.reference import DIRECTIONS
+from mambair_cli.kernels.scan.triton_division import Division, divide, processor
+from mambair_cli.kernels.triton_launch import GPUS, channels_last, running_on
 
-GPUS = ("cuda", "xpu")
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-# Channels of a lane and warps of a program, the best first where as many lanes are idle: two
-# channels share what is loaded for a token, warps of a program find it in the first-level cache.
-PROGRAMS = ((2, 4), (2, 2), (2, 1), (1, 1))
-# Warps on one multiprocessor from which on the exponentials keep it busy. By count of instructions;
-# no GPU has measured it.
-BUSY_WARPS = 10
-# What the first pass costs, in units of the second, and what it costs a chunk to take in one before
-# it, in tokens. By count of instructions.
-FIRST_PASS = 0.85
-EARLIER_CHUNK = 0.7
-SHORTEST_CHUNK = 64
-MOST_CHUNKS = 128
 INTERPRETER = "TRITON_INTERPRET"
-
-
-@dataclass(frozen=True)
-class Processor:
-    """What the work is divided for.
-
-    Attributes:
-        multiprocessors: Multiprocessors (compute units, Xe cores) of the device.
-        lanes: Threads of a warp.
-    """
-
-    multiprocessors: int
-    lanes: int
-
-
-@dataclass(frozen=True)
-class Division:
-    """How a scan is divided into programs.
-
-    Attributes:
-        block: Channels of a program.
-        warps: Warps of a program.
-        blocks: Blocks of channels.
-        length: Tokens of a chunk, even.
-        chunks: Chunks of a sequence; the last may be shorter, none is empty.
-    """
-
-    block: int
-    warps: int
-    blocks: int
-    length: int
-    chunks: int
+# Room for the states before every token, of as many rows at a time as it holds, at least one.
+HISTORY_BYTES = 256 * 2**20
 
 
 def refuses(device: torch.device) -> str | None:
@@ -81,65 +32,6 @@ def refuses(device: torch.device) -> str | None:
     except ImportError as error:
         return f"triton cannot be imported ({error})"
     return None
-
-
-@cache
-def processor(device: torch.device) -> Processor:
-    """Reads what the division of work depends on from a device."""
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        return Processor(properties.multi_processor_count, getattr(properties, "warp_size", 32))
-    if device.type == "xpu":
-        return Processor(torch.xpu.get_device_properties(device).max_compute_units, 32)
-    return Processor(1, 32)
-
-
-@lru_cache(maxsize=256)
-def divide(sequences: int, tokens: int, channels: int, processor: Processor) -> Division:
-    """Divides a scan so that the device is full and the first pass still small.
-
-    Args:
-        sequences: Images times directions.
-        tokens: Pixels of an image.
-        channels: Inner channels.
-        processor: The device.
-
-    Returns:
-        The division with the least predicted time.
-    """
-    sizes = [(each * warps * processor.lanes, warps) for each, warps in PROGRAMS]
-    block, warps = min(sizes, key=lambda size: -(-channels // size[0]) * size[0])
-    blocks = -(-channels // block)
-    needed = BUSY_WARPS * processor.multiprocessors / (sequences * blocks * warps)
-
-    def cost(chunks: int) -> float:
-        passes = 1 + FIRST_PASS * (chunks - 1) / chunks
-        earlier = EARLIER_CHUNK * (chunks - 1) / 2
-        return (passes + earlier * chunks / tokens) * max(1.0, needed / chunks)
-
-    most = min(MOST_CHUNKS, max(1, tokens // SHORTEST_CHUNK))
-    chunks = min(range(1, most + 1), key=cost)
-    length = -(-tokens // chunks)
-    length += length % 2
-    return Division(block, warps, blocks, length, -(-tokens // length))
-
-
-def running_on(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which kernels are launched on a device: Triton takes the current one."""
-    if device.type in GPUS:
-        here: AbstractContextManager[object] = torch.get_device_module(device).device(device)
-        return here
-    return nullcontext()
-
-
-def channels_last(parameter: Tensor) -> Tensor:
-    """Returns a parameter `(k d)` or `(k d x)` in float32, the latter as `(k x d)`."""
-    return made_once(parameter, _channels_last)
-
-
-def _channels_last(parameter: Tensor) -> Tensor:
-    arranged = parameter.detach().float()
-    return (arranged.transpose(1, 2) if arranged.dim() == 3 else arranged).contiguous()
 
 
 def block_sizes(A: Tensor, step_weight: Tensor) -> dict[str, int]:
@@ -184,6 +76,68 @@ def chunk_states(tensors: Sequence[Tensor], division: Division) -> tuple[Tensor,
     return states, steps
 
 
+def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...]:
+    """Differentiates the scan.
+
+    States are computed again; nothing but the inputs is kept from the forward pass. Runs repeat to
+    the bit: what several programs contribute to one value is stored apart and summed afterwards.
+
+    Args:
+        tensors: Arguments of `dispatch.selective_scan_2d`.
+        dplanes: `(4 b h w d)`, gradients of each direction's outputs, any dtype and strides.
+
+    Returns:
+        Gradients of the arguments, float32, in their shapes.
+    """
+    from mambair_cli.kernels.scan.triton_backward import adjoint_chunks, scan_gradients
+
+    u, projected, step_weight, step_bias, A, D = tensors
+    b, h, w, d = u.shape
+    k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
+    dy = dplanes[0].contiguous() if dplanes.stride(0) == 0 else dplanes.contiguous()
+    plane_stride = dy.stride(0) if dy.dim() == 5 else 0
+    row_bytes = 4 * h * w * n * d
+    rows_at_once = min(k * b, max(1, HISTORY_BYTES // row_bytes))
+    division = divide(rows_at_once, h * w, d, processor(u.device))
+    blocks, chunks = division.blocks, division.chunks
+    sizes = block_sizes(A, step_weight)
+    weight, bias, matrix, skip = (
+        channels_last(parameter) for parameter in (step_weight, step_bias, A, D)
+    )
+    states, steps = chunk_states(tensors, division)
+    adjoints = torch.empty_like(states)
+    if chunks > 1:
+        adjoint_chunks[blocks, chunks - 1, k * b](
+            dy, projected, weight, bias, matrix, adjoints, steps,
+            plane_stride, h, w, d, division.length, chunks,
+            **sizes, BLOCK=division.block, num_warps=division.warps,
+        )  # fmt: skip
+
+    def new(*shape: int) -> Tensor:
+        return u.new_empty(shape, dtype=torch.float32)
+
+    du, dz, dA = new(k, b, h, w, d), new(k, b, h * w, d), torch.empty_like(states)
+    dBC = new(blocks, b, h * w, k, 2 * n)
+    history = new(rows_at_once, chunks, division.length, n, d)
+    for first_row in range(0, k * b, rows_at_once):
+        scan_gradients[blocks, chunks, min(rows_at_once, k * b - first_row)](
+            u, projected, weight, bias, matrix, skip, dy,
+            states, adjoints, steps, history, du, dz, dBC, dA,
+            plane_stride, first_row, b, h, w, d, division.length, chunks,
+            **sizes, BLOCK=division.block, num_warps=division.warps,
+        )  # fmt: skip
+    raw = projected.view(b, h * w, k, r + 2 * n)[..., :r].float()
+    draw = torch.einsum("kbld,kdr->blkr", dz, step_weight.float())
+    return (
+        du.sum(0),
+        torch.cat([draw, dBC.sum(0)], dim=-1).view(projected.shape),
+        torch.einsum("kbld,blkr->kdr", dz, raw),
+        dz.sum((1, 2)),
+        dA.sum((0, 2)).transpose(1, 2),
+        (dplanes.float() * u.float()).sum((1, 2, 3)),
+    )
+
+
 class _SelectiveScan2d(torch.autograd.Function):
     """Arguments as `dispatch.selective_scan_2d`; returns a plane for each direction."""
 
@@ -202,8 +156,6 @@ class _SelectiveScan2d(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dplanes: Tensor) -> tuple[Tensor, ...]:
-        from mambair_cli.kernels.scan.triton_gradients import gradients
-
         with running_on(dplanes.device):
             return gradients(ctx.saved_tensors, dplanes)
 

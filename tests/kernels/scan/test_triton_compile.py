@@ -9,7 +9,8 @@ pytest.importorskip("triton")
 
 from compile_kernels import described
 
-from mambair_cli.kernels.scan import triton_backward, triton_forward, triton_gpu, triton_gradients
+from mambair_cli.kernels.scan import triton_backward, triton_forward, triton_gpu
+from mambair_cli.kernels.scan.triton_division import BUSY_WARPS, Processor
 
 CLASSIC = {"d": 360, "n": 16, "r": 12}
 LIGHT = {"d": 72, "n": 10, "r": 4}
@@ -36,21 +37,20 @@ def launched(monkeypatch):
 
     def record(dtype, lanes, *, d, n, r, gradients=False):
         cases = []
-        monkeypatch.setattr(triton_gpu, "processor", lambda _: triton_gpu.Processor(132, lanes))
+        monkeypatch.setattr(triton_gpu, "processor", lambda _: Processor(132, lanes))
         for module, name in (
             (triton_forward, "scan_chunks"),
-            (triton_gradients, "adjoint_chunks"),
-            (triton_gradients, "scan_gradients"),
+            (triton_backward, "adjoint_chunks"),
+            (triton_backward, "scan_gradients"),
         ):
-            kernel = getattr(triton_forward, name, None) or getattr(triton_backward, name)
-            monkeypatch.setattr(module, name, Recorder(kernel, cases))
+            monkeypatch.setattr(module, name, Recorder(getattr(module, name), cases))
         with torch.device("meta"):
             u = torch.empty(1, 64, 48, d, dtype=dtype)
             projected = torch.empty(1, 64, 48, 4 * (r + 2 * n))
             parameters = [torch.empty(4, d, *more) for more in [(r,), (), (n,), ()]]
         planes = triton_gpu._SelectiveScan2d.apply(u, projected, *parameters)
         if gradients:
-            triton_gradients.gradients((u, projected, *parameters), planes)
+            triton_gpu.gradients((u, projected, *parameters), planes)
         return cases
 
     return record
@@ -62,7 +62,7 @@ def test_the_forward_passes_keep_their_states_in_registers(launched, compiled_fo
     for result in compiled_for("sm_90", cases):
         assert result["spilled"] == 0
         # Ten warps of a multiprocessor's 65536 registers.
-        assert result["registers"] <= 65536 // (32 * triton_gpu.BUSY_WARPS)
+        assert result["registers"] <= 65536 // (32 * BUSY_WARPS)
         assert result["accesses"]["LDG 128"] >= 7  # step inputs and B of a token
 
 

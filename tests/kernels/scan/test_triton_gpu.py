@@ -10,8 +10,8 @@ from scan_cases import NAMES, scan_inputs, strided, values_and_gradients
 
 pytest.importorskip("triton")
 
-from mambair_cli.kernels.scan import reference, triton_gpu, triton_gradients
-from mambair_cli.kernels.scan.triton_gpu import Division, Processor
+from mambair_cli.kernels.scan import reference, triton_division, triton_gpu
+from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
 H200 = Processor(132, 32)
 
@@ -30,8 +30,7 @@ pytestmark = pytest.mark.usefixtures("poisoned_memory")
 @pytest.fixture(autouse=True)
 def _short_chunks(monkeypatch):
     """Cut even the smallest sequences, or only one chunk would ever be tested."""
-    monkeypatch.setattr(triton_gpu, "SHORTEST_CHUNK", 2)
-    divide = triton_gpu.divide
+    monkeypatch.setattr(triton_division, "SHORTEST_CHUNK", 2)
     divide.cache_clear()
     yield
     divide.cache_clear()
@@ -69,7 +68,7 @@ def test_the_cut_does_not_matter(length, kernel_device, relative_rms, monkeypatc
 
 
 def test_gradients_come_in_groups_of_rows(kernel_device, relative_rms, monkeypatch):
-    monkeypatch.setattr(triton_gradients, "HISTORY_BYTES", 3 * 4 * 2 * 2 * 5)
+    monkeypatch.setattr(triton_gpu, "HISTORY_BYTES", 3 * 4 * 2 * 2 * 5)
     compare(inputs_on(kernel_device, 2, 1, 2, 5, 2, 1), relative_rms)
 
 
@@ -162,7 +161,7 @@ def test_frozen_parameters_are_laid_out_once_and_again_when_they_change(kernel_d
 @pytest.mark.parametrize("channels", [1, 72, 360, 768])
 @pytest.mark.parametrize("images", [1, 2, 16, 64])
 def test_every_token_is_in_one_chunk_and_every_channel_in_one_block(images, tokens, channels):
-    division = triton_gpu.divide(4 * images, tokens, channels, H200)
+    division = divide(4 * images, tokens, channels, H200)
     assert (division.chunks - 1) * division.length < tokens <= division.chunks * division.length
     assert (division.blocks - 1) * division.block < channels <= division.blocks * division.block
     assert division.length % 2 == 0
@@ -171,13 +170,13 @@ def test_every_token_is_in_one_chunk_and_every_channel_in_one_block(images, toke
 
 def test_few_sequences_are_cut_and_many_are_not(monkeypatch):
     monkeypatch.undo()
-    triton_gpu.divide.cache_clear()
-    tile = triton_gpu.divide(4, 64 * 64, 360, H200)
-    assert tile.chunks * tile.blocks * tile.warps * 4 > 0.7 * 132 * triton_gpu.BUSY_WARPS
-    assert tile.length >= triton_gpu.SHORTEST_CHUNK
-    assert triton_gpu.divide(4 * 64, 64 * 64, 360, H200).chunks == 1
+    divide.cache_clear()
+    tile = divide(4, 64 * 64, 360, H200)
+    assert tile.chunks * tile.blocks * tile.warps * 4 > 0.7 * 132 * triton_division.BUSY_WARPS
+    assert tile.length >= triton_division.SHORTEST_CHUNK
+    assert divide(4 * 64, 64 * 64, 360, H200).chunks == 1
     # No more lanes are idle than whole warps leave.
-    assert triton_gpu.divide(4, 64 * 64, 72, H200).blocks * 32 == 96
+    assert divide(4, 64 * 64, 72, H200).blocks * 32 == 96
 
 
 def test_it_says_why_it_refuses(monkeypatch):

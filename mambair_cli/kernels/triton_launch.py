@@ -1,0 +1,39 @@
+"""Between PyTorch and Triton kernels: the current device, and parameters as kernels read them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mambair_cli.kernels.parameters import made_once
+
+GPUS = ("cuda", "xpu")
+
+
+def running_on(device: torch.device) -> AbstractContextManager[object]:
+    """A context in which kernels are launched on a device: Triton takes the current one."""
+    if device.type in GPUS:
+        here: AbstractContextManager[object] = torch.get_device_module(device).device(device)
+        return here
+    return nullcontext()
+
+
+def launch(
+    kernel: Any, grid: tuple[int, ...], device: torch.device, *arguments: object, **constants: int
+) -> None:
+    """Launch a kernel on a device, without waiting for it."""
+    with running_on(device):
+        kernel[grid](*arguments, **constants)
+
+
+def channels_last(parameter: Tensor) -> Tensor:
+    """Returns a parameter `(k d)` or `(k d x)` in float32, the latter as `(k x d)`."""
+    return made_once(parameter, _channels_last)
+
+
+def _channels_last(parameter: Tensor) -> Tensor:
+    arranged = parameter.detach().float()
+    return (arranged.transpose(1, 2) if arranged.dim() == 3 else arranged).contiguous()
