@@ -19,10 +19,10 @@ from mambair_cli.batches.events import (
     TileDone,
     Timings,
 )
+from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job, plan_jobs
 from mambair_cli.batches.manifest import RecipeOf, Shard
 from mambair_cli.batches.pipeline import Pipeline
-from mambair_cli.batches.prospects import Prospect
 from mambair_cli.batches.stages import FileOptions, Stages
 from mambair_cli.batches.work import Restore
 
@@ -35,9 +35,9 @@ __all__ = [
     "FileOptions",
     "FileSkipped",
     "FileStarted",
+    "Forecast",
     "Job",
     "Outcome",
-    "Prospect",
     "Restore",
     "Summary",
     "TileDone",
@@ -54,7 +54,7 @@ def foresee(
     *,
     resume: bool = False,
     recipe: RecipeOf | None = None,
-) -> list[Prospect]:
+) -> list[Forecast]:
     """Tells what `run_batch` will make of files, from their headers; nothing is written.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mambair_cli.batches.jobs import Job
 from mambair_cli.errors import MambairError
-from mambair_cli.imaging.metadata.record import Fate
+from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class FileDone:
         height: Pixels of the output.
         bytes: Size of the output file.
         images: Frames or pages of the output.
-        fate: What was kept, changed and dropped of the input beside its restored pixels.
+        report: What was kept, changed and dropped of the input beside its restored pixels.
     """
 
     job: Job
@@ -91,7 +91,7 @@ class FileDone:
     height: int
     bytes: int
     images: int = 1
-    fate: Fate = field(default_factory=Fate)
+    report: ContentReport = field(default_factory=ContentReport)
 
 
 @dataclass(frozen=True)

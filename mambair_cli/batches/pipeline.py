@@ -34,7 +34,7 @@ from mambair_cli.batches.failures import (
 )
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry
-from mambair_cli.batches.queues import ReadAhead, Ticket, WriteBehind
+from mambair_cli.batches.queues import QueuedJob, ReadAhead, WriteBehind
 from mambair_cli.batches.stages import Settled, Stages
 from mambair_cli.batches.work import Restore
 from mambair_cli.imaging.image import ImageSequence
@@ -117,70 +117,70 @@ class Pipeline:
 
     def _step(self, device: str, restore: Restore) -> bool:
         """Does the next job as far as the handing over of its result; False if there is none."""
-        if (ticket := self._inputs.take()) is None:
+        if (queued := self._inputs.take()) is None:
             return False
-        reading = ticket.reading.result()
+        reading = queued.reading.result()
         if isinstance(reading, Settled):
             if reading.begun:
-                self._tell_started(ticket, device)
-            self._settle(ticket, reading.outcome)
+                self._tell_started(queued, device)
+            self._settle(queued, reading.outcome)
             return True
-        self._tell_started(ticket, device)
-        callbacks = partial(self._on_tile, ticket.job), partial(self._on_notice, ticket.job)
+        self._tell_started(queued, device)
+        callbacks = partial(self._on_tile, queued.job), partial(self._on_notice, queued.job)
         start = time.perf_counter()
         try:
             if reading.sequence is None:
-                done = self._stages.stream(ticket.job, reading, restore, *callbacks)
-                self._settle(ticket, done)
+                done = self._stages.stream(queued.job, reading, restore, *callbacks)
+                self._settle(queued, done)
                 return True
             restored = restore.sequence(reading.sequence, *callbacks)
         except _Stopped:
             return False
         except FileError as error:
-            return self._fail(ticket, reading.entry, device, error)
+            return self._fail(queued, reading.entry, device, error)
         timings = Timings(reading.seconds, time.perf_counter() - start)
         self._outputs.add(
             sum(math.prod(image.pixels.shape[:2]) for image in restored.images),
-            partial(self._write, ticket.index, ticket.job, restored, reading.entry, timings),
+            partial(self._write, queued.index, queued.job, restored, reading.entry, timings),
         )
         self._inputs.finish()
         return True
 
-    def _fail(self, ticket: Ticket, entry: Entry | None, device: str, error: Exception) -> bool:
+    def _fail(self, queued: QueuedJob, entry: Entry | None, device: str, error: Exception) -> bool:
         """Settles or passes on a job that its restorer failed on; False if the device is lost."""
-        if (failure := file_failure(ticket.job, error)) is not None:
-            self._settle(ticket, self._stages.failed(ticket.job, entry, failure))
+        if (failure := file_failure(queued.job, error)) is not None:
+            self._settle(queued, self._stages.failed(queued.job, entry, failure))
             return True
         if not (isinstance(error, RuntimeError) and is_device_lost(error)):
             raise error
         reason = str(error).partition("\n")[0]
-        self._report.tell(DeviceLost(device, ticket.job, reason))
+        self._report.tell(DeviceLost(device, queued.job, reason))
         self._working.discard(device)
-        if self._working and not ticket.cost_a_device:
-            self._inputs.give_back(replace(ticket, cost_a_device=True))
+        if self._working and not queued.cost_a_device:
+            self._inputs.give_back(replace(queued, cost_a_device=True))
         else:
             # Twice the same image: more likely its fault than that of all these devices.
-            failure = device_failure(ticket.job, device, reason)
-            self._settle(ticket, self._stages.failed(ticket.job, entry, failure))
+            failure = device_failure(queued.job, device, reason)
+            self._settle(queued, self._stages.failed(queued.job, entry, failure))
         return False
 
     def _give_up(self) -> None:
         """Settles what is left once no device is."""
         self._stages.without_network = True
-        while (ticket := self._inputs.take()) is not None:
-            reading = ticket.reading.result()
+        while (queued := self._inputs.take()) is not None:
+            reading = queued.reading.result()
             if isinstance(reading, Settled):
-                self._settle(ticket, reading.outcome)
+                self._settle(queued, reading.outcome)
             else:
-                failure = no_device_left(ticket.job)
-                self._settle(ticket, self._stages.failed(ticket.job, reading.entry, failure))
+                failure = no_device_left(queued.job)
+                self._settle(queued, self._stages.failed(queued.job, reading.entry, failure))
 
-    def _settle(self, ticket: Ticket, outcome: Outcome) -> None:
-        self._report.settle(ticket.index, outcome)
+    def _settle(self, queued: QueuedJob, outcome: Outcome) -> None:
+        self._report.settle(queued.index, outcome)
         self._inputs.finish()
 
-    def _tell_started(self, ticket: Ticket, device: str) -> None:
-        self._report.tell(FileStarted(ticket.job, ticket.index, self._total, device))
+    def _tell_started(self, queued: QueuedJob, device: str) -> None:
+        self._report.tell(FileStarted(queued.job, queued.index, self._total, device))
 
     def _on_tile(self, job: Job, done: int, total: int) -> None:
         if self._stopped.is_set():

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Ticket:
+class QueuedJob:
     """A job in the pipeline, its input read or being read."""
 
     index: int
@@ -70,22 +70,22 @@ class ReadAhead:
             (index, job, measure(job)) for index, job in enumerate(jobs, start=1)
         )
         self._next = next(self._coming, None)
-        self._waiting: deque[Ticket] = deque()
+        self._waiting: deque[QueuedJob] = deque()
         self._taken = 0
         self._stopped = False
 
-    def take(self) -> Ticket | None:
+    def take(self) -> QueuedJob | None:
         """The next job; None when there will be no more, which may take others' work to know."""
         with self._changed:
             self._refill()
             self._changed.wait_for(lambda: self._stopped or self._waiting or not self._taken)
             if self._stopped or not self._waiting:
                 return None
-            ticket = self._waiting.popleft()
+            queued = self._waiting.popleft()
             self._taken += 1
             if self._ahead:
                 self._refill()
-        return ticket
+        return queued
 
     def finish(self) -> None:
         """Tells that a job that was taken will not come back."""
@@ -93,10 +93,10 @@ class ReadAhead:
             self._taken -= 1
             self._changed.notify_all()
 
-    def give_back(self, ticket: Ticket) -> None:
+    def give_back(self, queued: QueuedJob) -> None:
         """Has somebody else take a job next."""
         with self._changed:
-            self._waiting.appendleft(ticket)
+            self._waiting.appendleft(queued)
             self._taken -= 1
             self._changed.notify_all()
 
@@ -115,7 +115,7 @@ class ReadAhead:
             index, job, pixels = self._next
             if self._waiting and pixels + sum(t.pixels for t in self._waiting) > WAITING_PIXELS:
                 return
-            self._waiting.append(Ticket(index, job, self._pool.submit(self._read, job), pixels))
+            self._waiting.append(QueuedJob(index, job, self._pool.submit(self._read, job), pixels))
             self._next = next(self._coming, None)
 
 

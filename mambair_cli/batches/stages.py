@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, Timings
 from mambair_cli.batches.failures import FileError, file_failure, no_device_left
+from mambair_cli.batches.forecasts import Forecast, nearest_directory
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
-from mambair_cli.batches.prospects import Prospect, nearest_directory
 from mambair_cli.batches.work import Restore, Stopwatch
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
@@ -28,7 +28,7 @@ from mambair_cli.imaging.files import (
     write_images,
 )
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
-from mambair_cli.imaging.metadata.record import MetadataMode
+from mambair_cli.imaging.metadata.image_metadata import MetadataMode
 from mambair_cli.imaging.writing.targets import check_images, check_target
 from mambair_cli.restoration.memory.budget import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
@@ -107,7 +107,7 @@ class Stages:
         self._manifests: dict[Path, Manifest] = {}
         self._lock = threading.Lock()
 
-    def foresee(self, job: Job) -> Prospect:
+    def foresee(self, job: Job) -> Forecast:
         """Tells from its header what will become of a file; nothing is written.
 
         Raises:
@@ -115,15 +115,15 @@ class Stages:
         """
         try:
             if self._resume and self._is_done(job, self._entry(job)):
-                return Prospect(job, outcome=FileSkipped(job, DONE_BEFORE))
+                return Forecast(job, outcome=FileSkipped(job, DONE_BEFORE))
             if (refusal := self._refusal(job)) is not None:
-                return Prospect(job, outcome=FileFailed(job, refusal))
+                return Forecast(job, outcome=FileFailed(job, refusal))
             source, result, _ = self._headers(job)
         except FileError as error:
             if (failure := file_failure(job, error)) is None:
                 raise
-            return Prospect(job, outcome=FileFailed(job, failure))
-        return Prospect(job, source, result)
+            return Forecast(job, outcome=FileFailed(job, failure))
+        return Forecast(job, source, result)
 
     def pixels(self, job: Job) -> int:
         """Pixels that a file's header announces; 0 where `read` would refuse it."""
@@ -175,7 +175,7 @@ class Stages:
         options = self._files
         try:
             with self._recorded(job, entry):
-                fate = write_images(
+                report = write_images(
                     job.target, sequence, quality=options.quality, metadata=options.metadata
                 )
             size = job.target.stat().st_size
@@ -185,7 +185,7 @@ class Stages:
             return self.failed(job, entry, failure)
         height, width = sequence.images[0].pixels.shape[:2]
         timings = replace(timings, write=time.perf_counter() - start)
-        return FileDone(job, timings, width, height, size, len(sequence.images), fate)
+        return FileDone(job, timings, width, height, size, len(sequence.images), report)
 
     def stream(
         self, job: Job, ready: Ready, restore: Restore, on_progress: Progress, on_notice: Notice
@@ -214,12 +214,12 @@ class Stages:
                 header, bands = restore.bands(
                     watch.reading(source), binary_alpha, on_progress, on_notice
                 )
-            fate = write_bands(
+            report = write_bands(
                 job.target, header, watch.bands(bands), source, metadata=options.metadata
             )
         size = job.target.stat().st_size
         timings = watch.timings(ready.seconds)
-        return FileDone(job, timings, header.width, header.height, size, fate=fate)
+        return FileDone(job, timings, header.width, header.height, size, report=report)
 
     def failed(self, job: Job, entry: Entry | None, error: MambairError) -> FileFailed:
         """Keeps the record of a failure and gives the outcome."""

@@ -16,7 +16,7 @@ from mambair_cli.imaging.image import (
     RestorableImage,
     ValueRange,
 )
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.restoration.restorer import Notice, Progress
 
 

@@ -162,7 +162,7 @@ class BatchDisplay:
         )
 
     def _done(self, event: batch.FileDone) -> None:
-        source, times, fate = event.job.source, event.timings, event.fate
+        source, times, report = event.job.source, event.timings, event.report
         size = f"{event.width}x{event.height}"
         if event.images > 1:
             size = f"{event.images} images of {size}"
@@ -172,7 +172,7 @@ class BatchDisplay:
             f"writing {duration(times.write)}"
         )
         for verb in ("kept", "changed", "dropped"):
-            if phrases := getattr(fate, verb):
+            if phrases := getattr(report, verb):
                 self._messages.detail(f"{source}: {verb}: {', '.join(phrases)}")
         if self._messages.lists_results:
             self._print_path(str(event.job.target))

@@ -63,7 +63,7 @@ def _done(event: batch.FileDone) -> dict[str, object]:
             "network": round(times.network, 3),
             "write": round(times.write, 3),
         },
-        "kept": list(event.fate.kept),
-        "changed": list(event.fate.changed),
-        "dropped": list(event.fate.dropped),
+        "kept": list(event.report.kept),
+        "changed": list(event.report.changed),
+        "dropped": list(event.report.dropped),
     }

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
     from mambair_cli.api import Model
-    from mambair_cli.batches.batch import Job, Prospect
-    from mambair_cli.batches.prospects import Volume
+    from mambair_cli.batches.batch import Forecast, Job
+    from mambair_cli.batches.forecasts import Volume
     from mambair_cli.restoration.costs import Cost, Effort
     from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -28,7 +28,7 @@ def request_at_hand(request: Request, device: torch.device, jobs: Sequence[Job])
     Where each image decides about its weights, the first that does decides here.
     """
     from mambair_cli.checkpoints.obtain import find
-    from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
+    from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
 
     if request.by_file:
         qualities = (read_jpeg_quality(job.source) for job in jobs)
@@ -41,7 +41,7 @@ def request_at_hand(request: Request, device: torch.device, jobs: Sequence[Job])
 
 
 def tell_dry_run(
-    prospects: Sequence[Prospect],
+    prospects: Sequence[Forecast],
     model: Model | None,
     options: RestoreOptions,
     devices: int,
@@ -59,7 +59,7 @@ def tell_dry_run(
     Raises:
         OutputError: The results may not fit on the disk.
     """
-    from mambair_cli.batches.prospects import volumes
+    from mambair_cli.batches.forecasts import volumes
     from mambair_cli.restoration.costs import effort_of
 
     costs: dict[Path, Cost] = {}
@@ -83,7 +83,7 @@ def tell_dry_run(
 
 
 def tell_files(
-    prospects: Sequence[Prospect], costs: Mapping[Path, Cost], messages: Messages
+    prospects: Sequence[Forecast], costs: Mapping[Path, Cost], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.batch import FileFailed, FileSkipped
@@ -113,9 +113,9 @@ def tell_files(
         )
 
 
-def tell_before_run(prospects: Sequence[Prospect], messages: Messages) -> None:
+def tell_before_run(prospects: Sequence[Forecast], messages: Messages) -> None:
     """Tell what a run begins with, and warn if the disk may have no room for its results."""
-    from mambair_cli.batches.prospects import volumes
+    from mambair_cli.batches.forecasts import volumes
 
     places = volumes(prospects)
     _tell_plan_event(prospects, None, places, messages, dry_run=False)
@@ -129,10 +129,10 @@ def tell_before_run(prospects: Sequence[Prospect], messages: Messages) -> None:
 
 
 def _with_cost(
-    prospect: Prospect, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
-) -> Prospect:
+    prospect: Forecast, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
+) -> Forecast:
     """Notes what a file takes; one that memory is short for gets another prospect."""
-    from mambair_cli.batches.batch import FileFailed, Prospect
+    from mambair_cli.batches.batch import FileFailed, Forecast
     from mambair_cli.restoration.costs import cost_of
 
     if prospect.source is None:
@@ -140,13 +140,13 @@ def _with_cost(
     try:
         cost = cost_of(model.network, prospect.source, model.spec, options)
     except MemoryLimitError as error:
-        return Prospect(prospect.job, outcome=FileFailed(prospect.job, error))
+        return Forecast(prospect.job, outcome=FileFailed(prospect.job, error))
     costs[prospect.job.source] = cost
     return prospect
 
 
 def _tell_plan_event(
-    prospects: Sequence[Prospect],
+    prospects: Sequence[Forecast],
     effort: Effort | None,
     places: Sequence[Volume],
     messages: Messages,
@@ -178,7 +178,7 @@ def _tell_plan_event(
     )
 
 
-def _details(prospect: Prospect, cost: Cost | None) -> str:
+def _details(prospect: Forecast, cost: Cost | None) -> str:
     if prospect.result is None:
         return ""
     size = f"{prospect.result.width}x{prospect.result.height} pixels"
@@ -188,7 +188,7 @@ def _details(prospect: Prospect, cost: Cost | None) -> str:
 
 
 def _totals(
-    prospects: Sequence[Prospect], effort: Effort | None, places: Sequence[Volume]
+    prospects: Sequence[Forecast], effort: Effort | None, places: Sequence[Volume]
 ) -> list[str]:
     todo = [prospect for prospect in prospects if prospect.outcome is None]
     pixels = sum(prospect.pixels for prospect in todo) / 1e6

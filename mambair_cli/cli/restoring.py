@@ -164,13 +164,13 @@ def tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
 
 def tell_plan(jobs: Sequence[Job], settings: RestoreSettings, messages: Messages) -> None:
     """Tell what a run would do, as far as that is known without looking into files."""
-    from mambair_cli.batches.batch import FileFailed, Prospect
+    from mambair_cli.batches.batch import FileFailed, Forecast
 
     tell_files(
         [
-            Prospect(job)
+            Forecast(job)
             if job.refusal is None or settings.resume
-            else Prospect(job, outcome=FileFailed(job, job.refusal))
+            else Forecast(job, outcome=FileFailed(job, job.refusal))
             for job in jobs
         ],
         {},

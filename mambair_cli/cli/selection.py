@@ -128,7 +128,7 @@ class ModelShelf:
         if self.single is not None:
             return self.single.sha256
         from mambair_cli.disk import sha256_of
-        from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
+        from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
 
         # Files are read by several threads.
         with self._obtaining:

@@ -41,7 +41,7 @@ from mambair_cli.distributed.staging import StagedFile
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError, ImageError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
-from mambair_cli.imaging.reading.jpeg_quality import read_jpeg_quality
+from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks import prepare_kernels

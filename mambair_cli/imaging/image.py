@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 
 # uint8, uint16 or float32: the type says how deep a file is, never the largest value in it.
 Pixels = NDArray[Any]

@@ -22,7 +22,7 @@ from mambair_cli.batches.batch import (
 from mambair_cli.cli.console import Messages, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.errors import ImageError
-from mambair_cli.imaging.metadata.record import Fate
+from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
 JOB = Job(
     Path("in/a rather long name of a photograph of the harbour.png"), Path("out/x.png"), Path("out")
@@ -173,9 +173,9 @@ def test_progress_is_weighted_by_pixels_and_counts_images(terminal):
 
 
 def test_verbose_tells_times_and_what_became_of_everything(capfd):
-    fate = Fate(kept=("EXIF", "16 bits"), dropped=("thumbnail",))
+    report = ContentReport(kept=("EXIF", "16 bits"), dropped=("thumbnail",))
     with BatchDisplay(Messages(verbose=True), 1, ["cpu"]) as display:
-        display.show(FileDone(JOB, TIMES, 40, 30, 999, 3, fate))
+        display.show(FileDone(JOB, TIMES, 40, 30, 999, 3, report))
     assert capfd.readouterr().err.splitlines() == [
         f"{JOB.source}: 3 images of 40x30 in 2.3 s",
         f"{JOB.source}: reading 0.1 s, network 2.0 s, writing 0.2 s",

@@ -192,7 +192,7 @@ def test_what_is_restored_is_written_to_every_format(written, tmp_path, name, su
         assert caught.value.hint
         assert sorted(path.name for path in tmp_path.iterdir()) == [source.name]
         return
-    fate = write_images(target, sequence, quality=100)
+    report = write_images(target, sequence, quality=100)
     again = read_images(target)
     assert_written(again, sequence, suffix)
     first = sequence.images[0]
@@ -201,7 +201,7 @@ def test_what_is_restored_is_written_to_every_format(written, tmp_path, name, su
     if suffix not in WITHOUT_PROFILE and (suffix != ".webp" or profile[16:20] != b"GRAY"):
         assert again.images[0].metadata.icc_profile == first.metadata.icc_profile
     shallower = stored(first.pixels, suffix).dtype != first.pixels.dtype
-    told = [phrase for phrase in fate.changed if re.search("(bits|point) reduced to", phrase)]
+    told = [phrase for phrase in report.changed if re.search("(bits|point) reduced to", phrase)]
     assert len(told) == shallower
 
 
@@ -241,8 +241,8 @@ def test_network_and_writing_keep_a_dark_16_bit_image_in_16_bits(written, tmp_pa
     path = written("RGB 16 bits, no value above 255.png")
     for suffix in (".png", ".tif"):
         target = tmp_path / f"target{suffix}"
-        fate = write_images(target, restored(path))
-        assert "16 bits" in fate.kept
+        report = write_images(target, restored(path))
+        assert "16 bits" in report.kept
         again = read_image(target).pixels
         assert again.dtype == np.uint16
         np.testing.assert_array_equal(again, read_image(path).pixels)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError, UsageError
 from mambair_cli.imaging.image import RestorableImage, ValueRange
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration.device import precision

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage, ValueRange
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image

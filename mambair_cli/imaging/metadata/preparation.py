@@ -14,9 +14,9 @@ from mambair_cli.imaging.metadata.exif import (
     without_maker_notes,
     without_orientation,
 )
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
 from mambair_cli.imaging.metadata.png_chunks import IPTC_KEYWORD, raw_profile
-from mambair_cli.imaging.metadata.record import Fate, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.tag_reader import exif_entries
 from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
 from mambair_cli.imaging.metadata.xmp import private_phrase, private_xmp, sized_xmp
@@ -71,7 +71,7 @@ class Prepared:
         text: PNG text chunks; keywords and values.
         color_chunks: PNG chunks by name: gAMA, cHRM, sRGB, cICP.
         comment: Comment of a JPEG or GIF file.
-        fate: What became of everything that the source had.
+        report: What became of everything that the source had.
     """
 
     icc_profile: bytes | None = None
@@ -82,7 +82,7 @@ class Prepared:
     text: Mapping[str, str] = field(default_factory=dict)
     color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     comment: bytes | None = None
-    fate: Fate = field(default_factory=Fate)
+    report: ContentReport = field(default_factory=ContentReport)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Target:
         return next(one.label for one in formats.FORMATS if one.name == self.format_name)
 
 
-_Step = tuple[Metadata, Fate]
+_Step = tuple[Metadata, ContentReport]
 
 
 def prepared(
@@ -116,14 +116,15 @@ def prepared(
             and keeps the rest, artist and copyright among it.
     """
     target = _Target(format_name, width, height, mode)
-    fate = metadata.reading
+    report = metadata.reading
     for step in (_stripped, _private, _held, _sized, _fitting):
         metadata, more = step(metadata, target)
-        fate = fate.joined(more)
+        report = report.joined(more)
     kept = tuple(_label(metadata, name) for name in _LABELS if getattr(metadata, name))
     written = _converted(metadata, target)
     return Prepared(
-        **{name: getattr(written, name) for name in _LABELS}, fate=fate.joined(Fate(kept=kept))
+        **{name: getattr(written, name) for name in _LABELS},
+        report=report.joined(ContentReport(kept=kept)),
     )
 
 
@@ -135,22 +136,22 @@ def _stripped(metadata: Metadata, target: _Target) -> _Step:
 def _held(metadata: Metadata, target: _Target) -> _Step:
     """Leave out what the format has no place for."""
     held = _HELD[target.format_name]
-    left, fate = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
+    left, report = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
     if left.icc_profile and target.format_name in _PROFILES_REFUSED:
         space, reason = _PROFILES_REFUSED[target.format_name]
         if left.icc_profile[16:20].startswith(space):
             left = replace(left, icc_profile=None)
-            fate = fate.joined(Fate(dropped=(f"colour profile ({reason})",)))
+            report = report.joined(ContentReport(dropped=(f"colour profile ({reason})",)))
     if left.exif and target.format_name == "TIFF":
-        fate = fate.joined(Fate(dropped=_lost_in_tiff(left.exif)))
-    return left, fate
+        report = report.joined(ContentReport(dropped=_lost_in_tiff(left.exif)))
+    return left, report
 
 
 def _without(metadata: Metadata, names: set[str], reason: str) -> _Step:
     present = [name for name in _LABELS if name in names and getattr(metadata, name)]
     phrases = tuple(_label(metadata, name) + reason for name in present)
     empty = {name: getattr(_NOTHING, name) for name in present}
-    return replace(metadata, **empty), Fate(dropped=phrases)
+    return replace(metadata, **empty), ContentReport(dropped=phrases)
 
 
 def _label(metadata: Metadata, name: str) -> str:
@@ -170,7 +171,7 @@ def _lost_in_tiff(exif: bytes) -> tuple[str, ...]:
 
 def _private(metadata: Metadata, target: _Target) -> _Step:
     if target.mode != "private":
-        return metadata, Fate()
+        return metadata, ContentReport()
     dropped: list[str] = []
     exif, xmp, iptc = metadata.exif, metadata.xmp, metadata.iptc
     if exif:
@@ -194,7 +195,7 @@ def _private(metadata: Metadata, target: _Target) -> _Step:
         else:
             dropped.append(phrase or f"text {keyword}")
     left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text)
-    return left, Fate(dropped=tuple(dropped))
+    return left, ContentReport(dropped=tuple(dropped))
 
 
 def _is_markup(value: str) -> bool:
@@ -213,25 +214,25 @@ def _sized(metadata: Metadata, target: _Target) -> _Step:
         xmp = sized_xmp(xmp, target.width, target.height)
         if xmp != metadata.xmp:
             changed.append("XMP size tags updated")
-    return replace(metadata, exif=exif, xmp=xmp), Fate(changed=tuple(changed))
+    return replace(metadata, exif=exif, xmp=xmp), ContentReport(changed=tuple(changed))
 
 
 def _fitting(metadata: Metadata, target: _Target) -> _Step:
     """Leave out what is longer than the segments that JPEG has for it; XMP and IPTC get several."""
     if target.format_name != "JPEG":
-        return metadata, Fate()
-    fate = Fate()
+        return metadata, ContentReport()
+    report = ContentReport()
     exif, limit = metadata.exif or b"", _JPEG_LIMITS["exif"]
     shorter = without_maker_notes(exif) if len(exif) > limit else exif
     if len(shorter) <= limit < len(exif):
         metadata = replace(metadata, exif=shorter)
-        fate = Fate(dropped=(f"maker notes (JPEG holds {limit} bytes of EXIF)",))
+        report = ContentReport(dropped=(f"maker notes (JPEG holds {limit} bytes of EXIF)",))
     for name, limit in _JPEG_LIMITS.items():
         if len(getattr(metadata, name) or b"") > limit:
             reason = f" (JPEG holds {limit} bytes of {_LABELS[name]})"
             metadata, lost = _without(metadata, {name}, reason)
-            fate = fate.joined(lost)
-    return metadata, fate
+            report = report.joined(lost)
+    return metadata, report
 
 
 def _converted(metadata: Metadata, target: _Target) -> Metadata:

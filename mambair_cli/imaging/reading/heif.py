@@ -11,7 +11,7 @@ from PIL import ImageFile
 
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, Pixels, RestorableImage
-from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.contents import Contents
 from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged
 from mambair_cli.imaging.reading.pillow import of_frames, open_image

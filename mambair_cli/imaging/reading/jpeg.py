@@ -10,7 +10,7 @@ from PIL import ImageFile
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
-from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.contents import Contents, of_rasters
 from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged

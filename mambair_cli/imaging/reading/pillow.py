@@ -19,7 +19,7 @@ from mambair_cli.imaging.image import (
     RestorableImage,
     Timing,
 )
-from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.contents import Contents
 from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.orientation import turn, turned_size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mambair_cli.imaging import vips
-from mambair_cli.imaging.metadata.record import read_metadata
+from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.contents import Contents, of_rasters
 from mambair_cli.imaging.reading.opening import check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import of_frames, open_image

@@ -14,7 +14,7 @@ import numpy as np
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import Band, ImageHeader, Pixels, RestorableImage, ValueRange
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.reading.opening import damaged, unsupported
 from mambair_cli.imaging.reading.orientation import streams, turn, turn_lazily, turned_size
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import Pixels
-from mambair_cli.imaging.metadata.record import read_tiff_metadata
+from mambair_cli.imaging.metadata.collect import read_tiff_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.contents import Contents, of_rasters
 from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged, unsupported

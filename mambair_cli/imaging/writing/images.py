@@ -22,8 +22,8 @@ from mambair_cli.imaging.image import (
     Timing,
     ValueRange,
 )
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataMode
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
-from mambair_cli.imaging.metadata.record import Fate, MetadataMode
 from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_depth
 from mambair_cli.imaging.writing.gif import write_gif
 from mambair_cli.imaging.writing.pillow import to_srgb, write_with_pillow
@@ -49,7 +49,7 @@ def write_images(
     *,
     quality: int = 95,
     metadata: MetadataMode = "keep",
-) -> Fate:
+) -> ContentReport:
     """Write all images to one file in the format that the suffix names.
 
     The file appears whole or not at all, and the same images give the same bytes. The depth is kept
@@ -83,20 +83,22 @@ def write_images(
     animated = len(images) > 1 and file_format is not formats.TIFF
     if animated:
         headers = _one_layout(headers)
-    fate, pages = Fate(), []
+    report, pages = ContentReport(), []
     for image, header in zip(images, headers, strict=True):
         page, told = _stored(file_format, image, header, metadata)
         pages.append(page)
-        fate = fate.joined(told)
+        report = report.joined(told)
     with target_file(path) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
-    return fate.joined(_timing_fate(sequence, file_format)).joined(Fate(changed=changed))
+    return report.joined(_timing_report(sequence, file_format)).joined(
+        ContentReport(changed=changed)
+    )
 
 
 def write_image(
     path: Path, image: RestorableImage, *, quality: int = 95, metadata: MetadataMode = "keep"
-) -> Fate:
+) -> ContentReport:
     """Write one image; otherwise as `write_images`."""
     return write_images(path, ImageSequence((image,)), quality=quality, metadata=metadata)
 
@@ -108,7 +110,7 @@ def write_bands(
     source: BandReader,
     *,
     metadata: MetadataMode = "keep",
-) -> Fate:
+) -> ContentReport:
     """Write an image that comes from top to bottom and is never held in memory as a whole.
 
     PNG and TIFF only; TIFF is written in tiles. Otherwise as `write_images`.
@@ -142,8 +144,10 @@ def write_bands(
             write_tiff_bands(file, stored, rows, ready)
         else:
             write_png(file, stored, rows, metadata_chunks(ready))
-    fate = Fate(changed=source.changes).joined(_pixels_fate(header, stored, source.span))
-    return fate.joined(ready.fate)
+    report = ContentReport(changed=source.changes).joined(
+        _pixels_report(header, stored, source.span)
+    )
+    return report.joined(ready.report)
 
 
 def _format(path: Path) -> Format:
@@ -167,27 +171,27 @@ def _stored(
     image: RestorableImage,
     header: ImageHeader,
     mode: MetadataMode,
-) -> tuple[_Page, Fate]:
+) -> tuple[_Page, ContentReport]:
     stored = replace(header, dtype=stored_type(header.dtype, file_format))
-    fate = Fate(changed=image.changes)
+    report = ContentReport(changed=image.changes)
     alpha = image.alpha
     if alpha is not None and not file_format.alpha:
         alpha, stored = None, replace(stored, has_alpha=False)
-        fate = fate.joined(Fate(dropped=("opacity channel, opaque throughout",)))
+        report = report.joined(ContentReport(dropped=("opacity channel, opaque throughout",)))
     ready = prepared(image.metadata, file_format.name, header.width, header.height, mode)
     pixels = to_depth(image.pixels, stored.dtype)
     if image.metadata.icc_profile and not ready.icc_profile:
         pixels, told = _in_srgb(pixels, image.metadata.icc_profile)
-        fate = fate.joined(told)
+        report = report.joined(told)
     page = _Page(stored, _merged(pixels, alpha, stored), ready)
-    return page, fate.joined(_pixels_fate(header, stored, image.span)).joined(ready.fate)
+    return page, report.joined(_pixels_report(header, stored, image.span)).joined(ready.report)
 
 
-def _in_srgb(pixels: Pixels, profile: bytes) -> tuple[Pixels, Fate]:
+def _in_srgb(pixels: Pixels, profile: bytes) -> tuple[Pixels, ContentReport]:
     converted = to_srgb(pixels, profile)
     if converted is None or np.array_equal(converted, pixels):
-        return pixels, Fate()
-    return converted, Fate(changed=("colours converted to sRGB",))
+        return pixels, ContentReport()
+    return converted, ContentReport(changed=("colours converted to sRGB",))
 
 
 def _merged(pixels: Pixels, alpha: Pixels | None, header: ImageHeader) -> Pixels:
@@ -201,25 +205,27 @@ def _merged(pixels: Pixels, alpha: Pixels | None, header: ImageHeader) -> Pixels
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
-def _pixels_fate(header: ImageHeader, stored: ImageHeader, span: ValueRange | None) -> Fate:
+def _pixels_report(
+    header: ImageHeader, stored: ImageHeader, span: ValueRange | None
+) -> ContentReport:
     kept = ("transparency",) if stored.has_alpha else ()
     depth = describe_depth(header.dtype)
     if stored.dtype == header.dtype:
-        return Fate(kept=kept if stored.dtype == np.uint8 else (depth, *kept))
+        return ContentReport(kept=kept if stored.dtype == np.uint8 else (depth, *kept))
     changed = [f"{depth} reduced to {describe_depth(stored.dtype)}"]
     if span is not None and (span.black < _WHITE.black or span.white > _WHITE.white):
         changed.append("values beyond black and white clipped")
-    return Fate(kept, tuple(changed))
+    return ContentReport(kept, tuple(changed))
 
 
-def _timing_fate(sequence: ImageSequence, file_format: Format) -> Fate:
+def _timing_report(sequence: ImageSequence, file_format: Format) -> ContentReport:
     if sequence.timing is None or len(sequence.images) == 1:
-        return Fate()
+        return ContentReport()
     if file_format is formats.TIFF:
-        return Fate(changed=("frames written as pages",), dropped=("animation timing",))
+        return ContentReport(changed=("frames written as pages",), dropped=("animation timing",))
     endless = file_format is formats.AVIF and sequence.timing.loops != 0
     dropped = ("number of repetitions (AVIF repeats for ever)",) if endless else ()
-    return Fate(kept=("animation timing",), dropped=dropped)
+    return ContentReport(kept=("animation timing",), dropped=dropped)
 
 
 def _write(

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mambair_cli.imaging import formats
+from mambair_cli.imaging.metadata.collect import read_metadata, read_tiff_metadata
 from mambair_cli.imaging.metadata.exif import upright_exif
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.metadata.iptc import without_previews
 from mambair_cli.imaging.metadata.preparation import prepared
-from mambair_cli.imaging.metadata.record import Metadata, read_metadata, read_tiff_metadata
 from mambair_cli.imaging.metadata.xmp import merged_xmp
 
 SOON = 5.0  # seconds of the processor; each of these takes milliseconds unless it runs away
@@ -57,9 +58,9 @@ def test_damaged_blocks_in_a_file_are_kept_or_dropped(exif, xmp, iptc, format_na
     for mode in ("keep", "strip", "private"):
         ready = prepared(metadata, format_name, 70000, 3, mode)
         if metadata.exif and mode == "keep" and not ready.exif:
-            assert any(phrase.startswith("EXIF") for phrase in ready.fate.dropped)
+            assert any(phrase.startswith("EXIF") for phrase in ready.report.dropped)
         if metadata.xmp and not ready.xmp:
-            assert any(phrase.startswith("XMP") for phrase in ready.fate.dropped)
+            assert any(phrase.startswith("XMP") for phrase in ready.report.dropped)
 
 
 def _of_webp(exif, xmp, iptc):
@@ -201,7 +202,7 @@ def test_xmp_that_harms_is_dropped_in_private_and_left_in_keep(packet):
         assert _seconds(prepared, metadata, format_name, 62, 34, "private") < SOON
     ready = prepared(metadata, "PNG", 62, 34, "private")
     assert ready.xmp is None
-    assert "XMP (damaged)" in ready.fate.dropped
+    assert "XMP (damaged)" in ready.report.dropped
     extension = b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32 + bytes(8) + packet
     assert _seconds(merged_xmp, packet + b'x:HasExtendedXMP="%s"' % (b"A" * 32), [extension]) < SOON
 
@@ -210,7 +211,7 @@ def test_a_packet_too_large_to_be_searched_is_dropped_in_private():
     metadata = Metadata(xmp=b"<x>" + b" " * 2**25 + b"</x>")
     ready = prepared(metadata, "PNG", 62, 34, "private")
     assert ready.xmp is None
-    assert ready.fate.dropped == ("XMP (too large to be searched)",)
+    assert ready.report.dropped == ("XMP (too large to be searched)",)
 
 
 def _chunk(name, data):

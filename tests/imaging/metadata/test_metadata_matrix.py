@@ -14,8 +14,9 @@ from PIL import ExifTags, Image
 
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.metadata.exif import exif_orientation
-from mambair_cli.imaging.metadata.record import Metadata, read_metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.writing.images import write_image
 
 SUFFIXES = ("jpg", "png", "tif", "webp", "avif", "heic", "jxl", "gif", "bmp")
@@ -45,14 +46,14 @@ def full_metadata(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(full_metadata, tmp_path_factory):
-    """Path, fate and metadata of a file written from one with everything; each is written once."""
+    """Path, report and metadata of a file written from one with everything; each only once."""
     folder = tmp_path_factory.mktemp("written")
 
     @functools.cache
     def outcome(source, target, mode):
         path = folder / f"{source}-{mode}.{target}"
-        fate = write(path, full_metadata[source], mode)
-        return path, fate, read(path)
+        report = write(path, full_metadata[source], mode)
+        return path, report, read(path)
 
     return outcome
 
@@ -76,15 +77,15 @@ def present(metadata):
 @pytest.mark.parametrize("mode", ["keep", "strip", "private"])
 def test_every_item_is_kept_or_said_to_be_dropped(full_metadata, written, source, target, mode):
     metadata = full_metadata[source]
-    _, fate, again = written(source, target, mode)
+    _, report, again = written(source, target, mode)
     for name in present(metadata):
         label = LABELS[name]
-        kept = any(phrase.startswith(label) for phrase in fate.kept)
-        dropped = any(phrase.startswith(label) for phrase in fate.dropped)
+        kept = any(phrase.startswith(label) for phrase in report.kept)
+        dropped = any(phrase.startswith(label) for phrase in report.dropped)
         assert kept or dropped, f"nothing is said of {label}"
         assert not kept or _is_there(name, metadata, again), f"{label} is said to be kept"
-    assert set(metadata.reading.changed) <= set(fate.changed)
-    assert set(metadata.reading.dropped) <= set(fate.dropped)
+    assert set(metadata.reading.changed) <= set(report.changed)
+    assert set(metadata.reading.dropped) <= set(report.dropped)
 
 
 def _is_there(name, source, target):
@@ -102,10 +103,10 @@ def _is_there(name, source, target):
 def test_keep_corrects_orientation_and_sizes_and_nothing_else(
     full_metadata, written, source, target
 ):
-    _, fate, again = written(source, target, "keep")
-    assert "thumbnail" in fate.dropped
-    if "EXIF" in fate.kept:
-        assert "EXIF size tags updated" in fate.changed
+    _, report, again = written(source, target, "keep")
+    assert "thumbnail" in report.dropped
+    if "EXIF" in report.kept:
+        assert "EXIF size tags updated" in report.changed
         tags = Image.Exif()
         tags.load(again.exif)
         assert tags.get(ExifTags.Base.Orientation, 1) == 1
@@ -118,8 +119,8 @@ def test_keep_corrects_orientation_and_sizes_and_nothing_else(
         assert tags.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (48, 51, 29.6)
         stored = full_metadata[source].exif
         assert target == "tif" or again.exif.index(MAKER_NOTE) == stored.index(MAKER_NOTE)
-    if "XMP" in fate.kept:
-        assert "XMP size tags updated" in fate.changed
+    if "XMP" in report.kept:
+        assert "XMP size tags updated" in report.changed
         assert b'exif:PixelXDimension="34"' in again.xmp
         assert b"<tiff:ImageLength>62<" in again.xmp
         assert b'tiff:Orientation="6"' not in again.xmp
@@ -152,14 +153,16 @@ def test_another_library_reads_what_is_kept(written, target, mode):
 @pytest.mark.parametrize("source", SUFFIXES)
 def test_private_leaves_no_trace(full_metadata, written, source, target):
     metadata = full_metadata[source]
-    path, fate, again = written(source, target, "private")
+    path, report, again = written(source, target, "private")
     for content in _unpacked(path.read_bytes()):
         assert SECRET not in content
         assert SECRET.hex().encode() not in content
         assert SECRET.decode().encode("utf-16-le") not in content
     if metadata.exif:
-        assert {"GPS position", "serial numbers", "maker notes", "owner name"} <= set(fate.dropped)
-    if "EXIF" in fate.kept:
+        assert {"GPS position", "serial numbers", "maker notes", "owner name"} <= set(
+            report.dropped
+        )
+    if "EXIF" in report.kept:
         tags = Image.Exif()
         tags.load(again.exif)
         assert not tags.get_ifd(ExifTags.IFD.GPSInfo)
@@ -168,13 +171,13 @@ def test_private_leaves_no_trace(full_metadata, written, source, target):
         details = tags.get_ifd(ExifTags.IFD.Exif)
         assert details[ExifTags.Base.DateTimeOriginal] == "2024:02:29 12:00:00"
         assert (details[0xA002], details[0xA003]) == (34, 62)
-    if "XMP" in fate.kept:
+    if "XMP" in report.kept:
         assert "Ein Bild ü".encode() in again.xmp
         assert b'Rating="4"' in again.xmp
-        assert {"XMP place", "document identifiers"} <= set(fate.dropped)
-    if "IPTC" in fate.kept:
+        assert {"XMP place", "document identifiers"} <= set(report.dropped)
+    if "IPTC" in report.kept:
         assert b"A headline" in again.iptc
-        assert "IPTC place" in fate.dropped
+        assert "IPTC place" in report.dropped
 
 
 def _unpacked(content):
@@ -194,12 +197,12 @@ def _unpacked(content):
 @pytest.mark.parametrize("source", SUFFIXES)
 def test_strip_leaves_nothing_but_colour(full_metadata, written, source, target):
     metadata = full_metadata[source]
-    _, fate, again = written(source, target, "strip")
+    _, report, again = written(source, target, "strip")
     assert present(again) - {"dpi"} <= {"icc_profile", "color_chunks"}
     if again.dpi:  # what encoders put there themselves
         assert {round(value) for value in again.dpi} <= {1, 72, 96}
     colour = {"colour profile", "colour chunks gAMA, cICP"}
-    assert set(fate.kept) <= colour
+    assert set(report.kept) <= colour
     if metadata.icc_profile and target in ("jpg", "png", "tif", "webp", "avif", "heic"):
         assert again.icc_profile == metadata.icc_profile
 
@@ -208,11 +211,11 @@ def test_strip_leaves_nothing_but_colour(full_metadata, written, source, target)
 def test_restoring_twice_loses_nothing_more(tmp_path, full_metadata, target):
     write(tmp_path / f"once.{target}", full_metadata["png"], "keep")
     once = read(tmp_path / f"once.{target}")
-    fate = write(tmp_path / f"twice.{target}", once, "keep")
+    report = write(tmp_path / f"twice.{target}", once, "keep")
     twice = read(tmp_path / f"twice.{target}")
     bare = {"reading": Metadata().reading, "jpeg_quality": None}
     assert dataclasses.replace(twice, **bare) == dataclasses.replace(once, **bare)
-    assert "orientation applied" not in fate.changed
+    assert "orientation applied" not in report.changed
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -8,8 +8,8 @@ from PIL import ExifTags, Image
 
 from mambair_cli.imaging.formats import FORMATS
 from mambair_cli.imaging.metadata.exif import exif_orientation, exif_resolution
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
-from mambair_cli.imaging.metadata.record import Fate, Metadata
 
 FULL = Metadata(
     icc_profile=blocks.PROFILE,
@@ -45,16 +45,16 @@ def test_nothing_gives_nothing(entry, mode):
 )
 def test_what_a_format_does_not_hold_is_said(format_name, kept, label):
     everything = ["colour profile", COLOUR, "EXIF", "XMP", "IPTC", "resolution", "text", "comment"]
-    fate = prepared(FULL, format_name, 62, 34).fate
-    assert fate.kept == tuple(kept.split("|"))
-    lost = [f"{item} ({label} holds none)" for item in everything if item not in fate.kept]
-    assert set(fate.dropped) == set(lost)
+    report = prepared(FULL, format_name, 62, 34).report
+    assert report.kept == tuple(kept.split("|"))
+    lost = [f"{item} ({label} holds none)" for item in everything if item not in report.kept]
+    assert set(report.dropped) == set(lost)
 
 
 def test_jpeg_xl_is_written_without_a_profile():
-    fate = prepared(FULL, "JXL", 62, 34).fate
-    assert fate.kept == ("EXIF", "XMP", "resolution")
-    assert "colour profile (cannot be written to JPEG XL)" in fate.dropped
+    report = prepared(FULL, "JXL", 62, 34).report
+    assert report.kept == ("EXIF", "XMP", "resolution")
+    assert "colour profile (cannot be written to JPEG XL)" in report.dropped
 
 
 def test_strip_says_what_it_drops_without_blaming_the_format():
@@ -62,7 +62,7 @@ def test_strip_says_what_it_drops_without_blaming_the_format():
     assert ready == Prepared(
         icc_profile=FULL.icc_profile,
         color_chunks=FULL.color_chunks,
-        fate=Fate(
+        report=ContentReport(
             kept=("colour profile", COLOUR),
             dropped=("EXIF", "XMP", "IPTC", "resolution", "text", "comment"),
         ),
@@ -70,19 +70,21 @@ def test_strip_says_what_it_drops_without_blaming_the_format():
 
 
 def test_what_reading_did_is_said_first():
-    reading = Fate(changed=("orientation applied",), dropped=("thumbnail",))
+    reading = ContentReport(changed=("orientation applied",), dropped=("thumbnail",))
     for mode in ("keep", "strip", "private"):
-        fate = prepared(Metadata(reading=reading, dpi=(72, 72)), "BMP", 62, 34, mode).fate
-        assert fate.changed == ("orientation applied",)
-        assert fate.dropped[0] == "thumbnail"
+        report = prepared(Metadata(reading=reading, dpi=(72, 72)), "BMP", 62, 34, mode).report
+        assert report.changed == ("orientation applied",)
+        assert report.dropped[0] == "thumbnail"
 
 
 def test_sizes_that_are_right_already_are_not_said_to_change():
     exif = blocks.exif(1, 62, 34).tobytes()
     once = prepared(Metadata(exif=exif), "PNG", 62, 34)
-    assert once.fate == Fate(kept=("EXIF",), changed=("EXIF size tags updated",))  # SHORT to LONG
+    assert once.report == ContentReport(
+        kept=("EXIF",), changed=("EXIF size tags updated",)
+    )  # SHORT to LONG
     twice = prepared(Metadata(exif=once.exif), "PNG", 62, 34)
-    assert twice.fate == Fate(kept=("EXIF",))
+    assert twice.report == ContentReport(kept=("EXIF",))
     assert twice.exif == once.exif
 
 
@@ -95,8 +97,8 @@ def _with_maker_note(size, description=""):
 
 def test_jpeg_drops_maker_notes_that_do_not_fit_and_nothing_else():
     ready = prepared(_with_maker_note(70000), "JPEG", 62, 34)
-    assert ready.fate.dropped == ("maker notes (JPEG holds 65533 bytes of EXIF)",)
-    assert "EXIF" in ready.fate.kept
+    assert ready.report.dropped == ("maker notes (JPEG holds 65533 bytes of EXIF)",)
+    assert "EXIF" in ready.report.kept
     tags = Image.Exif()
     tags.load(ready.exif)
     assert tags[ExifTags.Base.Make] == "Camera"
@@ -107,7 +109,7 @@ def test_jpeg_drops_maker_notes_that_do_not_fit_and_nothing_else():
 def test_jpeg_drops_exif_that_does_not_fit_at_all():
     ready = prepared(_with_maker_note(10, "x" * 70000), "JPEG", 62, 34)
     assert ready.exif is None
-    assert ready.fate == Fate(
+    assert ready.report == ContentReport(
         changed=("EXIF size tags updated",),
         dropped=("EXIF (JPEG holds 65533 bytes of EXIF)",),
     )
@@ -119,10 +121,12 @@ def test_jpeg_drops_exif_that_does_not_fit_at_all():
 )
 def test_jpeg_drops_what_does_not_fit_its_segments(tmp_path, name, label, limit):
     fitting = prepared(Metadata(**{name: bytes(limit)}), "JPEG", 62, 34)
-    assert fitting.fate == Fate(kept=(label,))
+    assert fitting.report == ContentReport(kept=(label,))
     Image.new("L", (31, 17)).save(tmp_path / "out.jpg", **{name: getattr(fitting, name)})
     longer = prepared(Metadata(**{name: bytes(limit + 1)}), "JPEG", 62, 34)
-    assert longer.fate == Fate(dropped=(f"{label} (JPEG holds {limit} bytes of {label})",))
+    assert longer.report == ContentReport(
+        dropped=(f"{label} (JPEG holds {limit} bytes of {label})",)
+    )
     assert getattr(longer, name) is None
 
 
@@ -130,7 +134,7 @@ def test_a_gray_profile_does_not_go_where_gray_is_stored_as_rgb():
     gray = Metadata(icc_profile=blocks.GRAY_PROFILE)
     ready = prepared(gray, "WEBP", 62, 34)
     assert ready.icc_profile is None
-    assert ready.fate.dropped == ("colour profile (WebP stores gray as RGB)",)
+    assert ready.report.dropped == ("colour profile (WebP stores gray as RGB)",)
     for format_name in ("PNG", "JPEG", "TIFF", "AVIF"):
         assert prepared(gray, format_name, 62, 34).icc_profile == blocks.GRAY_PROFILE
 
@@ -139,7 +143,7 @@ def test_a_gray_profile_does_not_go_where_gray_is_stored_as_rgb():
 def test_the_resolution_goes_into_exif_where_the_format_has_no_field(format_name):
     ready = prepared(Metadata(dpi=(300, 150.5)), format_name, 62, 34)
     assert exif_resolution(ready.exif) == (300, 150.5)
-    assert ready.fate == Fate(kept=("resolution",))
+    assert ready.report == ContentReport(kept=("resolution",))
     ready = prepared(FULL, format_name, 62, 34)
     assert exif_resolution(ready.exif) == (300, 150)
     stripped = prepared(FULL, format_name, 62, 34, "strip")
@@ -157,7 +161,7 @@ def test_exif_tags_that_tiff_does_not_take_are_named():
     tags[0xC4A5] = b"PrintIM"
     tags[ExifTags.Base.XResolution] = 300.0
     ready = prepared(Metadata(exif=tags.tobytes()), "TIFF", 62, 34)
-    assert ready.fate == Fate(kept=("EXIF",), dropped=("EXIF tags 50341",))
+    assert ready.report == ContentReport(kept=("EXIF",), dropped=("EXIF tags 50341",))
 
 
 def test_png_holds_iptc_and_comments_as_text():
@@ -184,7 +188,7 @@ def test_private_text(keyword, value, phrase):
     metadata = Metadata(text={keyword: value, "Title": "a title", "Author": "An Artist"})
     ready = prepared(metadata, "PNG", 62, 34, "private")
     assert ready.text == {"Title": "a title", "Author": "An Artist"}
-    assert ready.fate == Fate(kept=("text",), dropped=(phrase,))
+    assert ready.report == ContentReport(kept=("text",), dropped=(phrase,))
 
 
 def test_private_says_that_a_whole_item_is_gone():
@@ -193,7 +197,7 @@ def test_private_says_that_a_whole_item_is_gone():
     metadata = Metadata(exif=serial.tobytes(), xmp=b"<broken", iptc=blocks.record(2, 90, b"x"))
     ready = prepared(metadata, "TIFF", 62, 34, "private")
     assert (ready.exif, ready.xmp, ready.iptc) == (None, None, None)
-    assert ready.fate == Fate(
+    assert ready.report == ContentReport(
         dropped=("serial numbers", "EXIF", "XMP (damaged)", "IPTC place", "IPTC")
     )
 
@@ -208,6 +212,6 @@ def test_gps_is_gone_from_the_bytes_and_not_only_unlinked():
 
 
 def test_fates_are_joined_without_saying_anything_twice():
-    one = Fate(("EXIF",), ("a", "b"), ("c",))
-    other = Fate(("XMP", "EXIF"), ("b",), ())
-    assert one.joined(other) == Fate(("EXIF", "XMP"), ("a", "b"), ("c",))
+    one = ContentReport(("EXIF",), ("a", "b"), ("c",))
+    other = ContentReport(("XMP", "EXIF"), ("b",), ())
+    assert one.joined(other) == ContentReport(("EXIF", "XMP"), ("a", "b"), ("c",))

@@ -21,7 +21,7 @@ from mambair_cli.imaging.image import (
     Timing,
     ValueRange,
 )
-from mambair_cli.imaging.metadata.record import Fate, Metadata
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.writing.targets import check_target
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -79,16 +79,16 @@ def test_16_bits_are_kept_or_said_to_be_reduced(tmp_path, photo, suffix):
     if suffix == ".jxl":
         pytest.importorskip("pillow_jxl")
     path = tmp_path / f"out{suffix}"
-    fate = write_image(path, RestorableImage(photo.astype(np.uint16) * 257), quality=100)
+    report = write_image(path, RestorableImage(photo.astype(np.uint16) * 257), quality=100)
     if suffix in (".png", ".apng", ".tif", ".tiff"):
         assert by_vips(path).dtype == np.uint16
-        assert fate == Fate(kept=("16 bits",))
+        assert report == ContentReport(kept=("16 bits",))
         return
     with Image.open(path) as image:
         shown = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(shown - photo).mean() < 6
-    assert fate.kept == ()
-    assert fate.changed[0] == "16 bits reduced to 8 bits"
+    assert report.kept == ()
+    assert report.changed[0] == "16 bits reduced to 8 bits"
 
 
 def test_a_dark_16_bit_image_stays_16_bit(tmp_path, photo):
@@ -112,11 +112,11 @@ def test_floating_point_becomes_the_deepest_integers_there_are(tmp_path, photo, 
     path = tmp_path / f"out.{suffix}"
     values = (photo / np.float32(255) * 1.5 - 0.25).astype(np.float32)
     span = ValueRange(float(values.min()), float(values.max()))
-    fate = write_image(path, RestorableImage(values, span=span), quality=100)
+    report = write_image(path, RestorableImage(values, span=span), quality=100)
     expected = np.rint(np.clip(values, 0, 1) * np.float32(white))
     np.testing.assert_array_equal(by_vips(path), expected)
     bits = white.bit_length()
-    assert fate.changed == (
+    assert report.changed == (
         f"floating point reduced to {bits} bits",
         "values beyond black and white clipped",
     )
@@ -125,7 +125,7 @@ def test_floating_point_becomes_the_deepest_integers_there_are(tmp_path, photo, 
 def test_floating_point_stays_in_tiff(tmp_path, photo):
     values = (photo / np.float32(255) * 3 - 1).astype(np.float32)
     image = RestorableImage(values, span=ValueRange(-1, 2))
-    assert write_image(tmp_path / "out.tif", image) == Fate(kept=("floating point",))
+    assert write_image(tmp_path / "out.tif", image) == ContentReport(kept=("floating point",))
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), values)
 
 
@@ -145,8 +145,8 @@ def test_transparency_is_never_lost_silently(tmp_path, photo, suffix, label, dty
         "write PNG instead: --format png",
     )
     alpha[3, 4] = white
-    fate = write_image(path, RestorableImage(pixels, alpha))
-    assert fate.dropped == ("opacity channel, opaque throughout",)
+    report = write_image(path, RestorableImage(pixels, alpha))
+    assert report.dropped == ("opacity channel, opaque throughout",)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -155,9 +155,9 @@ def test_alpha_has_the_depth_of_the_image(tmp_path, photo, opacity, suffix, chan
     path = tmp_path / f"out.{suffix}"
     pixels = photo[..., :channels].astype(np.uint16) * 257
     alpha = opacity.astype(np.uint16) * 257 + 1
-    fate = write_image(path, RestorableImage(pixels, alpha))
+    report = write_image(path, RestorableImage(pixels, alpha))
     np.testing.assert_array_equal(by_vips(path), np.dstack([pixels, alpha]))
-    assert fate == Fate(kept=("16 bits", "transparency"))
+    assert report == ContentReport(kept=("16 bits", "transparency"))
 
 
 # Colour
@@ -169,19 +169,19 @@ def test_colours_are_right_where_the_profile_cannot_be_kept(tmp_path, photo, suf
         pytest.importorskip("pillow_jxl")
     path = tmp_path / f"out.{suffix}"
     image = RestorableImage(photo // 64 * 64, metadata=Metadata(icc_profile=wide_gamut()))
-    fate = write_image(path, image, quality=100)
+    report = write_image(path, image, quality=100)
     with Image.open(path) as written:
         shown = np.asarray(written.convert("RGB")).astype(int)
     assert np.abs(shown[..., ::-1] - image.pixels).max() <= 2
-    assert "colours converted to sRGB" in fate.changed
-    assert any("colour profile" in phrase for phrase in fate.dropped)
+    assert "colours converted to sRGB" in report.changed
+    assert any("colour profile" in phrase for phrase in report.dropped)
 
 
 def test_a_profile_that_is_kept_leaves_the_colours_alone(tmp_path, photo):
     image = RestorableImage(photo, metadata=Metadata(icc_profile=wide_gamut()))
     for suffix in ("png", "tif", "webp"):
-        fate = write_image(tmp_path / f"out.{suffix}", image, quality=100)
-        assert fate == Fate(kept=("colour profile",))
+        report = write_image(tmp_path / f"out.{suffix}", image, quality=100)
+        assert report == ContentReport(kept=("colour profile",))
         with Image.open(tmp_path / f"out.{suffix}") as written:
             np.testing.assert_array_equal(np.asarray(written), photo)
             assert written.info["icc_profile"] == wide_gamut()
@@ -209,8 +209,8 @@ def sequence(photo, *shifts, timing=None, alpha=None):
 def test_animations_keep_their_timing(tmp_path, photo, suffix):
     path = tmp_path / f"out.{suffix}"
     timing = Timing((40, 100, 250), loops=0)
-    fate = write_images(path, sequence(photo, 0, 9, 20, timing=timing))
-    assert "animation timing" in fate.kept
+    report = write_images(path, sequence(photo, 0, 9, 20, timing=timing))
+    assert "animation timing" in report.kept
     with Image.open(path) as image:
         assert image.n_frames == 3
         durations = []
@@ -229,15 +229,15 @@ def test_pages_are_written_as_pages(tmp_path, photo):
             RestorableImage(photo[:9], np.full((9, 90), 7, np.uint8)),
         )
     )
-    fate = write_images(tmp_path / "out.tif", pages)
-    assert fate == Fate(kept=("16 bits", "transparency"))
+    report = write_images(tmp_path / "out.tif", pages)
+    assert report == ContentReport(kept=("16 bits", "transparency"))
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert [page.shape for page in file.pages] == [(67, 90, 3), (20, 30), (9, 90, 4)]
 
 
 def test_an_animation_in_tiff_loses_its_timing_and_says_so(tmp_path, photo):
     animation = sequence(photo, 0, 9, timing=Timing((40, 40)))
-    assert write_images(tmp_path / "out.tif", animation) == Fate(
+    assert write_images(tmp_path / "out.tif", animation) == ContentReport(
         changed=("frames written as pages",), dropped=("animation timing",)
     )
 
@@ -285,8 +285,8 @@ def test_frames_of_different_kinds_are_stored_alike(tmp_path, photo, opacity):
 
 def test_repetitions_that_a_format_cannot_count_are_said(tmp_path, photo):
     animation = sequence(photo, 0, 9, timing=Timing((40, 40), loops=3))
-    fate = write_images(tmp_path / "out.avif", animation)
-    assert fate.dropped == ("number of repetitions (AVIF repeats for ever)",)
+    report = write_images(tmp_path / "out.avif", animation)
+    assert report.dropped == ("number of repetitions (AVIF repeats for ever)",)
     assert write_images(tmp_path / "out.webp", animation).dropped == ()
 
 
@@ -310,11 +310,11 @@ def test_bands_give_the_same_image(tmp_path, photo, opacity, suffix, dtype, chan
         for start, stop in cuts
     )
     whole, banded = tmp_path / f"whole.{suffix}", tmp_path / f"banded.{suffix}"
-    fate = write_images(whole, ImageSequence((image,)))
+    report = write_images(whole, ImageSequence((image,)))
     source = Source(metadata, changes=("orientation applied",))
-    assert write_bands(banded, header, bands, source) == fate
+    assert write_bands(banded, header, bands, source) == report
     np.testing.assert_array_equal(by_vips(whole), by_vips(banded))
-    assert fate.changed[0] == "orientation applied"
+    assert report.changed[0] == "orientation applied"
 
 
 def test_bands_in_a_format_that_is_written_whole(tmp_path):
@@ -383,8 +383,8 @@ def test_quality_out_of_range(tmp_path, photo, quality):
 
 def test_what_reading_changed_is_told(tmp_path, photo):
     image = RestorableImage(photo, changes=("CMYK converted to sRGB",))
-    assert write_image(Path(tmp_path, "out.png"), image) == Fate(
+    assert write_image(Path(tmp_path, "out.png"), image) == ContentReport(
         changed=("CMYK converted to sRGB",)
     )
-    image = replace(image, metadata=Metadata(reading=Fate(dropped=("thumbnail",))))
+    image = replace(image, metadata=Metadata(reading=ContentReport(dropped=("thumbnail",))))
     assert write_image(tmp_path / "out.png", image).dropped == ("thumbnail",)

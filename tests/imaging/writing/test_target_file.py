@@ -9,7 +9,7 @@ from mambair_cli import disk
 from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging.files import write_bands, write_image
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
-from mambair_cli.imaging.metadata.record import Metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.writing.targets import target_file
 
 PIXELS = np.arange(7 * 5 * 3, dtype=np.uint8).reshape(7, 5, 3)

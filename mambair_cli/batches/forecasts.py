@@ -13,7 +13,7 @@ from mambair_cli.imaging.image import ImageHeader
 
 
 @dataclass(frozen=True)
-class Prospect:
+class Forecast:
     """What is known of a file before it is read.
 
     Attributes:
@@ -62,15 +62,15 @@ class Volume:
         return self.needed <= self.free
 
 
-def volumes(prospects: Iterable[Prospect]) -> list[Volume]:
+def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
     """The file systems that results go to, each with what they take and what is free."""
     needed: dict[int, int] = {}
     directories: dict[int, Path] = {}
-    for prospect in prospects:
-        directory = nearest_directory(prospect.job.target.parent)
+    for forecast in forecasts:
+        directory = nearest_directory(forecast.job.target.parent)
         device = directory.stat().st_dev
         directories.setdefault(device, directory)
-        needed[device] = needed.get(device, 0) + prospect.most_bytes
+        needed[device] = needed.get(device, 0) + forecast.most_bytes
     return [
         Volume(directory, needed[device], shutil.disk_usage(directory).free)
         for device, directory in directories.items()

@@ -1,40 +1,25 @@
-"""What a file says about its image beside the pixels."""
+"""Collecting what a file says about its image beside the pixels, whatever its format."""
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 from PIL import Image
 
-from mambair_cli.imaging.metadata.exif import (
-    exif_orientation,
-    exif_resolution,
-    has_thumbnail,
-    upright_exif,
-    with_resolution,
-)
-from mambair_cli.imaging.metadata.iptc import without_previews
+from mambair_cli.imaging.metadata.exif import exif_orientation
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
+from mambair_cli.imaging.metadata.jpeg_quality import estimate_jpeg_quality
 from mambair_cli.imaging.metadata.jpeg_segments import read_jpeg_segments
 from mambair_cli.imaging.metadata.jxl_boxes import read_jxl_xmp
 from mambair_cli.imaging.metadata.png_chunks import read_png_chunks
 from mambair_cli.imaging.metadata.tiff_metadata import TiffMetadata, read_tiff_page
-from mambair_cli.imaging.metadata.xmp import (
-    upright_xmp,
-    utf8_xmp,
-    without_thumbnails,
-    xmp_orientation,
-)
-from mambair_cli.imaging.reading.jpeg_quality import estimate_jpeg_quality
+from mambair_cli.imaging.metadata.upright import upright_metadata
+from mambair_cli.imaging.metadata.xmp import xmp_orientation
 
-# `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
-MetadataMode = Literal["keep", "strip", "private"]
-
-_ROWS_AND_COLUMNS_SWAPPED = 5  # in this orientation and those above
 _BMP_HEADER, _BMP_V5_BYTES, _EMBEDDED = 14, 124, b"DEBM"
 _LARGEST_PROFILE = 64 * 2**20
 _PICTURES = 0xB002  # of the Multi-Picture Format
@@ -47,64 +32,6 @@ _HEIC_EXTRAS = {
 _ANIMATION_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
 # Code points of H.273 that mean sRGB or nothing in particular.
 _USUAL_PRIMARIES, _USUAL_TRANSFER = (1, 2), (1, 2, 6, 13)
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What became of a file's content beside its restored pixels, a phrase each, for people.
-
-    Attributes:
-        kept: Written as it was: `EXIF`, `colour profile`, `16 bits`.
-        changed: Written differently: `orientation applied`, `CMYK converted to sRGB`.
-        dropped: Not written: `thumbnail`, `GPS position`.
-    """
-
-    kept: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-
-    def joined(self, other: Fate) -> Fate:
-        """Both together, each phrase once."""
-        pairs = (
-            (self.kept, other.kept),
-            (self.changed, other.changed),
-            (self.dropped, other.dropped),
-        )
-        return Fate(*(tuple(dict.fromkeys(ours + theirs)) for ours, theirs in pairs))
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """Everything a file says beside its pixels; all of it speaks of upright pixels.
-
-    Attributes:
-        source_format: Pillow's name of the file's format: PNG, JPEG, WEBP, TIFF, BMP and so on.
-        icc_profile: Colour profile, byte for byte.
-        exif: EXIF block with its prefix, orientation 1, without thumbnail.
-        xmp: XMP packet, orientation 1, without thumbnails.
-        iptc: Records of IPTC-IIM, as in TIFF tag 33723.
-        dpi: Horizontal and vertical pixels per inch.
-        jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
-        text: PNG text chunks.
-        color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
-        comment: Comment of a JPEG or GIF file.
-        stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
-            the library that decodes the format turns them upright itself.
-        reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
-    """
-
-    source_format: str = "PNG"
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    jpeg_quality: int | None = None
-    text: Mapping[str, str] = field(default_factory=dict)
-    color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
-    comment: bytes | None = None
-    stored_orientation: int = 1
-    reading: Fate = field(default_factory=Fate)
 
 
 def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata:
@@ -132,7 +59,7 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
     else:
         metadata = _of_info(image)
     turned = image.info.get("original_orientation")  # by the plugin for HEIC
-    return _upright(metadata, turned)
+    return upright_metadata(metadata, turned)
 
 
 def read_tiff_metadata(path: Path, page: int = 0, directory: int | None = None) -> Metadata:
@@ -150,7 +77,7 @@ def read_tiff_metadata(path: Path, page: int = 0, directory: int | None = None) 
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
-        return _upright(_of_tiff(file, page, directory))
+        return upright_metadata(_of_tiff(file, page, directory))
 
 
 def stored_orientation(exif: object, xmp: object) -> int:
@@ -181,7 +108,7 @@ def _of_png(file: IO[bytes]) -> Metadata:
         text=found.text,
         color_chunks=found.color,
         stored_orientation=stored_orientation(found.exif, found.xmp),
-        reading=Fate(dropped=tuple(dropped)),
+        reading=ContentReport(dropped=tuple(dropped)),
     )
 
 
@@ -201,7 +128,7 @@ def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metada
         iptc=found.iptc,
         dpi=found.dpi,
         stored_orientation=found.orientation or 1,
-        reading=Fate(dropped=found.dropped),
+        reading=ContentReport(dropped=found.dropped),
     )
 
 
@@ -222,14 +149,14 @@ def _of_jpeg(image: Image.Image) -> Metadata:
         iptc=found.iptc,
         jpeg_quality=estimate_jpeg_quality(tables[0]) if 0 in tables else None,
         comment=found.comment,
-        reading=Fate(dropped=tuple(dropped)),
+        reading=ContentReport(dropped=tuple(dropped)),
     )
 
 
 def _of_jxl(image: Image.Image, file: IO[bytes]) -> Metadata:
     packet, compressed = read_jxl_xmp(file)
     dropped = ("compressed metadata",) if compressed else ()
-    metadata = replace(_of_info(image), xmp=packet, reading=Fate(dropped=dropped))
+    metadata = replace(_of_info(image), xmp=packet, reading=ContentReport(dropped=dropped))
     # The codestream has an orientation of its own, which is applied; that of EXIF is void, unless
     # the plugin gives back the JPEG file from which this one was made.
     return metadata if getattr(image, "jpeg", False) else replace(metadata, stored_orientation=1)
@@ -246,7 +173,7 @@ def _of_info(image: Image.Image) -> Metadata:
         dpi=info.get("dpi"),
         comment=_bytes(info.get("comment")),
         color_chunks=_color_signal(info.get("nclx_profile")),
-        reading=Fate(dropped=tuple(_left_behind(info))),
+        reading=ContentReport(dropped=tuple(_left_behind(info))),
         stored_orientation=stored_orientation(info.get("exif"), info.get("xmp")),
     )
 
@@ -288,59 +215,3 @@ def _color_signal(profile: Any) -> dict[bytes, bytes]:
     if primaries in _USUAL_PRIMARIES and transfer in _USUAL_TRANSFER:
         return {}
     return {b"cICP": struct.pack("4B", primaries & 255, transfer & 255, 0, 1)}  # full-range RGB
-
-
-def _upright(metadata: Metadata, turned: int | None = None) -> Metadata:
-    """Correct what describes the pixels as they lie in the file.
-
-    Args:
-        metadata: As the file says.
-        turned: The orientation that the decoder applied, if it did.
-    """
-    orientation = turned or metadata.stored_orientation
-    exif, exif_dropped = _upright_exif(metadata.exif)
-    xmp, iptc, dropped = metadata.xmp, metadata.iptc, [*exif_dropped]
-    if xmp:
-        whole = utf8_xmp(xmp)
-        xmp = without_thumbnails(whole)
-        if xmp != whole:
-            dropped.append("thumbnail")
-        xmp = upright_xmp(xmp)
-    if iptc:
-        iptc, phrases = without_previews(iptc)
-        dropped += phrases
-    stated = metadata.dpi or (exif_resolution(exif) if exif else None)
-    dpi = _plausible(stated)
-    if stated and not dpi:
-        dropped.append("resolution (impossible)")
-    if dpi and dpi[0] != dpi[1] and orientation >= _ROWS_AND_COLUMNS_SWAPPED:
-        dpi = (dpi[1], dpi[0])
-        if exif and exif_resolution(exif):
-            exif = with_resolution(exif, dpi)
-    changed = ("orientation applied",) if orientation != 1 else ()
-    return replace(
-        metadata,
-        exif=exif,
-        xmp=xmp or None,
-        iptc=iptc or None,
-        dpi=dpi,
-        stored_orientation=1 if turned else metadata.stored_orientation,
-        reading=metadata.reading.joined(Fate(changed=changed, dropped=tuple(dropped))),
-    )
-
-
-def _upright_exif(exif: bytes | None) -> tuple[bytes | None, list[str]]:
-    if not exif:
-        return None, []
-    dropped = ["thumbnail"] if has_thumbnail(exif) else []
-    upright = upright_exif(exif)
-    return upright, dropped if upright else ["EXIF (damaged)"]
-
-
-def _plausible(dpi: object) -> tuple[float, float] | None:
-    if not isinstance(dpi, tuple) or len(dpi) != 2:
-        return None
-    x, y = (float(value) for value in dpi)
-    # JPEG stores 16 bits; a resolution of 0, infinity or NaN comes from a damaged fraction.
-    plausible = all(math.isfinite(value) and 1 <= value <= 65535 for value in (x, y))
-    return (x, y) if plausible else None

@@ -10,8 +10,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from mambair_cli.imaging.files import read_image, write_image
 from mambair_cli.imaging.image import ImageSequence, RestorableImage
-from mambair_cli.imaging.metadata.record import Metadata, read_metadata, read_tiff_metadata
-from mambair_cli.imaging.reading.jpeg_quality import estimate_jpeg_quality
+from mambair_cli.imaging.metadata.collect import read_metadata, read_tiff_metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
+from mambair_cli.imaging.metadata.jpeg_quality import estimate_jpeg_quality
 from mambair_cli.imaging.writing.images import write_images
 
 PROFILE = bytes(16) + b"RGB " + np.random.default_rng(0).bytes(70000)

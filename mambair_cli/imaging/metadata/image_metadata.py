@@ -1,0 +1,68 @@
+"""What a file says about its image beside the pixels, and what became of it in another file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
+MetadataMode = Literal["keep", "strip", "private"]
+
+
+@dataclass(frozen=True)
+class ContentReport:
+    """What became of a file's content beside its restored pixels, a phrase each, for people.
+
+    Attributes:
+        kept: Written as it was: `EXIF`, `colour profile`, `16 bits`.
+        changed: Written differently: `orientation applied`, `CMYK converted to sRGB`.
+        dropped: Not written: `thumbnail`, `GPS position`.
+    """
+
+    kept: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+    def joined(self, other: ContentReport) -> ContentReport:
+        """Both together, each phrase once."""
+        pairs = (
+            (self.kept, other.kept),
+            (self.changed, other.changed),
+            (self.dropped, other.dropped),
+        )
+        return ContentReport(*(tuple(dict.fromkeys(ours + theirs)) for ours, theirs in pairs))
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything a file says beside its pixels; all of it speaks of upright pixels.
+
+    Attributes:
+        source_format: Pillow's name of the file's format: PNG, JPEG, WEBP, TIFF, BMP and so on.
+        icc_profile: Colour profile, byte for byte.
+        exif: EXIF block with its prefix, orientation 1, without thumbnail.
+        xmp: XMP packet, orientation 1, without thumbnails.
+        iptc: Records of IPTC-IIM, as in TIFF tag 33723.
+        dpi: Horizontal and vertical pixels per inch.
+        jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
+        text: PNG text chunks.
+        color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
+        comment: Comment of a JPEG or GIF file.
+        stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
+            the library that decodes the format turns them upright itself.
+        reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
+    """
+
+    source_format: str = "PNG"
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    jpeg_quality: int | None = None
+    text: Mapping[str, str] = field(default_factory=dict)
+    color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
+    comment: bytes | None = None
+    stored_orientation: int = 1
+    reading: ContentReport = field(default_factory=ContentReport)
