@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from mambair_cli.errors import ImageError, RecipeError
@@ -23,7 +22,8 @@ from mambair_cli.evaluation.degrade import (
     downscale,
     jpeg_compress,
 )
-from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
+from mambair_cli.evaluation.protocol import quantised
+from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_header, read_image
 from mambair_cli.imaging.writing.depth import to_depth
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
@@ -31,7 +31,8 @@ from mambair_cli.training.parsing import Span
 
 Pixels = NDArray[np.uint8]
 
-EXIF_ORIENTATION = 0x0112
+Item = TypeVar("Item")
+
 JPEG_BLOCK = 8
 
 
@@ -91,17 +92,49 @@ def read_size(path: Path) -> tuple[int, int]:
     """Height and width of the upright image, read from the file's header alone.
 
     Raises:
-        ImageError: The file cannot be read as an image.
+        ImageError: The file cannot be read as an image, or holds several.
     """
-    try:
-        with Image.open(path) as file:
-            turned = file.getexif().get(EXIF_ORIENTATION, 1) >= 5
-            return (file.width, file.height) if turned else (file.height, file.width)
-    except OSError as error:
+    header = read_header(path)
+    if header.images > 1:
         raise ImageError(
-            f"the training image {path} cannot be read: {error.strerror or 'it is no image'}",
-            "remove it from the data folder, or repair it",
-        ) from error
+            f"{path} has {header.images} frames or pages", "split it into one file for each"
+        )
+    return header.height, header.width
+
+
+def read_all(
+    files: Iterable[Path], read: Callable[[Path], Item], unreadable: dict[Path, ImageError]
+) -> list[tuple[Path, Item]]:
+    """Read something of every image that can be read.
+
+    Args:
+        files: The images.
+        read: Reads one, or raises `ImageError`.
+        unreadable: Takes the files that cannot be read, with the reason.
+
+    Raises:
+        RecipeError: There are images, and none can be read.
+    """
+    found: list[tuple[Path, Item]] = []
+    failed: dict[Path, ImageError] = {}
+    for path in files:
+        try:
+            found.append((path, read(path)))
+        except ImageError as error:
+            failed[path] = error
+    if failed and not found:
+        raise none_readable(failed)
+    unreadable.update(failed)
+    return found
+
+
+def none_readable(unreadable: dict[Path, ImageError]) -> RecipeError:
+    """Make the error for images of which none can be read."""
+    first = next(iter(unreadable.values()))
+    return RecipeError(
+        f"none of the {len(unreadable)} images can be read; the first: {first.message}",
+        first.hint,
+    )
 
 
 class PairCache:
@@ -111,43 +144,41 @@ class PairCache:
     it borders that no real input has.
 
     Args:
-        files: Reference images.
         channels: 3 or 1.
         scale: Reference side over input side.
         limit: Bytes that may be kept.
     """
 
-    def __init__(self, files: list[Path], channels: int, scale: int, limit: int) -> None:
-        self._files = files
+    def __init__(self, channels: int, scale: int, limit: int) -> None:
         self._channels = channels
         self._scale = scale
         self._limit = limit
-        self._kept: OrderedDict[int, Pair] = OrderedDict()
+        self._kept: OrderedDict[Path, Pair] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
 
-    def __getitem__(self, index: int) -> Pair:
+    def __getitem__(self, path: Path) -> Pair:
         with self._lock:
-            pair = self._kept.pop(index, None)
+            pair = self._kept.pop(path, None)
             if pair is None:
-                pair = self._read(index)
+                pair = self._read(path)
                 self._bytes += pair.low.nbytes + pair.high.nbytes
-            self._kept[index] = pair
+            self._kept[path] = pair
             while self._bytes > self._limit and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= oldest.low.nbytes + oldest.high.nbytes
             return pair
 
-    def _read(self, index: int) -> Pair:
-        high = crop_to_multiple(read_pixels(self._files[index], self._channels), self._scale)
+    def _read(self, path: Path) -> Pair:
+        high = crop_to_multiple(read_pixels(path, self._channels), self._scale)
         return Pair(high if self._scale == 1 else downscale(high, self._scale), high)
 
 
 class Sampler:
     """Draws batches that depend on the seed and the iteration only: a resumed run needs no state.
 
-    Images are drawn with a probability proportional to their area. Images smaller than a patch are
-    left out.
+    Images are drawn with a probability proportional to their area. Left out are images smaller than
+    a patch, and those that cannot be read, which for some is known only when they are drawn.
 
     Args:
         table: The recipe's `data` table.
@@ -157,8 +188,14 @@ class Sampler:
         seed: Any non-negative number.
         pinned: Put the samples where a GPU can fetch them while it computes.
 
+    Attributes:
+        files: The images that are drawn.
+        skipped: How many are smaller than a patch.
+        unreadable: Those that cannot be read, with the reason.
+
     Raises:
-        RecipeError: A folder is missing or empty, or no image is as large as a patch.
+        RecipeError: A folder is missing or empty, or no image can be read or is as large as a
+            patch.
     """
 
     def __init__(
@@ -175,8 +212,10 @@ class Sampler:
         self._pinned = pinned
         self._scale = scale
         self._seed = seed
-        files = [path for folder in table.folders for path in list_images(root / folder)]
-        sizes = np.array([read_size(path) for path in files]) // scale
+        self.unreadable: dict[Path, ImageError] = {}
+        listed = [path for folder in table.folders for path in list_images(root / folder)]
+        files, found = zip(*read_all(listed, read_size, self.unreadable), strict=True)
+        sizes = np.array(found) // scale
         large: NDArray[np.bool_] = np.all(sizes >= table.patch, axis=1)
         if not large.any():
             side = table.patch * scale
@@ -188,7 +227,7 @@ class Sampler:
         self.skipped = len(files) - len(self.files)
         areas = sizes[large].prod(axis=1)
         self._cumulative = np.cumsum(areas) / areas.sum()
-        self._pairs = PairCache(self.files, channels, scale, table.cache_mb * 10**6)
+        self._pairs = PairCache(channels, scale, table.cache_mb * 10**6)
 
     def batch(self, iteration: int) -> Batch:
         """The samples of one iteration."""
@@ -223,8 +262,7 @@ class Sampler:
 
     def _cut(self, generator: np.random.Generator) -> Pair:
         """Cut a patch, and what is to be coded with it, from anywhere."""
-        index = int(np.searchsorted(self._cumulative, generator.random(), side="right"))
-        pair = self._pairs[min(index, len(self.files) - 1)]
+        pair = self._drawn(generator)
         table, scale = self._table, self._scale
         sides = [table.patch + self._lead(size, generator) for size in pair.low.shape[:2]]
         y, x = (
@@ -235,6 +273,19 @@ class Sampler:
         low = pair.low[y : y + h, x : x + w]
         high = pair.high[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
         return Pair(low, high)
+
+    def _drawn(self, generator: np.random.Generator) -> Pair:
+        """Draw an image, and another in place of one that turns out to be damaged."""
+        while True:
+            index = int(np.searchsorted(self._cumulative, generator.random(), side="right"))
+            path = self.files[min(index, len(self.files) - 1)]
+            if path not in self.unreadable:
+                try:
+                    return self._pairs[path]
+                except ImageError as error:
+                    self.unreadable[path] = error
+            if all(path in self.unreadable for path in self.files):
+                raise none_readable(self.unreadable)
 
     def _lead(self, size: int, generator: np.random.Generator) -> int:
         """Pixels before a patch that are coded with it, so that blocks begin anywhere in it."""
@@ -276,7 +327,7 @@ def degrade(
     if quality is not None:
         drawn = int(generator.integers(round(quality.low), round(quality.high), endpoint=True))
         if noise is not None:
-            result = np.rint(np.clip(result, 0, 1) * 255).astype(np.uint8)
+            result = quantised(result)
         result = jpeg_compress(np.ascontiguousarray(result), drawn)
     return result
 

@@ -13,7 +13,7 @@ import torch
 from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
-from mambair_cli.errors import BackendError, CheckpointError, MambairError
+from mambair_cli.errors import BackendError, CheckpointError, ImageError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
 from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
@@ -33,9 +33,19 @@ class Started:
     parameters: int
     images: int
     skipped_images: int
+    unreadable_images: int
     initial_tensors: int
     device: str
     scan: str
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image of the training or of a validation folder that cannot be read."""
+
+    path: Path
+    reason: str
+    hint: str | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Saved:
     path: Path
 
 
-TrainEvent = Started | Progress | Validated | Saved
+TrainEvent = Started | Unreadable | Progress | Validated | Saved
 
 
 @dataclass(frozen=True)
@@ -141,13 +151,15 @@ def train(
         pinned=place.type == "cuda",
     )
     directory = RunDirectory(run_dir)
-    run = _Run(recipe, directory, trainer, Validator(recipe, root), on_event)
+    validator = Validator(recipe, root)
+    run = _Run(recipe, directory, trainer, validator, on_event)
     with directory.alone(resume=resume):
         if resume:
             run.restore()
         else:
             directory.start(recipe)
             run.save()
+        run.tell_unreadable(validator.unreadable | sampler.unreadable)
         on_event(
             Started(
                 run.iteration,
@@ -155,6 +167,7 @@ def train(
                 sum(parameter.numel() for parameter in network.parameters()),
                 len(sampler.files),
                 sampler.skipped,
+                len(validator.unreadable | sampler.unreadable),
                 initial,
                 device,
                 backend,
@@ -212,6 +225,7 @@ class _Run:
         self._on_event = on_event
         self._best: float | None = None
         self._pending: list[Step] = []
+        self._told: set[Path] = set()
         self._reported_at = self._saved_at = time.monotonic()
 
     def restore(self) -> None:
@@ -231,6 +245,7 @@ class _Run:
         for batch in sampler.batches(self.iteration, optim.iterations):
             self._pending.append(self._trainer.step(batch, self.iteration))
             self.iteration += 1
+            self.tell_unreadable(sampler.unreadable)
             last = self.iteration == optim.iterations
             if last or self.iteration % self._recipe.run.log_every == 0:
                 self._report()
@@ -240,6 +255,14 @@ class _Run:
                 self.save()
         best = self.directory.best if self._best is not None else self.directory.last
         return TrainResult(self.iteration, self._best, best, self.directory.last)
+
+    def tell_unreadable(self, unreadable: dict[Path, ImageError]) -> None:
+        """Tell of images that cannot be read, of each once."""
+        # A copy, as the samples of the next iteration are made meanwhile.
+        for path, error in unreadable.copy().items():
+            if path not in self._told:
+                self._told.add(path)
+                self._on_event(Unreadable(path, error.message, error.hint))
 
     def _report(self) -> None:
         """Log the iterations since the last report.

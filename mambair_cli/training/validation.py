@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mambair_cli.errors import RecipeError
+from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
 from mambair_cli.evaluation.metrics import psnr, y_psnr
+from mambair_cli.evaluation.protocol import quantised
 from mambair_cli.training.config import Recipe
-from mambair_cli.training.data import degrade, list_images, read_pixels
+from mambair_cli.training.data import degrade, list_images, read_all, read_pixels
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,21 @@ class Validator:
         recipe: The recipe.
         root: Directory that the folders are relative to.
 
+    Attributes:
+        unreadable: Images that cannot be read and are left out, with the reason.
+
     Raises:
-        RecipeError: A folder is missing or empty, or a low-resolution partner is missing.
+        RecipeError: A folder is missing or empty, a low-resolution partner is missing, or no image
+            of a folder can be read.
     """
 
     def __init__(self, recipe: Recipe, root: Path) -> None:
         self._scale = recipe.network.scale
         self._colour_sr = self._scale > 1 and recipe.network.channels == 3
+        self.unreadable: dict[Path, ImageError] = {}
         self._folders = {
-            folder: _read_folder(root / folder, recipe) for folder in recipe.validation.folders
+            folder: _read_folder(root / folder, recipe, self.unreadable)
+            for folder in recipe.validation.folders
         }
 
     def scores(self, network: nn.Module) -> dict[str, float]:
@@ -60,33 +67,42 @@ class Validator:
 
     @torch.inference_mode()
     def _score(self, network: nn.Module, example: Example, device: torch.device) -> float:
-        restored = network(example.low.to(device)).float().cpu().clamp(0, 1)
-        pixels = restored[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+        restored = network(example.low.to(device)).float().cpu()
+        pixels = quantised(restored[0].permute(1, 2, 0).numpy())
         if self._colour_sr:
             return y_psnr(pixels, example.truth, self._scale)
         return psnr(pixels, example.truth, border=self._scale if self._scale > 1 else 0)
 
 
-def _read_folder(folder: Path, recipe: Recipe) -> list[Example]:
-    scale, channels = recipe.network.scale, recipe.network.channels
+def _read_folder(folder: Path, recipe: Recipe, unreadable: dict[Path, ImageError]) -> list[Example]:
     paired = (folder / "HR").is_dir()
-    examples: list[Example] = []
-    for index, path in enumerate(list_images(folder / "HR" if paired else folder)):
-        truth = crop_to_multiple(read_pixels(path, channels), scale)
-        if paired and scale > 1:
-            partner = folder / "LR_bicubic" / f"X{scale}" / f"{path.stem}x{scale}.png"
-            if not partner.is_file():
-                raise RecipeError(
-                    f"{path} has no low-resolution partner {partner}",
-                    "remove the HR level to have the images downscaled on the fly",
-                )
-            low = read_pixels(partner, channels)
-        else:
-            low = downscale(truth, scale) if scale > 1 else truth
-        noisy = degrade(
-            low, recipe.data.noise_sigma, recipe.data.jpeg_quality, np.random.default_rng(index)
-        )
-        white = 255 if noisy.dtype == np.uint8 else 1
-        tensor = torch.from_numpy(noisy.copy()).permute(2, 0, 1)[None].float() / white
-        examples.append(Example(tensor.contiguous(), truth))
-    return examples
+    files = list_images(folder / "HR" if paired else folder)
+    numbers = {path: index for index, path in enumerate(files)}
+    partners = folder / "LR_bicubic" / f"X{recipe.network.scale}"
+
+    def read(path: Path) -> Example:
+        # Noise depends on a file's place among all, so that it stays when another is damaged.
+        return _read_example(path, partners if paired else None, numbers[path], recipe)
+
+    return [example for _, example in read_all(files, read, unreadable)]
+
+
+def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) -> Example:
+    scale, channels = recipe.network.scale, recipe.network.channels
+    truth = crop_to_multiple(read_pixels(path, channels), scale)
+    if partners is not None and scale > 1:
+        partner = partners / f"{path.stem}x{scale}.png"
+        if not partner.is_file():
+            raise RecipeError(
+                f"{path} has no low-resolution partner {partner}",
+                "remove the HR level to have the images downscaled on the fly",
+            )
+        low = read_pixels(partner, channels)
+    else:
+        low = downscale(truth, scale) if scale > 1 else truth
+    noisy = degrade(
+        low, recipe.data.noise_sigma, recipe.data.jpeg_quality, np.random.default_rng(seed)
+    )
+    white = 255 if noisy.dtype == np.uint8 else 1
+    tensor = torch.from_numpy(noisy.copy()).permute(2, 0, 1)[None].float() / white
+    return Example(tensor.contiguous(), truth)

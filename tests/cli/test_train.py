@@ -103,3 +103,22 @@ def test_an_unknown_key_is_an_error(mambair, recipe, tmp_path):
     assert (outcome.status, outcome.out) == (2, "")
     assert "error: unknown key data.pach in the recipe\n\nhint: did you mean patch?" in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told(mambair, recipe, tmp_path):
+    for name in ("b.png", "c.png"):
+        (tmp_path / "pictures" / name).write_text("not an image")
+    arguments = ("train", recipe, "--scan", "reference", "-o")
+    outcome = mambair(*arguments, tmp_path / "run")
+    assert outcome.status == 0, outcome.err
+    kinds = "PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL"
+    assert outcome.err.splitlines()[1:5] == [
+        f"warning: left out: {tmp_path / 'pictures' / 'b.png'} is not a {kinds} image",
+        "hint: convert it to PNG first, or download it again if it should be one of these",
+        "training for 4 iterations: 9,913 parameters, 1 image",
+        "warning: 2 images left out, not readable",
+    ]
+    told = mambair(*arguments, tmp_path / "again", "--json").events
+    left_out = [event["path"] for event in told if event["event"] == "unreadable"]
+    assert left_out == [str(tmp_path / "pictures" / name) for name in ("b.png", "c.png")]
+    assert next(event for event in told if event["event"] == "started")["unreadable_images"] == 2

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import downscale
+from mambair_cli.imaging import formats
 from mambair_cli.training import data
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.data import (
@@ -160,12 +161,58 @@ def test_orientation_is_obeyed_by_size_and_pixels(tmp_path: Path) -> None:
     assert read_pixels(tmp_path / "turned.jpg", 3).shape == (30, 20, 3)
 
 
-def test_a_training_image_that_is_none_is_named_before_the_training(data_root: Path) -> None:
-    (data_root / "images" / "text.png").write_text("not an image")
-    with pytest.raises(ImageError) as caught:
+def test_files_that_cannot_be_read_are_left_out_with_the_reason(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Sampler(TABLE, data_root, 3, 2, seed=0).batch(3)
+    heic, text, several = (data_root / "images" / name for name in ("c.heic", "d.png", "e.gif"))
+    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    text.write_text("not an image")
+    frames = [Image.new("L", (40, 30), level) for level in (0, 255)]
+    frames[0].save(several, save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(formats, "is_installed", lambda entry: entry.plugin is None)
+    sampler = Sampler(TABLE, data_root, 3, 2, seed=0)
+    assert {path: error.message for path, error in sampler.unreadable.items()} == {
+        heic: f"{heic} is a HEIC image, which needs a plugin that is not installed",
+        text: f"{text} is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image",
+        several: f"{several} has 2 frames or pages",
+    }
+    assert sampler.unreadable[heic].hint == "pip install 'mambair[heic]'"
+    assert torch.equal(sampler.batch(3).high, expected.high)
+
+
+def test_an_image_that_turns_out_to_be_damaged_is_left_out_of_every_batch(data_root: Path) -> None:
+    path = data_root / "images" / "a.png"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    first, second = (Sampler(TABLE, data_root, 3, 2, seed=5) for _ in range(2))
+    whole = read_pixels(data_root / "images" / "b.png", 3)
+    batches = [first.batch(iteration) for iteration in range(4)]
+    assert list(first.unreadable) == [path]
+    # Whether the damage was met before makes no difference.
+    assert torch.equal(second.batch(3).high, batches[3].high)
+    table = replace(TABLE, batch=1, augment=False)
+    for iteration in range(4):
+        batch = Sampler(table, data_root, 3, 2, seed=1).batch(iteration)
+        assert _contains(whole, batch.low, batch.high)
+
+
+def test_images_of_which_none_can_be_read(data_root: Path) -> None:
+    for name in ("a.png", "b.png", "narrow.png"):
+        path = data_root / "images" / name
+        path.write_bytes(path.read_bytes()[:200])
+    sampler = Sampler(TABLE, data_root, 3, 2, seed=0)
+    with pytest.raises(RecipeError, match=r"^none of the 2 images can be read; the first: "):
+        sampler.batch(0)
+    for name in ("a.png", "b.png", "narrow.png"):
+        (data_root / "images" / name).write_text("not an image")
+    with pytest.raises(RecipeError) as caught:
         Sampler(TABLE, data_root, 3, 2, seed=0)
-    path = data_root / "images" / "text.png"
-    assert caught.value.message == f"the training image {path} cannot be read: it is no image"
+    assert caught.value.message == (
+        f"none of the 3 images can be read; the first: {data_root / 'images' / 'a.png'} "
+        "is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image"
+    )
+    assert caught.value.hint is not None
 
 
 def test_a_truncated_image_is_an_error_and_not_a_gray_patch(data_root: Path) -> None:
@@ -177,10 +224,10 @@ def test_a_truncated_image_is_an_error_and_not_a_gray_patch(data_root: Path) -> 
 
 def test_the_cache_stays_within_its_limit_and_gives_the_same_pixels(data_root: Path) -> None:
     files = [data_root / "images" / name for name in ("a.png", "b.png")]
-    roomy, tight = (PairCache(files, 3, 2, limit) for limit in (10**6, 0))
+    roomy, tight = (PairCache(3, 2, limit) for limit in (10**6, 0))
     for index in (0, 1, 0):
-        assert np.array_equal(roomy[index].low, tight[index].low)
-    assert roomy[0] is roomy[0]
+        assert np.array_equal(roomy[files[index]].low, tight[files[index]].low)
+    assert roomy[files[0]] is roomy[files[0]]
     assert len(tight._kept) == 1
 
 

@@ -31,6 +31,7 @@ from mambair_cli.training.run import (
     Started,
     TrainEvent,
     TrainResult,
+    Unreadable,
     Validated,
     train,
 )
@@ -283,6 +284,26 @@ def test_validation_reads_the_layout_of_the_benchmark_sets(
     tables["validation"]["folders"] = ["set"]
     with pytest.raises(RecipeError, match=r"has no low-resolution partner"):
         _train(tables, data_root, tmp_path / "run")
+
+
+def test_images_that_cannot_be_read_are_told_and_validated_without(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    scores = _train(tables, data_root, tmp_path / "before")[0].best_score
+    damaged, text = data_root / "images" / "damaged.png", data_root / "scored" / "text.png"
+    content = (data_root / "images" / "a.png").read_bytes()
+    damaged.write_bytes(content[: len(content) // 2])
+    text.write_text("not an image")
+    result, events = _train(tables, data_root, tmp_path / "run")
+    told = {event.path: event for event in events if isinstance(event, Unreadable)}
+    assert set(told) == {damaged, text}
+    assert told[text].reason.startswith(f"{text} is not a PNG, ")
+    started = next(event for event in events if isinstance(event, Started))
+    assert (started.images, started.unreadable_images) == (3, 1)
+    assert result.best_score == pytest.approx(scores, abs=0.5)
+    (data_root / "scored" / "c.png").unlink()
+    with pytest.raises(RecipeError, match=r"^none of the 1 images can be read; the first: "):
+        _train(tables, data_root, tmp_path / "none")
 
 
 def test_a_run_without_validation_keeps_the_last_weights(

@@ -27,6 +27,7 @@ class TrainingDisplay:
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
         self._score = ""
+        self._running = self._told_of_unreadable = False
         self.progress = Progress(
             TextColumn("{task.fields[state]}"),
             BarColumn(bar_width=None),
@@ -51,6 +52,8 @@ class TrainingDisplay:
         match event:
             case run.Started():
                 self._started(event)
+            case run.Unreadable():
+                self._unreadable(event)
             case run.Progress():
                 self._progressed(event)
             case run.Validated():
@@ -59,6 +62,7 @@ class TrainingDisplay:
                 self._messages.detail(f"saved {event.path} at iteration {event.iteration}")
 
     def _started(self, event: run.Started) -> None:
+        self._running = True
         verb = f"resuming at iteration {event.iteration} of" if event.iteration else "training for"
         self._messages.notice(
             f"{verb} {event.iterations} iterations: {event.parameters:,} parameters, "
@@ -69,9 +73,24 @@ class TrainingDisplay:
                 f"warning: {counted(event.skipped_images, 'image')} left out, smaller than a patch",
                 "yellow",
             )
+        if event.unreadable_images:
+            self._messages.notice(
+                f"warning: {counted(event.unreadable_images, 'image')} left out, not readable",
+                "yellow",
+            )
         if event.initial_tensors:
             self._messages.notice(f"{event.initial_tensors} tensors taken from the initial weights")
         self.progress.update(self._task, total=event.iterations, completed=event.iteration)
+
+    def _unreadable(self, event: run.Unreadable) -> None:
+        # Of a folder of such files one example is enough; `Started` says how many there are.
+        if self._told_of_unreadable and not self._running:
+            self._messages.detail(f"left out: {event.reason}")
+            return
+        self._told_of_unreadable = True
+        self._messages.notice(f"warning: left out: {event.reason}", "yellow")
+        if event.hint is not None:
+            self._messages.notice(f"hint: {event.hint}", "yellow")
 
     def _progressed(self, event: run.Progress) -> None:
         speed = 1 / max(event.seconds_per_iteration, 1e-9)
