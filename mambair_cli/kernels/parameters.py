@@ -1,16 +1,26 @@
-"""What a backend makes of a parameter before its kernels can read it, made once for frozen ones."""
+"""What kernels ask of parameters: whether gradients are wanted, and what is made of frozen ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 Made = TypeVar("Made")
 
 _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def recorded(tensors: Iterable[Tensor]) -> bool:
+    """Whether autograd records what is computed from these tensors.
+
+    To be asked before `Function.apply`: inside of it grad mode is off, and `needs_input_grad` is
+    true for parameters in training even where `torch.no_grad` keeps nothing of what is saved.
+    """
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:

@@ -28,7 +28,8 @@ scan would convert it again for every block of channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TypeVar, TypeVarTuple
 
 import torch
@@ -36,7 +37,7 @@ import triton
 from torch import Tensor, nn
 
 from mambair_cli.kernels.block import depthwise_gpu, ops, pointwise_gpu
-from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.parameters import made_once, recorded
 from mambair_cli.kernels.triton_launch import launch
 
 ACTIVATIONS = {"none": depthwise_gpu.NONE, "silu": depthwise_gpu.SILU, "gelu": depthwise_gpu.GELU}
@@ -94,9 +95,10 @@ class _Fused(torch.autograd.Function):
         return (None, None, None, *(next(found) if need else None for need in needed))
 
 
-def _parameters_of(arguments: list[object]) -> list[nn.Parameter]:
-    modules = (argument for argument in arguments if isinstance(argument, nn.Module))
-    return [parameter for module in modules for parameter in module.parameters()]
+def _parameters_of(arguments: Sequence[object]) -> Iterator[nn.Parameter]:
+    for argument in arguments:
+        if isinstance(argument, nn.Module):
+            yield from argument.parameters()
 
 
 def _differentiable_as(
@@ -106,11 +108,11 @@ def _differentiable_as(
 
     def decorate(fused: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
         def step(*arguments: *Arguments) -> Result:
-            if not torch.is_grad_enabled():
+            tensors = (value for value in arguments if isinstance(value, Tensor))
+            if not recorded(chain(tensors, _parameters_of(arguments))):
                 return fused(*arguments)
-            parameters = _parameters_of([*arguments])
             result: Result = _Fused.apply(  # type: ignore[no-untyped-call]
-                fused, definition, len(arguments), *arguments, *parameters
+                fused, definition, len(arguments), *arguments, *_parameters_of(arguments)
             )
             return result
 
@@ -190,7 +192,7 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """See `ops.Ops`."""
     dtype = _matrix_dtype(x.device)
-    if dtype == torch.float32 or torch.is_grad_enabled() or not _keeps_accumulator(x.device):
+    if dtype == torch.float32 or recorded((x, weight)) or not _keeps_accumulator(x.device):
         return ops.project(x, weight)
     rows, columns = x.flatten(0, -2).to(dtype), weight.to(dtype).t()
     with torch.autocast(x.device.type, enabled=False):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.kernels.numba_launch import flat, launch, padded
+from mambair_cli.kernels.parameters import recorded
 from mambair_cli.kernels.scan.numba_forward import CHUNK, scan_forward
 from mambair_cli.kernels.scan.reference import DIRECTIONS
 from mambair_cli.kernels.vector import LANES, LOG2_E
@@ -34,10 +35,10 @@ def channel_blocks(channels: int, tasks: int) -> int:
 
 
 class _SelectiveScan2d(torch.autograd.Function):
-    """Arguments and result as `dispatch.selective_scan_2d`, float32."""
+    """As `dispatch.selective_scan_2d`, float32; first argument: whether to keep the states."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, keep: bool, *inputs: Tensor) -> Tensor:
         u, projected, step_weight, step_bias, A, D = inputs
         b, h, w, d = u.shape
         parameters = (
@@ -47,7 +48,6 @@ class _SelectiveScan2d(torch.autograd.Function):
             padded(D),
         )
         n, channels = parameters[2].shape[1:]
-        keep = any(ctx.needs_input_grad)
         kept_size = b * DIRECTIONS * -(-h * w // CHUNK) * n * channels if keep else 0
         kept = torch.empty(kept_size, dtype=torch.float32)
         planes = torch.empty(2, b, h, w, d, dtype=torch.float32)
@@ -62,7 +62,7 @@ class _SelectiveScan2d(torch.autograd.Function):
         return planes[0].add_(planes[1])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         from mambair_cli.kernels.scan.numba_backward import scan_backward
 
         u, projected, step_weight, _, A, _, kept = ctx.saved_tensors
@@ -78,6 +78,7 @@ class _SelectiveScan2d(torch.autograd.Function):
             *(gradient.numpy() for gradient in (dA, dD, db, dW)), b, h, w, d,
         )  # fmt: skip
         return (
+            None,
             du[0].add_(du[1]),
             dprojected,
             dW.sum(0).view(k, r, channels)[..., :d].transpose(1, 2),
@@ -90,5 +91,7 @@ class _SelectiveScan2d(torch.autograd.Function):
 def selective_scan_2d(*inputs: Tensor) -> Tensor:
     """Runs the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
     with torch.autocast("cpu", enabled=False):
-        result: Tensor = _SelectiveScan2d.apply(*(tensor.float() for tensor in inputs))  # type: ignore[no-untyped-call]
+        result: Tensor = _SelectiveScan2d.apply(  # type: ignore[no-untyped-call]
+            recorded(inputs), *(tensor.float() for tensor in inputs)
+        )
     return result

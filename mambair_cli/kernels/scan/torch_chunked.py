@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from mambair_cli.kernels.parameters import recorded
 from mambair_cli.kernels.scan.reference import DIRECTIONS
 
 # Values in the state of one segment. On a CPU it should stay in the cache; elsewhere it should be
@@ -86,7 +87,7 @@ def _scan(
     outputs = []
     for inputs in zip(torch.split(u, tokens, 1), torch.split(block, tokens, 1), strict=True):
         arguments = (*inputs, state, step_weight, step_bias, A, D)
-        if torch.is_grad_enabled():
+        if recorded(arguments):
             y, state = checkpoint(
                 _scan_segment, *arguments, use_reentrant=False, preserve_rng_state=False
             )
@@ -112,7 +113,7 @@ def _scan_segment(
     decay = (_chunked(step).unsqueeze(-2) * A).exp_()
     added = _chunked(step * u).unsqueeze(-2) * _chunked(B).unsqueeze(-1)
     # Steps that fill the last chunk are zero: they keep the state.
-    if torch.is_grad_enabled():
+    if recorded((decay, added, state)):
         states: Tensor = _Recurrence.apply(decay, added, state)  # type: ignore[no-untyped-call]
     else:
         states = _recur_(decay, added, state)

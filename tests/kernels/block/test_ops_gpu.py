@@ -215,6 +215,18 @@ def test_inputs_need_not_be_contiguous(step, kernel_device):
         assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_frozen_inputs_keep_nothing_for_a_backward_pass(step, kernel_device, monkeypatch):
+    arguments = arguments_of(step, (1, 1, 2, 8), kernel_device)
+    monkeypatch.setattr(ops_gpu, "_Fused", None)
+    with torch.no_grad():
+        outputs_of(FUSED, step, arguments)
+    for value in arguments:
+        if isinstance(value, nn.Module):
+            value.requires_grad_(False)
+    outputs_of(FUSED, step, arguments)
+
+
 def test_a_norm_far_from_zero_keeps_its_precision(kernel_device, relative_rms):
     x, norm = arguments_of("norm", (2, 3, 5, 20), kernel_device)
     exact = PLAIN.norm((x + 300).double(), copy.deepcopy(norm).double())

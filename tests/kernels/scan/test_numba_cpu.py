@@ -59,6 +59,23 @@ def test_without_gradients_the_values_are_the_same(shape):
         assert torch.equal(numba_cpu.selective_scan_2d(*inputs), for_training)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_where_nothing_is_recorded_no_state_is_kept_for_parameters_in_training(mode, monkeypatch):
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(1, 3, 5, 20, 6, 3)]
+    kept = []
+
+    def launch(kernel, *arguments):
+        kept.append(arguments[7].size)
+        numba_launch.launch(kernel, *arguments)
+
+    monkeypatch.setattr(numba_cpu, "launch", launch)
+    with mode():
+        numba_cpu.selective_scan_2d(*inputs)
+    assert kept == [0]
+    numba_cpu.selective_scan_2d(*inputs)
+    assert kept[1] > 0
+
+
 @pytest.mark.parametrize("scale", [0.0, 30.0])
 def test_extreme_steps_stay_finite_and_right(scale, relative_rms):
     inputs = scan_inputs(1, 3, 5, 20, 6, 2)

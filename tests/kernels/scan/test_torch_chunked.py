@@ -66,6 +66,16 @@ def test_without_gradients_the_values_are_the_same():
         assert torch.allclose(scan(*inputs), for_training, rtol=1e-5, atol=1e-6)
 
 
+def test_frozen_inputs_are_scanned_once_with_no_copies(monkeypatch):
+    inputs = scan_inputs(1, 3, 5, 20, 6, 3)
+    expected = scan(*(tensor.clone().requires_grad_() for tensor in inputs))
+    monkeypatch.setattr(torch_chunked, "checkpoint", None)
+    monkeypatch.setattr(torch_chunked, "_Recurrence", None)
+    assert torch.allclose(scan(*inputs), expected, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        scan(*(tensor.requires_grad_() for tensor in inputs))
+
+
 @pytest.mark.parametrize("scale", [0.0, 30.0])
 def test_extreme_steps_stay_finite_and_right(scale, relative_rms):
     inputs = scan_inputs(1, 5, 7, 20, 6, 2)
