@@ -48,7 +48,7 @@ from mambair_cli.networks import prepare_kernels
 from mambair_cli.pixels.traces import measure_traces
 from mambair_cli.restoration.device.precision import resolve_device
 from mambair_cli.restoration.memory.allocator import keep_freed_memory
-from mambair_cli.restoration.memory.budget import available_system_memory, resident_memory
+from mambair_cli.restoration.memory.available import available_system_memory, resident_memory
 from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import restore_bands
 
