@@ -25,13 +25,14 @@ from mambair_cli.errors import (
 )
 
 if TYPE_CHECKING:
-    from mambair_cli.api import Model, list_models, load_model, restore
+    from mambair_cli.api import list_models, load_model, restore
+    from mambair_cli.batches.models import Model
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.networks.spec import ModelSpec
 else:
     _HOMES = {
         "CatalogueEntry": "mambair_cli.checkpoints.catalogue",
-        "Model": "mambair_cli.api",
+        "Model": "mambair_cli.batches.models",
         "ModelSpec": "mambair_cli.networks.spec",
         "list_models": "mambair_cli.api",
         "load_model": "mambair_cli.api",

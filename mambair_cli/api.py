@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mambair_cli.batches.models import Model
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.image import RestorableImage
-from mambair_cli.networks.ss2d import set_scan_backend
-from mambair_cli.restoration.device.precision import (
-    Precision,
-    PrecisionRequest,
-    resolve_device,
-    resolve_precision,
-)
+from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 if TYPE_CHECKING:
-    from mambair_cli.networks import RestorationNetwork
-    from mambair_cli.networks.spec import ModelSpec
+    from mambair_cli.restoration.device.precision import PrecisionRequest
 
 GRAY_MODES = ("1", "L", "LA", "La")
 COLOUR_MODES = ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA")
@@ -45,30 +37,6 @@ WAYS_OUT = {
 }
 
 Picture = TypeVar("Picture", Image.Image, NDArray[Any])
-
-
-@dataclass(frozen=True)
-class Model:
-    """Weights in their network, on a device, ready to restore.
-
-    Attributes:
-        network: The module: `(b c h w)` float32 in [0, 1] to `(b c h*s w*s)`, not clamped, any
-            height and width; evaluation mode, without gradients.
-        spec: Its task, scale `s` and channels `c`.
-        device: Where it runs.
-        precision: Number format of its matrix products: `fp32`, `bf16` or `fp16`.
-        scan: Name of its selective-scan backend.
-        path: The weights file.
-        sha256: Digest of that file.
-    """
-
-    network: RestorationNetwork
-    spec: ModelSpec
-    device: torch.device
-    precision: Precision
-    scan: str
-    path: Path
-    sha256: str
 
 
 def load_model(
@@ -95,12 +63,8 @@ def load_model(
         CheckpointError: The weights cannot be had or used.
         BackendError: The device, precision or scan backend cannot run here.
     """
-    place = resolve_device(device)
-    number_format = resolve_precision(precision, place)
-    loaded = load_checkpoint(resolve(str(reference)))
-    network = loaded.network.to(place)
-    backend = set_scan_backend(network, scan)
-    return Model(network, loaded.spec, place, number_format, backend, loaded.path, loaded.sha256)
+    compute = Compute.resolve(device, precision, scan)
+    return Model.placed(load_checkpoint(resolve(str(reference))), compute)
 
 
 def restore(

@@ -67,6 +67,8 @@ def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
     needed: dict[int, int] = {}
     directories: dict[int, Path] = {}
     for forecast in forecasts:
+        if forecast.result is None:
+            continue
         directory = nearest_directory(forecast.job.target.parent)
         device = directory.stat().st_dev
         directories.setdefault(device, directory)

@@ -3,57 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration
-from mambair_cli.cli.selection import Request, choose_for
 from mambair_cli.errors import MemoryLimitError, OutputError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import torch
-
-    from mambair_cli.api import Model
-    from mambair_cli.batches.batch import Forecast, Job
-    from mambair_cli.batches.forecasts import Volume
+    from mambair_cli.batches.forecasts import Forecast, Volume
+    from mambair_cli.batches.models import Model
     from mambair_cli.restoration.costs import Cost, Effort
     from mambair_cli.restoration.restorer import RestoreOptions
 
 
-def request_at_hand(request: Request, device: torch.device, jobs: Sequence[Job]) -> Request | None:
-    """The request with nothing left open, if its weights need not be fetched.
-
-    Where each image decides about its weights, the first that does decides here.
-    """
-    from mambair_cli.checkpoints.obtain import find
-    from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
-
-    if request.by_file:
-        qualities = (read_jpeg_quality(job.source) for job in jobs)
-        quality = next((quality for quality in qualities if quality is not None), None)
-        if quality is None:
-            return None
-        request = replace(request, quality=quality)
-    at_hand = request.weights is not None or find(choose_for(request, device).entry.id)
-    return request if at_hand else None
-
-
 def tell_dry_run(
-    prospects: Sequence[Forecast],
+    forecasts: Sequence[Forecast],
     model: Model | None,
     options: RestoreOptions,
     devices: int,
+    unknown: str,
     messages: Messages,
 ) -> None:
     """Tell what a run would write, how long it would take and what it would need.
 
     Args:
-        prospects: What is known of the files.
-        model: What would restore them; None where it would have to be fetched.
+        forecasts: What is known of the files.
+        model: What would restore them; None where that is not at hand.
         options: How they would be restored.
         devices: How many devices would share the work.
+        unknown: Why time and memory are not known, where there is no model.
         messages: Where to tell it.
 
     Raises:
@@ -64,14 +43,14 @@ def tell_dry_run(
 
     costs: dict[Path, Cost] = {}
     if model is not None:
-        prospects = [_with_cost(prospect, model, options, costs) for prospect in prospects]
-    tell_files(prospects, costs, messages)
+        forecasts = [_with_cost(forecast, model, options, costs) for forecast in forecasts]
+    tell_files(forecasts, costs, messages)
     effort = None
     if model is not None and costs:
         effort = effort_of(model.network, list(costs.values()), model.spec, options, devices)
-    places = volumes(prospects)
-    _tell_plan_event(prospects, effort, places, messages, dry_run=True)
-    for line in _totals(prospects, effort, places):
+    places = volumes(forecasts)
+    _tell_plan_event(forecasts, effort, places, messages, dry_run=True)
+    for line in _totals(forecasts, effort or unknown, places):
         messages.notice(line)
     for place in places:
         if not place.suffices:
@@ -83,13 +62,13 @@ def tell_dry_run(
 
 
 def tell_files(
-    prospects: Sequence[Forecast], costs: Mapping[Path, Cost], messages: Messages
+    forecasts: Sequence[Forecast], costs: Mapping[Path, Cost], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.batch import FileFailed, FileSkipped
 
-    for prospect in prospects:
-        job, outcome, result = prospect.job, prospect.outcome, prospect.result
+    for forecast in forecasts:
+        job, outcome, result = forecast.job, forecast.outcome, forecast.result
         cost = costs.get(job.source)
         error = outcome.error if isinstance(outcome, FileFailed) else None
         reason = outcome.reason if isinstance(outcome, FileSkipped) else None
@@ -98,7 +77,7 @@ def tell_files(
         elif reason is not None:
             messages.notice(f"would skip {job.source}: {reason}", "dim")
         else:
-            messages.notice(f"would write {job.target} from {job.source}{_details(prospect, cost)}")
+            messages.notice(f"would write {job.target} from {job.source}{_details(forecast, cost)}")
         messages.event(
             "file_planned",
             source=str(job.source),
@@ -113,12 +92,12 @@ def tell_files(
         )
 
 
-def tell_before_run(prospects: Sequence[Forecast], messages: Messages) -> None:
+def tell_before_run(forecasts: Sequence[Forecast], messages: Messages) -> None:
     """Tell what a run begins with, and warn if the disk may have no room for its results."""
     from mambair_cli.batches.forecasts import volumes
 
-    places = volumes(prospects)
-    _tell_plan_event(prospects, None, places, messages, dry_run=False)
+    places = volumes(forecasts)
+    _tell_plan_event(forecasts, None, places, messages, dry_run=False)
     for place in places:
         if not place.suffices:
             messages.notice(
@@ -129,24 +108,24 @@ def tell_before_run(prospects: Sequence[Forecast], messages: Messages) -> None:
 
 
 def _with_cost(
-    prospect: Forecast, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
+    forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
 ) -> Forecast:
-    """Notes what a file takes; one that memory is short for gets another prospect."""
+    """Notes what a file takes; one that memory is short for gets another forecast."""
     from mambair_cli.batches.batch import FileFailed, Forecast
     from mambair_cli.restoration.costs import cost_of
 
-    if prospect.source is None:
-        return prospect
+    if forecast.source is None:
+        return forecast
     try:
-        cost = cost_of(model.network, prospect.source, model.spec, options)
+        cost = cost_of(model.network, forecast.source, model.spec, options)
     except MemoryLimitError as error:
-        return Forecast(prospect.job, outcome=FileFailed(prospect.job, error))
-    costs[prospect.job.source] = cost
-    return prospect
+        return Forecast(forecast.job, outcome=FileFailed(forecast.job, error))
+    costs[forecast.job.source] = cost
+    return forecast
 
 
 def _tell_plan_event(
-    prospects: Sequence[Forecast],
+    forecasts: Sequence[Forecast],
     effort: Effort | None,
     places: Sequence[Volume],
     messages: Messages,
@@ -155,14 +134,14 @@ def _tell_plan_event(
 ) -> None:
     from mambair_cli.batches.batch import FileFailed, FileSkipped
 
-    outcomes = [prospect.outcome for prospect in prospects]
+    outcomes = [forecast.outcome for forecast in forecasts]
     messages.event(
         "plan",
         dry_run=dry_run,
-        images=len(prospects),
+        images=len(forecasts),
         skipped=sum(isinstance(outcome, FileSkipped) for outcome in outcomes),
         refused=sum(isinstance(outcome, FileFailed) for outcome in outcomes),
-        pixels=sum(prospect.pixels for prospect in prospects),
+        pixels=sum(forecast.pixels for forecast in forecasts),
         tiles=None if effort is None else effort.tiles,
         seconds=None if effort is None else round(effort.seconds, 3),
         memory_bytes=None if effort is None else effort.memory,
@@ -178,23 +157,24 @@ def _tell_plan_event(
     )
 
 
-def _details(prospect: Forecast, cost: Cost | None) -> str:
-    if prospect.result is None:
+def _details(forecast: Forecast, cost: Cost | None) -> str:
+    if forecast.result is None:
         return ""
-    size = f"{prospect.result.width}x{prospect.result.height} pixels"
-    if prospect.result.images > 1:
-        size = f"{prospect.result.images} images of {size}"
+    size = f"{forecast.result.width}x{forecast.result.height} pixels"
+    if forecast.result.images > 1:
+        size = f"{forecast.result.images} images of {size}"
     return f": {size}" + ("" if cost is None else f", {counted(cost.tiles, 'tile')}")
 
 
 def _totals(
-    prospects: Sequence[Forecast], effort: Effort | None, places: Sequence[Volume]
+    forecasts: Sequence[Forecast], effort: Effort | str, places: Sequence[Volume]
 ) -> list[str]:
-    todo = [prospect for prospect in prospects if prospect.outcome is None]
-    pixels = sum(prospect.pixels for prospect in todo) / 1e6
-    lines = [f"{counted(len(todo), 'image')} to restore, {pixels:.1f} megapixels"]
-    if effort is None:
-        lines[0] += "; time and memory are not known before the weights are here"
+    todo = [forecast for forecast in forecasts if forecast.outcome is None]
+    lines = [f"{counted(len(todo), 'image')} to restore"]
+    if pixels := sum(forecast.pixels for forecast in todo):
+        lines[0] += f", {pixels / 1e6:.1f} megapixels"
+    if isinstance(effort, str):
+        lines[0] += f"; {effort}"
     else:
         lines[0] += f", {counted(effort.tiles, 'tile')}: about {duration(effort.seconds)} for the "
         lines[0] += f"network, {_size(effort.memory)} of memory"

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mambair_cli.cli.compute import describe_device, prepare_scan
+from mambair_cli.cli.compute import prepare_scan
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.option_values import Tile
 from mambair_cli.cli.options import Precision
-from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.cli.selection import models_for
 from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    import torch
-
-    from mambair_cli.api import Model
+    from mambair_cli.batches.models import Model
+    from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import Task
-    from mambair_cli.restoration.restorer import RestoreOptions
+    from mambair_cli.restoration.device.compute import Compute
+    from mambair_cli.restoration.plan import RestoreOptions
 
 # What is taken where the user names no level.
 DEFAULT_SCALE, DEFAULT_SIGMA, DEFAULT_QUALITY = 4, 25, 10
@@ -61,9 +61,7 @@ NumberFormat = Annotated[
 class Setting:
     """How the networks run."""
 
-    device: torch.device
-    precision: Any
-    scan: str
+    compute: Compute
     options: RestoreOptions
     messages: Messages
 
@@ -82,17 +80,17 @@ def prepare(
     Raises:
         BackendError: One of them cannot be had here.
     """
-    from mambair_cli.restoration.device.precision import resolve_device, resolve_precision
-    from mambair_cli.restoration.restorer import RestoreOptions
+    from mambair_cli.restoration.device.compute import Compute, describe_device
+    from mambair_cli.restoration.plan import RestoreOptions
 
-    place = resolve_device(device)
-    number_format = resolve_precision(precision, place)
-    backend = prepare_scan(scan, place, messages)
+    compute = Compute.resolve(device, precision, scan)
+    prepare_scan(compute.scan, compute.device, messages)
     messages.notice(
-        f"device: {describe_device(place)}, scan: {backend}, precision: {number_format}"
+        f"device: {describe_device(compute.device)}, scan: {compute.scan.name}, "
+        f"precision: {compute.precision}"
     )
-    options = RestoreOptions(tile, ensemble=ensemble, precision=number_format)
-    return Setting(place, number_format, backend, options, messages)
+    options = RestoreOptions(tile, ensemble=ensemble, precision=compute.precision)
+    return Setting(compute, options, messages)
 
 
 def task_asked(scale: int | None, sigma: int | None, quality: int | None) -> Task | None:
@@ -119,6 +117,8 @@ def requests_for(
     quality: int | None,
 ) -> list[Request]:
     """One request for each model that was named; for the best on the device where none was."""
+    from mambair_cli.checkpoints.request import Request
+
     asked = Request(
         task,
         scale=scale or DEFAULT_SCALE if task == "sr" else None,
@@ -137,6 +137,6 @@ def load(request: Request, setting: Setting) -> Model:
     Raises:
         MambairError: There is no such model, or it cannot be had.
     """
-    shelf = ModelShelf(request, setting.device, setting.precision, setting.scan, setting.messages)
-    assert shelf.single is not None
-    return shelf.single
+    single = models_for(request, setting.compute, setting.messages).single
+    assert single is not None
+    return single

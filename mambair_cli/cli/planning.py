@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from mambair_cli.cli.contradictions import STANDARD_STREAM
 from mambair_cli.cli.options import RestoreSettings
-from mambair_cli.cli.selection import Request
 from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.naming import NameTemplate
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
+    from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec
 
 SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}

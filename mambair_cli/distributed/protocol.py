@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -21,14 +24,13 @@ from mambair_cli.batches.events import (
     TileDone,
 )
 from mambair_cli.batches.manifest import Entry, Recipe
+from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.cluster import import_ray
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError
-from mambair_cli.networks.spec import Task
 from mambair_cli.restoration.restorer import RestoreOptions
 
-# What a note on a photograph begins with that meets weights for clean images.
-LOOKS_LIKE = "looks like a photograph: "
 # Of the tiles of an image no more are told to the driver than one in this time, and the last.
 TILE_SECONDS = 0.5
 
@@ -45,7 +47,24 @@ class Weights:
 
     name: str
     sha256: str
-    content: Any = field(repr=False)
+    content: Any = field(repr=False, compare=False)
+
+    def load(self) -> LoadedModel:
+        """Fetch the content to this node, and load it into its network.
+
+        Raises:
+            CheckpointError: It did not arrive as it was sent.
+        """
+        content = import_ray().get(self.content)
+        if (digest := sha256(content).hexdigest()) != self.sha256:
+            raise CheckpointError(
+                f"{self.name} arrived on {platform.node()} with sha256 {digest} instead of "
+                f"{self.sha256}"
+            )
+        with TemporaryDirectory(prefix="mambair-", ignore_cleanup_errors=True) as scratch:
+            path = Path(scratch, self.name)
+            path.write_bytes(content)
+            return load_checkpoint(path)
 
 
 @dataclass(frozen=True)
@@ -53,10 +72,8 @@ class Setup:
     """How all workers restore.
 
     Attributes:
-        task: What is restored.
-        weights: By model id; one, or those for all JPEG qualities.
-        by_quality: Whether each file's JPEG quality decides about its weights.
-        variant: Asked variant of the model, or None for the best on the device.
+        request: What is to be done.
+        weights: One, or by model id those for all JPEG qualities.
         options: How images are restored; the precision is resolved.
         files: How files are read and written.
         scan: Name of the scan backend, or `auto`.
@@ -67,10 +84,8 @@ class Setup:
             has another folder of that name. None where results go elsewhere.
     """
 
-    task: Task
+    request: Request
     weights: Mapping[str, Weights]
-    by_quality: bool
-    variant: str | None
     options: RestoreOptions
     files: FileOptions
     scan: str
@@ -78,6 +93,12 @@ class Setup:
     processors: int
     share: float
     marker: Path | None = None
+
+    def weights_for(self, request: Request) -> Weights:
+        """Return the weights for a request that leaves nothing open."""
+        if not self.request.by_file:
+            return next(iter(self.weights.values()))
+        return self.weights[request.choose(self.device).entry.id]
 
 
 @dataclass(frozen=True)

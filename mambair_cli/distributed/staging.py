@@ -12,7 +12,7 @@ from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry
 from mambair_cli.disk import sha256_of
 from mambair_cli.distributed import urls
-from mambair_cli.distributed.protocol import FileResult, FileTask, Weights
+from mambair_cli.distributed.protocol import FileResult, FileTask
 from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import ImageError, MambairError
 
@@ -23,14 +23,12 @@ class StagedFile:
     Args:
         task: What to do.
         scratch: An empty folder, for what is copied to this node; not used where nothing is.
-        weights_for: Returns the weights that a file is restored with.
+        digest_for: Returns the sha256 of the weights that a file is restored with.
     """
 
-    def __init__(
-        self, task: FileTask, scratch: Path, weights_for: Callable[[Path], Weights]
-    ) -> None:
+    def __init__(self, task: FileTask, scratch: Path, digest_for: Callable[[Path], str]) -> None:
         self._task = task
-        self._weights_for = weights_for
+        self._digest_for = digest_for
         source = _local(task.source, scratch / "in")
         target = _local(task.target, scratch / "out")
         self.job = Job(source, target, target.parent)
@@ -55,7 +53,7 @@ class StagedFile:
                 "keep files on a file system that all nodes share, or in a store such as s3://",
             )
         if task.recipe is not None:
-            recipe = {**task.recipe, "weights": self._weights_for(here).sha256}
+            recipe = {**task.recipe, "weights": self._digest_for(here)}
             self.entry = replace(self.entry, input=sha256_of(here), recipe=recipe)
 
     def is_done(self) -> bool:

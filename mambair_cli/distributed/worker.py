@@ -12,11 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory, gettempdir
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-from mambair_cli.api import Model, load_model
 from mambair_cli.batches.batch import FileOptions, Job, run_batch
 from mambair_cli.batches.events import (
     Event,
@@ -25,32 +24,24 @@ from mambair_cli.batches.events import (
     FileSkipped,
 )
 from mambair_cli.batches.failures import FileError, file_failure
+from mambair_cli.batches.models import ModelCache, restorer_with
 from mambair_cli.batches.work import Restore
-from mambair_cli.checkpoints.choice import choose
-from mambair_cli.disk import sha256_of
 from mambair_cli.distributed.protocol import (
-    LOOKS_LIKE,
     EventRelay,
     FileResult,
     FileTask,
     Setup,
     Told,
-    Weights,
 )
 from mambair_cli.distributed.staging import StagedFile
 from mambair_cli.distributed.urls import Url
-from mambair_cli.errors import BackendError, CheckpointError, ImageError
-from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
-from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
-from mambair_cli.imaging.writing.depth import in_8_bits
-from mambair_cli.kernels.scan import dispatch
+from mambair_cli.errors import BackendError
+from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
 from mambair_cli.networks import prepare_kernels
-from mambair_cli.pixels.traces import measure_traces
-from mambair_cli.restoration.device.precision import resolve_device
+from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.memory.allocator import keep_freed_memory
-from mambair_cli.restoration.memory.available import available_system_memory, resident_memory
-from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
-from mambair_cli.restoration.streaming import restore_bands
+from mambair_cli.restoration.memory.budget import available_system_memory, resident_memory
+from mambair_cli.restoration.restorer import RestoreOptions
 
 Limited = TypeVar("Limited", RestoreOptions, FileOptions)
 
@@ -64,7 +55,7 @@ class Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._models: dict[str, Model] = {}
+        self._models: ModelCache
         self._network = threading.Lock()
         self._stopped = threading.Event()
         self._idle = threading.Condition()
@@ -89,13 +80,13 @@ class Worker:
                     f"{marker.parent} is not the same folder on {platform.node()}",
                     "give -o on a file system that all nodes share, or an address such as s3://",
                 )
-            device = resolve_device(self._setup.device)
-            scan = dispatch.select(self._setup.scan, device).name
-            if not self._setup.by_quality:
-                self._load(next(iter(self._setup.weights)))
-            if device.type == "cpu":
+            setup = self._setup
+            compute = Compute.resolve(setup.device, setup.options.precision, setup.scan)
+            self._models = ModelCache(setup.request, compute, setup.weights_for)
+            scan = compute.scan.name
+            if compute.device.type == "cpu":
                 prepare_kernels(scan, training=False)
-            return f"{platform.node()}, process {os.getpid()}, {device}, scan {scan}"
+            return f"{platform.node()}, process {os.getpid()}, {compute.device}, scan {scan}"
 
     def restore(self, task: FileTask) -> Iterator[Told]:
         """Does one task, in a thread of its own.
@@ -123,7 +114,7 @@ class Worker:
 
     def _do(self, task: FileTask, tell: Callable[[Told], None]) -> FileResult:
         with self._counted(), _scratch(task) as scratch:
-            staged = StagedFile(task, scratch, self._weights_for)
+            staged = StagedFile(task, scratch, self._models.digest_for)
             try:
                 return self._carry_out(staged, tell)
             except FileError as error:
@@ -143,80 +134,11 @@ class Worker:
 
     def _restore(self, job: Job, tell: Callable[[Told], None]) -> Event:
         relay = EventRelay(tell, self._stopped)
-        restorer = Restore(
-            lambda *arguments: self._image(relay, *arguments),
-            lambda *arguments: self._bands(relay, *arguments),
-        )
-        run_batch([job], {"": restorer}, relay.pass_on, files=self._limited(self._setup.files))
+        restore = restorer_with(self._models, self._limited(self._setup.options))
+        alone = _one_at_a_time(restore, self._network, relay.begin)
+        run_batch([job], {"": alone}, relay.pass_on, files=self._limited(self._setup.files))
         assert relay.outcome is not None
         return relay.outcome
-
-    def _image(
-        self, relay: EventRelay, source: RestorableImage, on_progress: Progress, on_notice: Notice
-    ) -> RestorableImage:
-        with self._network:
-            relay.begin()
-            model = self._suited_to(source)
-            if model.spec.task == "sr":
-                _note_traces(source, on_notice)
-            return restore_image(
-                model.network,
-                source,
-                model.spec,
-                self._limited(self._setup.options),
-                on_progress,
-                on_notice,
-            )
-
-    def _bands(
-        self, relay: EventRelay, reader: BandReader, on_progress: Progress, on_notice: Notice
-    ) -> tuple[ImageHeader, Iterator[Band]]:
-        options = self._limited(self._setup.options)
-        model = self._suited_to(reader)
-        header, bands = restore_bands(
-            model.network, reader, model.spec, options, on_progress, on_notice
-        )
-
-        def one_at_a_time() -> Iterator[Band]:
-            with self._network:
-                relay.begin()
-                yield from bands
-
-        return header, one_at_a_time()
-
-    def _suited_to(self, image: RestorableImage | BandReader) -> Model:
-        metadata = image.metadata
-        return self._load(
-            self._name_for(metadata.jpeg_quality, f"a {metadata.source_format} image")
-        )
-
-    def _weights_for(self, path: Path) -> Weights:
-        quality = read_jpeg_quality(path) if self._setup.by_quality else None
-        return self._setup.weights[self._name_for(quality, str(path))]
-
-    def _name_for(self, quality: int | None, image: str) -> str:
-        """The model that restores an image: the only one, or that for its JPEG quality."""
-        setup = self._setup
-        if not setup.by_quality:
-            return next(iter(setup.weights))
-        if quality is None:
-            raise ImageError(
-                f"{image} does not say with which JPEG quality it was once saved",
-                "give it: --quality 10, 30 or 40",
-            )
-        choice = choose(
-            setup.task, quality=quality, variant=setup.variant, device_type=setup.device
-        )
-        return choice.entry.id
-
-    def _load(self, name: str) -> Model:
-        if name not in self._models:
-            with TemporaryDirectory(prefix="mambair-", ignore_cleanup_errors=True) as scratch:
-                path = _unpacked(self._setup.weights[name], Path(scratch))
-                setup = self._setup
-                precision = setup.options.precision
-                self._models[name] = load_model(path, setup.device, precision, setup.scan)
-        return self._models[name]
 
     def _limited(self, options: Limited) -> Limited:
         """The same options within this worker's share of the node's memory."""
@@ -248,21 +170,24 @@ def _scratch(task: FileTask) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _note_traces(image: RestorableImage, on_notice: Notice) -> None:
-    traces = measure_traces(in_8_bits(image))
-    if traces.found is not None:
-        measured = f"blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
-        on_notice(f"{LOOKS_LIKE}{traces.found}: {measured}")
+def _one_at_a_time(
+    restore: Restore, network: threading.Lock, on_begin: Callable[[], None]
+) -> Restore:
+    """Have images wait for those of other files, while these are read and written."""
 
+    def image(*arguments: Any) -> RestorableImage:
+        with network:
+            on_begin()
+            return restore.image(*arguments)
 
-def _unpacked(weights: Weights, folder: Path) -> Path:
-    import ray
+    def bands(*arguments: Any) -> tuple[ImageHeader, Iterator[Band]]:
+        header, restored = restore.bands(*arguments)
 
-    path = folder / weights.name
-    path.write_bytes(ray.get(weights.content))
-    if (digest := sha256_of(path)) != weights.sha256:
-        raise CheckpointError(
-            f"{weights.name} arrived on {platform.node()} with sha256 {digest} instead of "
-            f"{weights.sha256}"
-        )
-    return path
+        def alone() -> Iterator[Band]:
+            with network:
+                on_begin()
+                yield from restored
+
+        return header, alone()
+
+    return Restore(image, bands)

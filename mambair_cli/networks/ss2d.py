@@ -88,12 +88,12 @@ class SS2D(nn.Module):
         return made_once(self.A_logs, lambda logs: -torch.exp(logs).view(*shape, -1))
 
 
-def set_scan_backend(network: nn.Module, name: str) -> str:
+def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
     """Chooses the scan backend of a network for its device, and the steps around the scan with it.
 
     Args:
         network: A network whose parameters already are on their device.
-        name: `auto` or the name of a backend.
+        scan: `auto`, the name of a backend, or one that runs on the device.
 
     Returns:
         The name of the chosen backend.
@@ -101,7 +101,8 @@ def set_scan_backend(network: nn.Module, name: str) -> str:
     Raises:
         BackendError: The named backend cannot run here; the message says why.
     """
-    backend = dispatch.select(name, next(network.parameters()).device)
+    device = next(network.parameters()).device
+    backend = dispatch.select(scan, device) if isinstance(scan, str) else scan
     steps = _ops_of(backend)
     for module in network.modules():
         if hasattr(module, "ops"):

@@ -11,9 +11,8 @@ from torch import nn
 
 from mambair_cli.imaging.image import ImageHeader
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.memory import budget as main_memory
 from mambair_cli.restoration.plan import Plan, RestoreOptions
 from mambair_cli.restoration.restorer import LEAST_SIDE, plan_whole, restore_tensor
 from mambair_cli.restoration.streaming import memory_budget, needs_bands, plan_bands
@@ -79,8 +78,7 @@ def cost_of(
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
     device = next(network.parameters()).device
-    precision = resolve_precision(options.precision, device)
-    engine = Engine(network, precision, ensemble=options.ensemble, notify=lambda _: None)
+    engine = Engine(network, options.precision, ensemble=options.ensemble, notify=lambda _: None)
     pixels, area = header.width * header.height, spec.scale**2
     results = 2 * pixels * area * spec.channels * _FLOAT
     held = pixels * (header.channels + header.has_alpha) * header.dtype.itemsize
@@ -120,7 +118,7 @@ def effort_of(
     return Effort(
         tiles=sum(cost.tiles for cost in costs),
         seconds=_seconds_per_pixel(network, spec, options, rows, columns) * pixels / devices,
-        memory=memory.resident_memory() + buffers,
+        memory=main_memory.resident_memory() + buffers,
         device_memory=None if on_cpu else max(cost.working for cost in costs),
     )
 

@@ -12,23 +12,15 @@ from torch import nn
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.networks.ss2d import SS2D
-from mambair_cli.restoration.device.precision import Precision, PrecisionRequest
-from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.device.precision import Precision
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
-from mambair_cli.restoration.memory.tile_size import (
-    LARGEST_AUTO_TILE,
-    PLANNED_SHARE,
-    SMALLEST_AUTO_TILE,
-    auto_tile,
-    fitting,
-    smallest_need,
-)
 from mambair_cli.restoration.tiling import Grid, plan_grid, validate_tiling
 
 DEFAULT_OVERLAP = 32
 # Tiles together take no more pixels than this, however much memory there is: a GPU is full by then,
 # and progress, interruption and a retry after a failure all wait for a whole batch.
-LARGEST_BATCH = LARGEST_AUTO_TILE**2
+LARGEST_BATCH = memory.LARGEST_AUTO_TILE**2
 # Planned for a module without a configuration: the most that a published network needs.
 _UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
@@ -45,7 +37,7 @@ class RestoreOptions:
         overlap: Input pixels that neighbouring tiles share; None for 32, or a quarter of tiles
             under 128.
         ensemble: Average over the eight flips and turns (MambaIR+).
-        precision: `auto`, `fp32`, `tf32`, `bf16` or `fp16`.
+        precision: `fp32`, `tf32`, `bf16` or `fp16`, one that the device computes in.
         max_memory: Bytes of main memory that the process stays below; None for what is free.
 
     Raises:
@@ -55,7 +47,7 @@ class RestoreOptions:
     tile: int | Literal["auto"] = "auto"
     overlap: int | None = None
     ensemble: bool = False
-    precision: PrecisionRequest = "auto"
+    precision: Precision = "fp32"
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
@@ -149,21 +141,21 @@ class Limits:
         if self.strict:
             self._check(grid)
         if self.known is not None:
-            limited = int(self.known / PLANNED_SHARE) + 1
-            least = smallest_need(height, width, self.per_pixel)
+            limited = int(self.known / memory.PLANNED_SHARE) + 1
+            least = memory.smallest_need(height, width, self.per_pixel)
             available = min(available, max(limited, least))
             if grid.tile_pixels * self.per_pixel > self.known:
                 grid = options.grid(height, width, self._auto(height, width, available))
-        together = fitting(grid.tile_pixels, self.per_pixel, available)
-        members = next(n for n in (4, 2, 1) if n <= together) if options.ensemble else 1
+        fitting = memory.fitting(grid.tile_pixels, self.per_pixel, available)
+        members = next(n for n in (4, 2, 1) if n <= fitting) if options.ensemble else 1
         tiles = 1
         if self.batches:
-            tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
+            tiles = min(fitting // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
         # Graphs keep memory: not where it ran out once.
         return Plan(grid, max(1, tiles), members, self.graphs and self.known is None)
 
     def _auto(self, height: int, width: int, available: int) -> int:
-        tile = auto_tile(height, width, self.per_pixel, available)
+        tile = memory.auto_tile(height, width, self.per_pixel, available)
         if self.rows is None or self.rows >= (tile or height):
             return tile
         return self.rows
@@ -212,8 +204,8 @@ def _smaller(plan: Plan, options: RestoreOptions) -> Iterator[Plan]:
         yield plan
     rows, columns = plan.grid.rows, plan.grid.columns
     side = max(rows.size, columns.size)
-    while side > SMALLEST_AUTO_TILE:
-        side = max(side // 2, SMALLEST_AUTO_TILE)
+    while side > memory.SMALLEST_AUTO_TILE:
+        side = max(side // 2, memory.SMALLEST_AUTO_TILE)
         yield Plan(options.grid(rows.side, columns.side, side))
 
 

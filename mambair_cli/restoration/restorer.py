@@ -9,13 +9,12 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
-from mambair_cli.networks.padding import crop_to, pad_to
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
-from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory.allocator import give_back
+from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.padding import crop_to, pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.tiled_run import Notice, Progress, Reports, TiledRun, new_canvas
 from mambair_cli.restoration.tiling import Mosaic
@@ -56,7 +55,7 @@ def restore_tensor(
 
     Raises:
         UsageError: The image's channels are not the network's.
-        BackendError: The precision cannot be used on the device, or overflowed.
+        BackendError: The precision overflowed.
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
     if x.shape[1] != spec.channels:
@@ -66,8 +65,7 @@ def restore_tensor(
         )
     reports = Reports.to(on_progress, on_notice)
     device = next(network.parameters()).device
-    precision = resolve_precision(options.precision, device)
-    engine = Engine(network, precision, ensemble=options.ensemble, notify=reports.notice)
+    engine = Engine(network, options.precision, ensemble=options.ensemble, notify=reports.notice)
     padded = pad_to(x, LEAST_SIDE, LEAST_SIDE)
     # The result, and what a file is written from.
     results = 2 * x.element_size() * padded.numel() * spec.scale**2 if device == x.device else 0
@@ -163,5 +161,5 @@ def restore_image(
         top = rows.stop
     del restored, part
     if next(network.parameters()).device.type == "cpu":
-        give_back()
+        memory.give_back()
     return replace(image, pixels=pixels, alpha=alpha)

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from mambair_cli import networks
-from mambair_cli.api import Model
+from mambair_cli.batches import models
+from mambair_cli.batches.models import Model
 from mambair_cli.cli import compute
 from mambair_cli.cli.console import Messages
-from mambair_cli.errors import BackendError
+from mambair_cli.kernels.scan.dispatch import REFERENCE
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.networks.ss2d import set_scan_backend
 
@@ -22,7 +23,7 @@ CPU = torch.device("cpu")
 
 def test_cached_kernels_are_not_worth_a_word(monkeypatch, capfd):
     monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 0.5)
-    assert compute.prepare_scan("reference", CPU, Messages()) == "reference"
+    compute.prepare_scan(REFERENCE, CPU, Messages())
     assert capfd.readouterr() == ("", "")
 
 
@@ -34,7 +35,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
         return 14.2
 
     monkeypatch.setattr(networks, "prepare_kernels", compile_slowly)
-    compute.prepare_scan("reference", CPU, Messages())
+    compute.prepare_scan(REFERENCE, CPU, Messages())
     out, err = capfd.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -45,7 +46,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
 
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):
     monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 14.2)
-    compute.prepare_scan("reference", CPU, Messages(quiet=True))
+    compute.prepare_scan(REFERENCE, CPU, Messages(quiet=True))
     assert capfd.readouterr() == ("", "")
 
 
@@ -59,7 +60,7 @@ def model():
 
 def test_a_gpu_compiles_for_the_network_itself(model, monkeypatch, capfd):
     monkeypatch.setattr(compute, "COMPILE_SECONDS", 0.0)
-    monkeypatch.setattr(compute, "SMALL_IMAGE", (9, 10))
+    monkeypatch.setattr(models, "SMALL_IMAGE", (9, 10))
     sizes = []
     model.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape))
     compute.prepare_network(replace(model, device=torch.device("cuda")), Messages())
@@ -71,19 +72,3 @@ def test_a_cpu_needs_no_kernels_for_a_network(model, capfd):
     model.network.register_forward_pre_hook(lambda *_: pytest.fail("the network ran"))
     compute.prepare_network(model, Messages())
     assert capfd.readouterr() == ("", "")
-
-
-def test_an_unknown_backend():
-    with pytest.raises(BackendError, match="unknown scan backend 'cubin'"):
-        compute.prepare_scan("cubin", CPU, Messages())
-
-
-def test_threads_are_counted():
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        assert compute.describe_device(CPU) == "cpu (1 thread)"
-        torch.set_num_threads(2)
-        assert compute.describe_device(CPU) == "cpu (2 threads)"
-    finally:
-        torch.set_num_threads(threads)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mambair_cli.cli import compute
-from mambair_cli.restoration.device import precision
+from mambair_cli.batches import local
+from mambair_cli.restoration.device import compute
 
 STAND_INS = [torch.device("cpu:0"), torch.device("cpu:1")]
 
 
 @pytest.fixture
 def _two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "resolve_devices", lambda _: STAND_INS)
+    monkeypatch.setattr(compute, "resolve_devices", lambda _: STAND_INS)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_two_devices_make_what_one_makes(mambair, weights, folder, tmp_path, mon
     both = tmp_path / "both"
     common = ("sr", folder, "--weights", weights / "sr-x2.safetensors")
     with monkeypatch.context() as patched:
-        patched.setattr(precision, "resolve_devices", lambda _: STAND_INS)
+        patched.setattr(compute, "resolve_devices", lambda _: STAND_INS)
         outcome = mambair(*common, "-o", both, "-v")
     names = [f"{number}_x2.png" for number in range(6)]
     assert outcome.status == 0, outcome.err
@@ -94,8 +94,8 @@ def test_devices_that_cannot_be_meant(mambair, photo, requested, message):
 
 
 def test_files_at_a_time(monkeypatch):
-    monkeypatch.setattr(compute.os, "sched_getaffinity", lambda _: range(12), raising=False)
+    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: range(12), raising=False)
     gpus = [torch.device("cuda:0"), torch.device("cuda:1")]
-    assert compute.io_threads([torch.device("cpu")]) == 0
-    assert compute.io_threads(gpus[:1]) == 8
-    assert compute.io_threads(gpus) == 12
+    assert local.io_threads([torch.device("cpu")]) == 0
+    assert local.io_threads(gpus[:1]) == 8
+    assert local.io_threads(gpus) == 12

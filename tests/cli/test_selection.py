@@ -12,21 +12,28 @@ import torch
 from PIL import Image
 
 from mambair_cli.api import load_model
+from mambair_cli.batches.models import ModelCache, restorer_with, traces_in
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import write_checkpoint
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.cli.console import Messages
-from mambair_cli.cli.selection import ModelShelf, Request
+from mambair_cli.cli.selection import models_for
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, ImageError
 from mambair_cli.imaging.files import read_image
+from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.kernels.scan import dispatch
+from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.plan import RestoreOptions
 
 
 @pytest.fixture
-def shelf():
-    """Builds the shelf of a request on the CPU."""
+def cache():
+    """Loads the models of a request on the CPU."""
 
-    def build(request: Request) -> ModelShelf:
-        return ModelShelf(request, torch.device("cpu"), "fp32", "reference", Messages())
+    def build(request: Request) -> ModelCache:
+        compute = Compute(torch.device("cpu"), "fp32", dispatch.REFERENCE)
+        return models_for(request, compute, Messages())
 
     return build
 
@@ -45,9 +52,9 @@ def dejpeg_bundled(monkeypatch, weights):
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
-def test_each_jpeg_gets_the_weights_for_its_quality(shelf, make_image, tmp_path, capfd):
+def test_each_jpeg_gets_the_weights_for_its_quality(cache, make_image, tmp_path, capfd):
     image = make_image(tmp_path / "scan.jpg")
-    chosen = shelf(Request("dejpeg"))
+    chosen = cache(Request("dejpeg"))
     assert chosen.single is None
     first = chosen.suited_to(read_image(image))
     assert first.spec.quality == 30
@@ -56,9 +63,9 @@ def test_each_jpeg_gets_the_weights_for_its_quality(shelf, make_image, tmp_path,
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
-def test_a_file_that_says_no_quality(shelf, photo):
+def test_a_file_that_says_no_quality(cache, photo):
     with pytest.raises(ImageError) as caught:
-        shelf(Request("dejpeg")).suited_to(read_image(photo))
+        cache(Request("dejpeg")).suited_to(read_image(photo))
     assert caught.value.message == (
         "a PNG image does not say with which JPEG quality it was once saved"
     )
@@ -66,21 +73,21 @@ def test_a_file_that_says_no_quality(shelf, photo):
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
-def test_a_given_quality_holds_for_all(shelf, photo):
-    chosen = shelf(Request("dejpeg", quality=28))
+def test_a_given_quality_holds_for_all(cache, photo):
+    chosen = cache(Request("dejpeg", quality=28))
     assert chosen.single is not None
     assert chosen.suited_to(read_image(photo)) is chosen.single
 
 
 @pytest.mark.usefixtures("hub")
-def test_weights_that_cannot_be_had_stop_the_run_at_once(shelf):
+def test_weights_that_cannot_be_had_stop_the_run_at_once(cache):
     with pytest.raises(CheckpointError, match="there is no public model repository cguoh/MambaIR"):
-        shelf(Request("dejpeg", quality=10, variant="base"))
+        cache(Request("dejpeg", quality=10, variant="base"))
 
 
 @pytest.mark.usefixtures("hub")
-def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
-    chosen = shelf(Request("sr")).single
+def test_the_bundled_weights_stand_in_with_a_line(cache, capfd):
+    chosen = cache(Request("sr")).single
     assert chosen is not None
     assert chosen.spec.id == "mambair-tiny-sr-x4"
     assert (
@@ -88,7 +95,7 @@ def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
         "public model repository cguoh/MambaIR"
     ) in capfd.readouterr().err
     with pytest.raises(CheckpointError):
-        shelf(Request("sr", variant="light"))
+        cache(Request("sr", variant="light"))
 
 
 @pytest.mark.parametrize(
@@ -102,8 +109,8 @@ def test_the_bundled_weights_stand_in_with_a_line(shelf, capfd):
     ids=lambda value: getattr(value, "task", None),
 )
 @pytest.mark.usefixtures("hub")
-def test_bundled_weights_stand_in_for_every_task(shelf, capfd, request_, model):
-    chosen = shelf(request_).single
+def test_bundled_weights_stand_in_for_every_task(cache, capfd, request_, model):
+    chosen = cache(request_).single
     said = capfd.readouterr().err
     assert chosen.spec.id == model
     assert f"using the bundled {model}: " in said
@@ -120,19 +127,23 @@ def jpeg(tmp_path):
     return path
 
 
-def test_clean_weights_that_meet_a_photograph(shelf, weights, jpeg, capfd):
-    chosen = shelf(Request("sr", weights=str(weights / "sr-x2.safetensors")))
+def notes_on(image: RestorableImage, models: ModelCache) -> list[str]:
+    """What is noted of an image while it is restored."""
+    notes = []
+    restorer_with(models, RestoreOptions(tile=0)).image(image, lambda *_: None, notes.append)
+    return notes
+
+
+def test_clean_weights_that_meet_a_photograph(cache, weights, jpeg):
+    chosen = cache(Request("sr", weights=str(weights / "sr-x2.safetensors")))
     image = read_image(jpeg)
-    found = chosen.warn_of_photograph(chosen.single.spec, image)
-    assert found.startswith("JPEG blocks: blocking ")
-    assert capfd.readouterr().err.endswith(
-        "warning: there are traces of a photograph (JPEG blocks), and test-sr-x2 was trained on "
-        "clean images: it keeps them, and the rest may look just blurry\n"
-        "hint: photographs are enlarged by: mambair realsr\n"
-    )
+    noted, *others = notes_on(image, chosen)
+    assert noted.startswith("looks like a photograph: JPEG blocks: blocking ")
+    assert traces_in(noted) == "JPEG blocks"
+    assert [traces_in(other) for other in others] == [None] * len(others)
     real = replace(chosen.single.spec, task="realsr")
-    assert chosen.warn_of_photograph(real, image) is None
-    assert capfd.readouterr().err == ""
+    chosen.single = replace(chosen.single, spec=real)
+    assert notes_on(image, chosen) == others
 
 
 def test_the_warning_is_given_once_a_run(mambair, weights, jpeg, tmp_path):
@@ -141,30 +152,36 @@ def test_the_warning_is_given_once_a_run(mambair, weights, jpeg, tmp_path):
         "sr", jpeg, tmp_path / "second.jpg", "--weights", weights / "sr-x2.safetensors", "-v"
     )
     assert outcome.status == 0
+    warning = (
+        "warning: there are traces of a photograph (JPEG blocks), and test-sr-x2 was trained on "
+        "clean images: it keeps them, and the rest may look just blurry\n"
+        "hint: photographs are enlarged by: mambair realsr\n"
+    )
+    assert warning in outcome.err
     assert outcome.err.count("warning: there are traces of a photograph") == 1
     assert outcome.err.count("looks like a photograph: JPEG blocks: blocking ") == 2
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_a_photograph_is_told_at_any_depth(shelf, weights, jpeg, dtype):
-    chosen = shelf(Request("sr", weights=str(weights / "sr-x2.safetensors")))
+def test_a_photograph_is_told_at_any_depth(cache, weights, jpeg, dtype):
+    chosen = cache(Request("sr", weights=str(weights / "sr-x2.safetensors")))
     image = read_image(jpeg)
     pixels = image.pixels.astype(dtype)
     deep = replace(image, pixels=pixels * 257 if dtype == np.uint16 else pixels / np.float32(255))
-    found = chosen.warn_of_photograph(chosen.single.spec, image)
-    assert found == chosen.warn_of_photograph(chosen.single.spec, deep)
+    assert traces_in(notes_on(image, chosen)[0]) == "JPEG blocks"
+    assert notes_on(image, chosen) == notes_on(deep, chosen)
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
 def test_the_weights_of_a_file_are_known_by_their_digest_before_they_are_loaded(
-    shelf, weights, make_image, tmp_path
+    cache, weights, make_image, tmp_path
 ):
     other = weights / "sr-x2.safetensors"
     rows = [replace(entry) for entry in catalogue.entries()]
     rows[0] = replace(rows[0], bundled=other.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue, "entries", lambda: tuple(rows))
-        chosen = shelf(Request("dejpeg"))
+        chosen = cache(Request("dejpeg"))
         rough, fine = tmp_path / "rough.jpg", make_image(tmp_path / "fine.jpg")
         Image.open(fine).save(rough, quality=8)
         assert chosen.digest_for(rough) == sha256_of(other)
@@ -173,17 +190,17 @@ def test_the_weights_of_a_file_are_known_by_their_digest_before_they_are_loaded(
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
-def test_a_file_that_says_no_quality_is_named(shelf, photo):
+def test_a_file_that_says_no_quality_is_named(cache, photo):
     with pytest.raises(ImageError) as caught:
-        shelf(Request("dejpeg")).digest_for(photo)
+        cache(Request("dejpeg")).digest_for(photo)
     assert caught.value.message == (
         f"{photo} does not say with which JPEG quality it was once saved"
     )
 
 
-def test_weights_that_hold_for_all_have_one_digest(shelf, weights, photo):
+def test_weights_that_hold_for_all_have_one_digest(cache, weights, photo):
     file = weights / "sr-x2.safetensors"
-    assert shelf(Request("sr", weights=str(file))).digest_for(photo) == sha256_of(file)
+    assert cache(Request("sr", weights=str(file))).digest_for(photo) == sha256_of(file)
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")

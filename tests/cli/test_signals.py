@@ -29,11 +29,11 @@ def wait(*_, **__):
 owner.{name} = wait
 """
 PLACES = {
-    "reading": ("restoration", "stages", "read_images"),
-    "writing": ("restoration", "stages", "write_images"),
+    "reading": ("batches", "stages", "read_images"),
+    "writing": ("batches", "stages", "write_images"),
     "compiling": ("cli", "restoring", "prepare_scan"),
-    "loading": ("", "api", "load_model"),
-    "restoring": ("restoration", "restorer", "restore_image"),
+    "loading": ("batches", "models", "load_checkpoint"),
+    "restoring": ("batches", "models", "restore_image"),
 }
 OTHERS = ("SIGTERM", "SIGHUP")
 SLEEP = "time.sleep(600)"
@@ -56,8 +56,7 @@ def until(path: Path) -> str:
 
 def before(place: str, how: str = SLEEP) -> str:
     package, owner, name = PLACES[place]
-    statements = WAIT.format(module=package, owner=owner, name=name, how=how)
-    return statements.replace("mambair_cli. import", "mambair_cli import")
+    return WAIT.format(module=package, owner=owner, name=name, how=how)
 
 
 def wait_for(run: Run, text: str) -> None:

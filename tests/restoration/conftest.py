@@ -9,8 +9,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mambair_cli.restoration import engine
-from mambair_cli.restoration.device import transfers
+from mambair_cli.restoration.device import accelerator, transfers
 
 
 def tensors(values):
@@ -162,8 +161,7 @@ class StandIn:
 def gpu(monkeypatch):
     """Makes the engine take the CPU for a GPU."""
     stand_in = StandIn()
-    monkeypatch.setattr(engine, "COPYING", ("cpu",))
-    monkeypatch.setattr(torch, "get_device_module", lambda _: stand_in)
+    monkeypatch.setattr(accelerator, "interface_of", lambda _: stand_in)
     monkeypatch.setattr(transfers, "pinned", stand_in.pinned)
     return stand_in
 

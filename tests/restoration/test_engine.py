@@ -7,11 +7,9 @@ from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration import engine
-from mambair_cli.restoration.device import cuda_graphs
+from mambair_cli.restoration.device import accelerator, cuda_graphs
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import available as memory
-from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
+from mambair_cli.restoration.memory import budget as memory
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 SPEC = ModelSpec("stub", "sr", 2, 3)
@@ -47,7 +45,7 @@ def on_a_cpu(monkeypatch):
 
     def restore(image, options):
         with monkeypatch.context() as without:
-            without.setattr(engine, "COPYING", ())
+            without.setattr(accelerator, "interface_of", lambda _: None)
             return restore_tensor(Network(), image, SPEC, options)
 
     return restore
@@ -63,7 +61,7 @@ def memory_for_four(monkeypatch):
     """Four tiles of 32x32 fit beside the results, which a stand-in has in the same memory."""
     needed = 4 * 32 * 32 * 1000
     monkeypatch.setattr(
-        memory, "available_memory", lambda _: round(needed / PLANNED_SHARE + 480_009)
+        memory, "available_memory", lambda _: round(needed / memory.PLANNED_SHARE + 480_009)
     )
     monkeypatch.setattr("mambair_cli.restoration.plan.bytes_per_pixel", lambda *_: 1000)
 

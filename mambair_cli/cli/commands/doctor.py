@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mambair_cli.cli.console import print_json, print_table
+from mambair_cli.cli.hardware import GIB, Device, found_devices, torch_platform
 from mambair_cli.cli.options import Debug, Json
-from mambair_cli.restoration.device.hardware import GIB, Device, found_devices, torch_platform
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def examine() -> Report:
     except (ImportError, OSError) as error:
         report.problems.append(f"torch cannot be imported: {error}")
         return report
-    from mambair_cli.restoration.memory.available import available_system_memory
+    from mambair_cli.restoration.memory.budget import available_system_memory
 
     report.cpu = _cpu()
     report.memory_available = available_system_memory()

@@ -8,7 +8,6 @@ import typer
 
 from mambair_cli.cli.options import RestoreSettings, takes_settings
 from mambair_cli.cli.restoring import restore_files
-from mambair_cli.cli.selection import Request
 from mambair_cli.errors import UsageError
 
 
@@ -27,15 +26,13 @@ def sr(
     ] = None,
 ) -> None:
     """Enlarge clean images: photo.png becomes photo_x4.png."""
-    restore_files(
-        Request("sr", scale=scale, variant=settings.model, weights=settings.weights), settings
-    )
+    restore_files(settings, "sr", scale=scale)
 
 
 @takes_settings
 def realsr(settings: RestoreSettings) -> None:
     """Enlarge photographs four times, removing their blur, noise and compression."""
-    restore_files(Request("realsr", variant=settings.model, weights=settings.weights), settings)
+    restore_files(settings, "realsr")
 
 
 @takes_settings
@@ -68,15 +65,7 @@ def denoise(
             "the strength of the noise is missing",
             "give --sigma 15, 25 or 50, or --real for the noise of a camera",
         )
-    restore_files(
-        Request(
-            "denoise-real" if real else "denoise",
-            sigma=sigma,
-            variant=settings.model,
-            weights=settings.weights,
-        ),
-        settings,
-    )
+    restore_files(settings, "denoise-real" if real else "denoise", sigma=sigma)
 
 
 @takes_settings
@@ -96,7 +85,4 @@ def dejpeg(
     ] = None,
 ) -> None:
     """Remove the artefacts of JPEG compression."""
-    restore_files(
-        Request("dejpeg", quality=quality, variant=settings.model, weights=settings.weights),
-        settings,
-    )
+    restore_files(settings, "dejpeg", quality=quality)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mambair_cli.cli.compute import describe_device, prepare_scan
+from mambair_cli.cli.compute import prepare_scan
 from mambair_cli.cli.console import Messages, counted, print_data
 from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose, remember_resume
 
@@ -146,6 +146,8 @@ def train(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Train or fine-tune weights; interrupted at any moment, a run goes on with --resume."""
+    from mambair_cli.kernels.scan import dispatch
+    from mambair_cli.restoration.device.compute import describe_device
     from mambair_cli.restoration.device.precision import resolve_device
     from mambair_cli.training.config import load_recipe
     from mambair_cli.training.run import train as run_training
@@ -153,8 +155,9 @@ def train(
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     loaded = load_recipe(recipe)
     chosen = resolve_device(device)
-    backend = prepare_scan(scan, chosen, messages, training=True)
-    messages.notice(f"device: {describe_device(chosen)}, scan: {backend}")
+    backend = dispatch.select(scan, chosen)
+    prepare_scan(backend, chosen, messages, training=True)
+    messages.notice(f"device: {describe_device(chosen)}, scan: {backend.name}")
     display = TrainingDisplay(messages)
     with display.progress:
         result = run_training(
@@ -164,7 +167,7 @@ def train(
             on_event=display.show,
             data_root=data or recipe.parent,
             device=str(chosen),
-            scan=backend,
+            scan=backend.name,
         )
     messages.event("finished", best=str(result.best), last=str(result.last), psnr=result.best_score)
     if not json:

@@ -1,0 +1,164 @@
+"""The engine that restores batches on the devices of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+
+from mambair_cli.batches.batch import foresee, run_batch
+from mambair_cli.batches.engines import Batch
+from mambair_cli.batches.events import Event, Summary
+from mambair_cli.batches.forecasts import Forecast
+from mambair_cli.batches.manifest import Recipe, RecipeOf
+from mambair_cli.batches.models import Model, ModelCache, restorer_with
+from mambair_cli.checkpoints.obtain import find
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.device.compute import Compute, describe_device
+from mambair_cli.restoration.device.precision import Precision
+
+# Files that are read, and that are written, at the same time for each GPU.
+FILES_PER_DEVICE = 8
+
+
+class LocalEngine:
+    """Restores batches on one device or several; see `engines.Engine`.
+
+    Args:
+        computes: Where and how networks run; the first chooses models and makes plans.
+        models_for: Loads the models of a request for one of these.
+        prepare: Has the kernels of one of these compiled.
+        on_detail: Told of devices that are not needed.
+    """
+
+    unknown_effort = "time and memory are not known before the weights are here"
+
+    def __init__(
+        self,
+        computes: Sequence[Compute],
+        models_for: Callable[[Request, Compute], ModelCache],
+        prepare: Callable[[Compute], None],
+        on_detail: Callable[[str], None],
+    ) -> None:
+        self._computes = computes
+        self._models_for = models_for
+        self._prepare = prepare
+        self._on_detail = on_detail
+        self._models: dict[tuple[Compute, Request], ModelCache] = {}
+
+    @property
+    def description(self) -> str:
+        """Devices, scan backend and precision."""
+        devices = ", ".join(describe_device(compute.device) for compute in self._computes)
+        return f"device: {devices}, scan: {self._first.scan.name}, precision: {self.precision}"
+
+    @property
+    def device_type(self) -> str:
+        """That of all devices."""
+        return self._first.device.type
+
+    @property
+    def precision(self) -> Precision:
+        """That of all devices."""
+        return self._first.precision
+
+    def names(self, jobs: int) -> list[str]:
+        """Name the devices that are needed, in their order."""
+        return [str(compute.device) for compute in self._computes[:jobs]]
+
+    def load(self, request: Request) -> ModelSpec | None:
+        """Load the weights on the first device."""
+        single = self._models_on(self._first, request).single
+        return None if single is None else single.spec
+
+    def foresee(self, batch: Batch) -> list[Forecast]:
+        """Read the headers of the files."""
+        return foresee(batch.jobs, batch.files)
+
+    def rehearse(self, batch: Batch) -> tuple[list[Forecast], Model | None]:
+        """Load the model on the first device, and look at what earlier runs recorded.
+
+        Where each image decides about its weights, the first that does decides about the model.
+        """
+        self._needed(batch)
+        models = self._models_at_hand(batch)
+        recipe = None if batch.request.by_file or models is None else _recipe_of(batch, models)
+        forecasts = foresee(batch.jobs, batch.files, resume=batch.resume, recipe=recipe)
+        return forecasts, None if models is None else models.single
+
+    def run(
+        self,
+        batch: Batch,
+        forecasts: Sequence[Forecast],  # noqa: ARG002
+        on_event: Callable[[Event], None],
+    ) -> Summary:
+        """Restore the files, each device those that it takes when it is free."""
+        needed = self._needed(batch)
+        models = {compute: self._models_on(compute, batch.request) for compute in needed}
+        for compute in needed:
+            self._prepare(compute)
+        return run_batch(
+            batch.jobs,
+            {
+                str(compute.device): restorer_with(cache, batch.options)
+                for compute, cache in models.items()
+            },
+            on_event,
+            files=batch.files,
+            resume=batch.resume,
+            recipe=_recipe_of(batch, models[self._first]) if batch.is_recorded else None,
+            shard=batch.shard,
+            io_threads=io_threads([compute.device for compute in needed]),
+        )
+
+    @property
+    def _first(self) -> Compute:
+        return self._computes[0]
+
+    def _needed(self, batch: Batch) -> Sequence[Compute]:
+        needed, images = self._computes[: len(batch.jobs)], len(batch.jobs)
+        if len(needed) < len(self._computes):
+            used = ", ".join(self.names(images))
+            self._on_detail(f"{images} image{'' if images == 1 else 's'}: only {used} works")
+        return needed
+
+    def _models_at_hand(self, batch: Batch) -> ModelCache | None:
+        request = batch.request
+        if request.by_file:
+            qualities = (read_jpeg_quality(job.source) for job in batch.jobs)
+            quality = next((quality for quality in qualities if quality is not None), None)
+            if quality is None:
+                return None
+            request = replace(request, quality=quality)
+        if request.weights is None and not find(request.choose(self.device_type).entry.id):
+            return None
+        self._prepare(self._first)
+        return self._models_on(self._first, request)
+
+    def _models_on(self, compute: Compute, request: Request) -> ModelCache:
+        key = compute, request
+        if key not in self._models:
+            self._models[key] = self._models_for(request, compute)
+        return self._models[key]
+
+
+def _recipe_of(batch: Batch, models: ModelCache) -> RecipeOf:
+    of_all: Recipe = batch.recipe
+    return lambda source: {**of_all, "weights": models.digest_for(source)}
+
+
+def io_threads(devices: Sequence[torch.device]) -> int:
+    """How many files to read, and how many to write, while networks run.
+
+    On a CPU the network needs all processors itself: threads beside it made a batch slower. A GPU
+    makes a result faster than one processor packs it into a PNG.
+    """
+    if all(device.type == "cpu" for device in devices):
+        return 0
+    allowed = getattr(os, "sched_getaffinity", None)
+    processors = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
+    return min(processors, FILES_PER_DEVICE * len(devices))

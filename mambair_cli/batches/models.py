@@ -1,0 +1,230 @@
+"""Weights in their networks, on a device, and the ones that a run has loaded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from mambair_cli.batches.work import Restore
+from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.disk import sha256_of
+from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
+from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
+from mambair_cli.imaging.writing.depth import in_8_bits
+from mambair_cli.networks import RestorationNetwork
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.pixels.traces import measure_traces
+from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.device.precision import Precision
+from mambair_cli.restoration.restorer import (
+    Notice,
+    Progress,
+    RestoreOptions,
+    restore_image,
+    restore_tensor,
+)
+from mambair_cli.restoration.streaming import restore_bands
+
+# Height and width of what a network restores to have its kernels compiled.
+SMALL_IMAGE = (48, 64)
+# What a note on an image begins with that shows traces of a camera, for weights that keep them.
+LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights in their network, on a device, ready to restore.
+
+    Attributes:
+        network: The module: `(b c h w)` float32 in [0, 1] to `(b c h*s w*s)`, not clamped, any
+            height and width; evaluation mode, without gradients.
+        spec: Its task, scale `s` and channels `c`.
+        device: Where it runs.
+        precision: Number format of its matrix products: `fp32`, `bf16` or `fp16`.
+        scan: Name of its selective-scan backend.
+        path: The weights file.
+        sha256: Digest of that file.
+    """
+
+    network: RestorationNetwork
+    spec: ModelSpec
+    device: torch.device
+    precision: Precision
+    scan: str
+    path: Path
+    sha256: str
+
+    @classmethod
+    def placed(cls, loaded: LoadedModel, compute: Compute) -> Model:
+        """Put loaded weights on their device."""
+        network = loaded.network.to(compute.device)
+        scan = set_scan_backend(network, compute.scan)
+        return cls(
+            network,
+            loaded.spec,
+            compute.device,
+            compute.precision,
+            scan,
+            loaded.path,
+            loaded.sha256,
+        )
+
+    def compile_kernels(self) -> float:
+        """Restore a small image, large enough to be scanned in chunks; return the seconds taken.
+
+        A GPU's kernels are compiled for a network's numbers of channels and its precision.
+
+        Raises:
+            BackendError: The kernels cannot be compiled or run.
+        """
+        start = time.perf_counter()
+        black = torch.zeros(1, self.spec.channels, *SMALL_IMAGE)
+        options = RestoreOptions(tile=0, precision=self.precision)
+        restore_tensor(self.network, black, self.spec, options)
+        return time.perf_counter() - start
+
+
+class WeightsFile(Protocol):
+    """Weights that can be had; equal ones are loaded once. `sha256` is that of the file."""
+
+    @property
+    def sha256(self) -> str: ...  # noqa: D102
+    def load(self) -> LoadedModel: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class LocalWeights:
+    """A weights file of this machine."""
+
+    path: Path
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the file."""
+        return sha256_of(self.path)
+
+    def load(self) -> LoadedModel:
+        """Load it into its network; raises as `load_checkpoint`."""
+        return load_checkpoint(self.path)
+
+
+class ModelCache:
+    """The models of one run on one device, each found and loaded once.
+
+    Args:
+        request: What is to be done.
+        compute: Where and how the networks run.
+        find: Finds the weights for a request that leaves nothing open.
+        on_load: Told of every model that was loaded, and for which request.
+
+    Attributes:
+        single: The model for all images; None where each decides about its weights.
+
+    Raises:
+        MambairError: The weights for all images cannot be had, or cannot do what was asked for.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        compute: Compute,
+        find: Callable[[Request], WeightsFile],
+        on_load: Callable[[Model, Request], None] = lambda *_: None,
+    ) -> None:
+        self._request = request
+        self._compute = compute
+        self._find = find
+        self._on_load = on_load
+        self._loaded: dict[WeightsFile, Model] = {}
+        self._digests: dict[WeightsFile, str] = {}
+        self._loading = threading.RLock()
+        self.single = None if request.by_file else self._load(request)
+
+    def suited_to(self, image: RestorableImage | BandReader) -> Model:
+        """Return the model for one image: the only one, or that for the image's JPEG quality.
+
+        Raises:
+            ImageError: The file does not say with which JPEG quality it was saved.
+            CheckpointError: The weights for its quality cannot be had.
+        """
+        if self.single is not None:
+            return self.single
+        metadata = image.metadata
+        named = f"a {metadata.source_format} image"
+        return self._load(self._request.for_quality(named, metadata.jpeg_quality))
+
+    def digest_for(self, path: Path) -> str:
+        """Return the sha256 of the weights that are `suited_to` the image in a file; load none.
+
+        Raises:
+            ImageError: The file does not say with which JPEG quality it was saved.
+            CheckpointError: The weights for its quality cannot be had.
+        """
+        if self.single is not None:
+            return self.single.sha256
+        # Files are read by several threads.
+        with self._loading:
+            weights = self._find(self._request.for_quality(str(path), read_jpeg_quality(path)))
+            if weights not in self._digests:
+                self._digests[weights] = weights.sha256
+            return self._digests[weights]
+
+    def _load(self, request: Request) -> Model:
+        with self._loading:
+            weights = self._find(request)
+            if weights not in self._loaded:
+                loaded = weights.load()
+                request.check(loaded.spec)
+                model = Model.placed(loaded, self._compute)
+                self._on_load(model, request)
+                self._loaded[weights] = model
+            return self._loaded[weights]
+
+
+def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
+    """Give what restores the images of files with the models that are suited to them.
+
+    Images with traces of a camera are noted where their weights were trained on clean ones.
+
+    Args:
+        models: On their device.
+        options: How images are restored.
+    """
+
+    def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
+        model = models.suited_to(source)
+        if model.spec.task == "sr":
+            _note_traces(source, on_notice)
+        return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
+
+    def bands(
+        reader: BandReader, binary_alpha: bool, on_progress: Progress, on_notice: Notice
+    ) -> tuple[ImageHeader, Iterator[Band]]:
+        model, callbacks = models.suited_to(reader), (on_progress, on_notice)
+        return restore_bands(
+            model.network, reader, model.spec, options, *callbacks, binary_alpha=binary_alpha
+        )
+
+    return Restore(image, bands)
+
+
+def _note_traces(image: RestorableImage, on_notice: Notice) -> None:
+    traces = measure_traces(in_8_bits(image))
+    if traces.found is not None:
+        measured = f"blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
+        on_notice(f"{LOOKS_LIKE_A_PHOTOGRAPH}{traces.found}: {measured}")
+
+
+def traces_in(note: str) -> str | None:
+    """Return the traces of a camera that a note on an image names; None where it names none."""
+    if not note.startswith(LOOKS_LIKE_A_PHOTOGRAPH):
+        return None
+    return note.removeprefix(LOOKS_LIKE_A_PHOTOGRAPH).rpartition(":")[0]

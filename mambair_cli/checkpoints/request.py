@@ -1,0 +1,124 @@
+"""What is asked to be restored, which weights that takes, and whether given ones can do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mambair_cli.checkpoints import catalogue
+from mambair_cli.checkpoints.choice import Choice, choose
+from mambair_cli.checkpoints.load import require_scale
+from mambair_cli.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from mambair_cli.networks.spec import ModelSpec, Task
+
+DEFAULT_SCALE = 4
+# What is typed to have a task done.
+COMMANDS: dict[Task, str] = {
+    "sr": "sr",
+    "realsr": "realsr",
+    "denoise": "denoise",
+    "denoise-real": "denoise --real",
+    "dejpeg": "dejpeg",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be done to images, and with which weights.
+
+    Attributes:
+        task: What is restored.
+        scale: Asked output side over input side; None for the default.
+        sigma: Asked noise level on the 0-255 scale.
+        quality: Asked JPEG quality; None to read it from each file.
+        variant: Variant of the model, or None for the best on the device.
+        weights: Weights that the user named: a file, a model id or an `hf://` reference.
+    """
+
+    task: Task
+    scale: int | None = None
+    sigma: float | None = None
+    quality: int | None = None
+    variant: str | None = None
+    weights: str | None = None
+
+    @property
+    def by_file(self) -> bool:
+        """Whether each file decides about its weights, by the JPEG quality that it tells."""
+        return self.task == "dejpeg" and self.quality is None and self.weights is None
+
+    def choose(self, device_type: str) -> Choice:
+        """Choose the model of a request that names no weights; nothing is fetched.
+
+        Args:
+            device_type: Device that will run it, as in `torch.device.type`.
+
+        Raises:
+            UsageError: There is no such model.
+        """
+        default = DEFAULT_SCALE if self.task == "sr" else None
+        return choose(
+            self.task,
+            scale=default if self.scale is None else self.scale,
+            sigma=self.sigma,
+            quality=self.quality,
+            variant=self.variant,
+            device_type=device_type,
+        )
+
+    def for_quality(self, image: str, quality: int | None) -> Request:
+        """Return the same request for an image of a JPEG quality.
+
+        Args:
+            image: What messages call the image.
+            quality: What its file tells; None where it tells nothing.
+
+        Raises:
+            ImageError: It tells nothing.
+        """
+        if quality is None:
+            raise ImageError(
+                f"{image} does not say with which JPEG quality it was once saved",
+                "give it: --quality 10, 30 or 40",
+            )
+        return replace(self, quality=quality)
+
+    def every_case(self) -> list[Request]:
+        """List the requests that files can turn this one into: one for each trained quality."""
+        if not self.by_file:
+            return [self]
+        rows = [entry for entry in catalogue.entries() if entry.task == self.task]
+        qualities = sorted({entry.quality for entry in rows if entry.quality is not None})
+        return [replace(self, quality=quality) for quality in qualities]
+
+    def check(self, spec: ModelSpec) -> None:
+        """Refuse weights that cannot do what was asked for.
+
+        Raises:
+            UsageError: They enlarge where nothing is to be enlarged, or the reverse, or by another
+                scale.
+        """
+        if (self.task in {"sr", "realsr"}) != (spec.scale > 1):
+            does = f"enlarges {spec.scale} times" if spec.scale > 1 else "does not enlarge"
+            raise UsageError(
+                f"{spec.id} {does}: it cannot be used by mambair {COMMANDS[self.task]}",
+                f"use it with: mambair {COMMANDS[spec.task]} --weights {self.weights}",
+            )
+        if self.scale is not None:
+            require_scale(spec, self.scale)
+
+    def doubts(self, spec: ModelSpec) -> list[str]:
+        """List what speaks against weights that can be used all the same, a line each."""
+        found = []
+        if spec.task != self.task:
+            found.append(f"{spec.id} looks like weights for mambair {COMMANDS[spec.task]}")
+        if self.weights is not None:
+            for name, trained, asked in (
+                ("sigma", spec.sigma, self.sigma),
+                ("quality", spec.quality, self.quality),
+            ):
+                if trained is not None and asked is not None and trained != asked:
+                    found.append(f"{spec.id} was trained for {name} {trained}, not {asked:g}")
+        return found

@@ -1,0 +1,54 @@
+"""A worker by itself, without a cluster around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mambair_cli.batches import models
+from mambair_cli.batches.events import FileDone
+from mambair_cli.batches.models import LocalWeights
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
+from mambair_cli.distributed.worker import Worker
+from mambair_cli.restoration.plan import RestoreOptions
+
+
+@pytest.fixture
+def restored(weights: Path, tmp_path: Path):
+    """Restores `in.png` to a file of the given name, within so many bytes of memory."""
+
+    def restore(name: str, max_memory: int | None) -> Path:
+        setup = Setup(
+            Request("sr", scale=2, weights=str(weights)),
+            {"": LocalWeights(weights)},
+            RestoreOptions(tile=32, overlap=8),
+            FileOptions(scale=2, max_memory=max_memory),
+            scan="torch",
+            device="cpu",
+            processors=1,
+            share=1,
+        )
+        source, target = tmp_path / "in.png", tmp_path / name
+        worker = Worker(setup)
+        worker.ready()
+        *_, result = worker.restore(FileTask(source, target, (str(source), str(target))))
+        assert isinstance(result, FileResult)
+        assert isinstance(result.outcome, FileDone), result.outcome
+        return target
+
+    return restore
+
+
+def test_an_image_larger_than_memory_is_restored_in_bands(restored, tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (150, 70, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "in.png")
+    whole = np.asarray(Image.open(restored("whole.png", None)))
+    monkeypatch.setattr(models, "restore_image", None)
+    bands = np.asarray(Image.open(restored("bands.png", 1)))
+    assert whole.shape == (300, 140, 3)
+    assert np.array_equal(whole, bands)
