@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from hardware import describe_commit, describe_cpu
 
-from mambair_cli.cli.compute import keep_freed_memory
 from mambair_cli.kernels.scan import dispatch
+from mambair_cli.restoration.memory.allocator import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "scan_backends.json"
 SIDE = 64

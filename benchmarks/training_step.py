@@ -35,9 +35,9 @@ def measure() -> Seconds:
     """Seconds of each iteration by case, with the package that this process imports."""
     import torch
 
-    from mambair_cli.cli.compute import keep_freed_memory
     from mambair_cli.networks import build_network
     from mambair_cli.networks.spec import MambaIRConfig
+    from mambair_cli.restoration.memory.allocator import keep_freed_memory
     from mambair_cli.training.config import OptimTable
     from mambair_cli.training.data import Batch
     from mambair_cli.training.loop import Trainer

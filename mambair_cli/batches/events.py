@@ -122,11 +122,6 @@ class Summary:
     skipped: list[FileSkipped] = field(default_factory=list)
     failed: list[FileFailed] = field(default_factory=list)
 
-    @property
-    def exit_status(self) -> int:
-        """0 when nothing failed, else 1."""
-        return 1 if self.failed else 0
-
     def add(self, outcome: Outcome) -> None:
         """Counts one outcome."""
         match outcome:

@@ -58,33 +58,18 @@ def imresize_rows(part: Array, first: int, side: int, rows: slice, scale: float)
     return _resize_axis(resized, 1, scale, "symmetric")
 
 
-def resize_alpha(alpha: Array, scale: float) -> Array:
-    """Resize an opacity channel; constant opacity stays constant and a binary mask stays binary.
-
-    Args:
-        alpha: `(h w)` uint8, uint16 or float32, 0 transparent to the type's white opaque.
-        scale: Output side over input side.
-
-    Returns:
-        `(ceil(h*scale) ceil(w*scale))` of the same type.
-    """
-    side = alpha.shape[0]
-    rows = slice(0, math.ceil(side * scale))
-    return resize_alpha_rows(alpha, 0, side, rows, scale, binary=is_binary(alpha))
-
-
 def resize_alpha_rows(
     part: Array, first: int, side: int, rows: slice, scale: float, *, binary: bool
 ) -> Array:
-    """Resize some rows of an opacity channel to exactly what `resize_alpha` makes of them.
+    """Resize some rows of an opacity channel; constant opacity stays constant.
 
     Args:
-        part: As for `imresize_rows`; `(r w)`.
+        part: As for `imresize_rows`; `(r w)`, 0 transparent to the type's white opaque.
         first: As for `imresize_rows`.
         side: As for `imresize_rows`.
         rows: As for `imresize_rows`.
         scale: As for `imresize_rows`.
-        binary: Whether the whole channel is (`is_binary`).
+        binary: Whether the whole channel is (`is_binary`), and has to stay so.
 
     Returns:
         `(stop-start ceil(w*scale))` of the same type.

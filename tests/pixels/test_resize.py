@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mambair_cli.pixels import resize
-from mambair_cli.pixels.resize import _contributions, imresize, resize_alpha
+from mambair_cli.pixels.resize import _contributions, imresize, is_binary, resize_alpha_rows
 
 SCALES = (1 / 2, 1 / 3, 1 / 4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -137,6 +137,12 @@ def test_rows_come_first_and_are_rounded_before_columns():
     rounded_once = np.clip(np.floor(imresize(image.astype(float), 0.5) + 0.5), 0, 255)
     assert (rounded_between != rounded_once).any()
     assert (rounded_between != imresize(image.T, 0.5).T).any()
+
+
+def resize_alpha(alpha, scale):
+    height = len(alpha)
+    rows = slice(0, height * scale)
+    return resize_alpha_rows(alpha, 0, height, rows, scale, binary=is_binary(alpha))
 
 
 @pytest.mark.parametrize("value", [0, 77, 255])
