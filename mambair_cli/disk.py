@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -48,6 +50,18 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file that appears, or is replaced, whole or not at all; otherwise as `whole_file`."""
     with whole_file(path) as file:
         file.write(content)
+
+
+def check_writable(path: Path) -> None:
+    """Find out whether a file can be written, before the work that makes its content.
+
+    Raises:
+        OSError: As `whole_file` would raise, but for a disk that is full by then.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 def remove_unfinished(directories: Iterable[Path]) -> int:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mambair_cli import disk
-from mambair_cli.disk import remove_unfinished, whole_file
+from mambair_cli.disk import check_writable, remove_unfinished, whole_file
 from mambair_cli.errors import ImageError
 
 WRITE_AND_WAIT = """
@@ -142,3 +142,18 @@ def test_a_kill_leaves_at_most_a_temporary_file(tmp_path):
         process.wait(60)
     assert not path.exists()
     assert all(left.name.startswith(".mambair-") for left in tmp_path.iterdir())
+
+
+def test_whether_a_file_can_be_written_is_known_before_and_leaves_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "new")
+    check_writable(tmp_path / "file")
+    for name, kind in (
+        ("folder", IsADirectoryError),
+        ("missing/new", FileNotFoundError),
+        ("file/new", NotADirectoryError),
+    ):
+        with pytest.raises(kind):
+            check_writable(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

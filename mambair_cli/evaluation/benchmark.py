@@ -2,97 +2,26 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mambair_cli.batches.models import Model
 from mambair_cli.errors import UsageError
 from mambair_cli.evaluation import protocol
 from mambair_cli.evaluation.datasets import DATASETS, Dataset, Example, digest_of
 from mambair_cli.evaluation.perceptual import Metric
-from mambair_cli.evaluation.protocol import Inference, Scores, Trial
+from mambair_cli.evaluation.protocol import Inference, Trial
+from mambair_cli.evaluation.results import ImageResult, Run, SetResult
 from mambair_cli.evaluation.speed import peak_bytes, reset_peak
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.device.compute import describe_device
+from mambair_cli.restoration.device.hardware import processor
 from mambair_cli.restoration.restorer import RestoreOptions
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """One image of a set.
-
-    Attributes:
-        name: Of the image.
-        width: Of the reference, in pixels.
-        height: Of the reference.
-        restored: Scores of the network's result.
-        unrestored: Scores of the input itself, at a scale above 1 enlarged bicubically.
-        seconds: That the network took.
-        further: Name to value of further metrics of the result.
-    """
-
-    name: str
-    width: int
-    height: int
-    restored: Scores
-    unrestored: Scores
-    seconds: float
-    further: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SetResult:
-    """A whole set.
-
-    Attributes:
-        dataset: Its name.
-        complete: Whether it had all its images.
-        sha256: Over the names and contents of its files.
-        inputs: `given` if they came with the set, `made` if they were made here.
-        inference: How large images were cut.
-        images: Each of them.
-        peak_bytes: Most memory: of the GPU since the set was begun, or of the process so far.
-    """
-
-    dataset: str
-    complete: bool
-    sha256: str
-    inputs: str
-    inference: Inference
-    images: tuple[ImageResult, ...]
-    peak_bytes: int
-
-    @property
-    def restored(self) -> Scores:
-        """Mean scores."""
-        return _mean([image.restored for image in self.images])
-
-    @property
-    def unrestored(self) -> Scores:
-        """Mean scores of the inputs."""
-        return _mean([image.unrestored for image in self.images])
-
-    @property
-    def further(self) -> dict[str, float]:
-        """Means of further metrics."""
-        return {
-            name: statistics.fmean(image.further[name] for image in self.images)
-            for name in self.images[0].further
-        }
-
-    @property
-    def seconds(self) -> float:
-        """That the network took for all images."""
-        return sum(image.seconds for image in self.images)
-
-    @property
-    def megapixels_per_second(self) -> float:
-        """Pixels of results, in millions a second."""
-        return sum(image.width * image.height for image in self.images) / self.seconds / 1e6
 
 
 @dataclass(frozen=True)
@@ -108,6 +37,44 @@ class Pictures:
     low: NDArray[np.uint8]
     restored: NDArray[np.uint8]
     truth: NDArray[np.uint8]
+
+
+def run_benchmark(
+    model: Model,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    options: RestoreOptions,
+    inference: Inference,
+    on_image: Callable[[ImageResult, Pictures], None] | None = None,
+    further: Sequence[Metric] = (),
+) -> Run:
+    """Measure a model on a set.
+
+    Args:
+        model: What is measured.
+        dataset: The set.
+        examples: As for `measure`, like all that follow.
+        options: Self-ensemble, precision, tiles.
+        inference: How large images are cut.
+        on_image: Told of each image when it is done.
+        further: Metrics beside PSNR and SSIM.
+
+    Raises:
+        MambairError: As `measure` raises.
+    """
+    result = measure(
+        model.network, model.spec, dataset, examples, options, inference, on_image, further
+    )
+    return Run(
+        model.spec,
+        sum(parameter.numel() for parameter in model.network.parameters()),
+        model.sha256,
+        options.ensemble,
+        f"{describe_device(model.device)}, {processor()}",
+        model.precision,
+        model.scan,
+        result,
+    )
 
 
 def require_task(dataset: Dataset, spec: ModelSpec) -> None:
@@ -204,10 +171,3 @@ def _measure_image(
     )
     pictures = Pictures(protocol.quantised(trial.low), protocol.quantised(restored), trial.truth)
     return result, pictures
-
-
-def _mean(scores: Sequence[Scores]) -> Scores:
-    return Scores(
-        statistics.fmean(score.psnr for score in scores),
-        statistics.fmean(score.ssim for score in scores),
-    )

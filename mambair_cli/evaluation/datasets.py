@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import ImageError, UsageError
-from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_image
+from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_header, read_image
 from mambair_cli.networks.spec import Task
 from mambair_cli.pixels.resize import Border
 
@@ -144,6 +144,18 @@ def examples_in(folder: Path, task: Task, scale: int) -> list[Example]:
         return [_example(path.stem, path) for path in truths]
     names = _paired(truths, _images_in(partners), scale)
     return [_example(path.stem, path, partner) for path, partner in names]
+
+
+def require_readable(examples: Iterable[Example]) -> None:
+    """Check by their headers that all images of a set can be read: without one, its mean is wrong.
+
+    Raises:
+        ImageError: One cannot be read.
+    """
+    for example in examples:
+        for path in example.files:
+            if path.suffix.lower() in SUPPORTED_SUFFIXES:
+                read_header(path)
 
 
 def digest_of(examples: Iterable[Example]) -> str:

@@ -19,7 +19,9 @@ from PIL import Image
 
 from mambair_cli.evaluation.benchmark import Pictures
 from mambair_cli.evaluation.published import peers_of
-from mambair_cli.evaluation.report import Run, conditions, facts
+from mambair_cli.evaluation.results import Run, conditions, facts
+from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.pixels.resize import imresize
 
 Pixels = NDArray[np.uint8]
@@ -81,6 +83,21 @@ class Page:
             (REFERENCE, pictures.truth),
         ):
             self.add_layer(group, name, layer, pixels)
+
+    def add_restored(
+        self, name: str, label: str, scale: int, source: RestorableImage, restored: RestorableImage
+    ) -> None:
+        """Add what one model made of an image that has no reference.
+
+        Args:
+            name: Of the image.
+            label: The model.
+            scale: Output side over input side.
+            source: The image.
+            restored: The model's result.
+        """
+        self.add_layer("", name, INPUT, imresize(in_8_bits(source), scale))
+        self.add_layer("", name, label, in_8_bits(restored))
 
     def add_layer(self, group: str, name: str, label: str, pixels: Pixels) -> None:
         """Adds one view of an image, unless it is there already.

@@ -78,6 +78,22 @@ def table_of(spec: ModelSpec) -> list[PublishedResult]:
     ]
 
 
+def reported_on(dataset: str, spec: ModelSpec, *, ensemble: bool = False) -> PublishedResult | None:
+    """Find what the authors say that a model of theirs reaches on a data set.
+
+    Args:
+        dataset: Name of the set.
+        spec: The model; nothing is reported for models of others.
+        ensemble: With the self-ensemble (MambaIR+).
+
+    Returns:
+        The row; where the released weights differ from the paper, theirs, which is what a
+        measurement has to reproduce.
+    """
+    rows = (row for row in reported_for(spec, ensemble=ensemble) if dataset in row.psnr)
+    return next(rows, None)
+
+
 def reported_for(spec: ModelSpec, *, ensemble: bool = False) -> list[PublishedResult]:
     """Rows that the authors give for a model of theirs; none for any other.
 

@@ -15,6 +15,10 @@ from torch import nn
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
+# Width and height in pixels, smallest first: on a CPU a peak is that of all sizes so far.
+SIZES = [(64, 64), (128, 128), (320, 180), (256, 256)]
+RUNS = 5
+
 
 @dataclass(frozen=True)
 class Speed:

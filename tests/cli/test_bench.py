@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_protocols_cut_images_in_different_ways(mambair, sets, weights):
 
 
 def test_speed_needs_no_data(mambair, weights, monkeypatch):
-    monkeypatch.setattr("mambair_cli.cli.commands.bench.SPEED_SIZES", ((24, 16),))
+    monkeypatch.setattr("mambair_cli.evaluation.speed.SIZES", [(24, 16)])
     done = mambair("bench", "--speed", "--weights", weights / "sr-x2.safetensors", "--json")
     assert done.status == 0, done.err
     row = json.loads(done.lines[-1])
@@ -105,6 +106,8 @@ def test_speed_needs_no_data(mambair, weights, monkeypatch):
         ((), "no data set was named"),
         (("--dataset", "Set6"), "unknown data set 'Set6'"),
         (("--dataset", "Set5", "--speed"), "--speed and --dataset exclude each other"),
+        (("--speed", "--report", "a.md"), "--speed and --report exclude each other"),
+        (("--speed", "--check", "0"), "--speed and --check exclude each other"),
         (("--dataset", "Set5", "--sigma", "25"), "Set5 measures sr and realsr, not denoise"),
         (("--dataset", "Set5", "--report", "out.pdf"), "reports cannot be written as .pdf"),
         (("--dataset", "Set5", "--tile", "64"), "--tile 64 means nothing with --protocol paper"),
@@ -131,6 +134,68 @@ def test_a_check_that_has_nothing_to_compare(mambair, sets, weights):
     )
     assert done.status == 2
     assert "not all images are there" in done.err
+
+
+def test_a_check_is_refused_before_anything_is_measured(mambair, sets, weights):
+    make_complete(sets / "CBSD68", 68)
+    done = mambair(
+        *("bench", "--dataset", "CBSD68", "--data", sets, "--check", "0.01", "-v"),
+        *("--weights", weights / "denoise-s25.safetensors"),
+    )
+    assert done.status == 2
+    assert done.out == ""
+    assert "CBSD68/d: " not in done.err
+    assert done.err.endswith(
+        "error: nobody reports a score of test-denoise-s25 to check against\n\n"
+        "hint: check published weights, such as --model light, or leave out --check\n"
+    )
+
+
+def make_complete(folder, count):
+    for number in range(count - 1):
+        shutil.copy(folder / "d.png", folder / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing/report.md", "No such file or directory"),
+        ("folder.md", "Is a directory"),
+        ("file.txt/report.md", "Not a directory"),
+    ],
+)
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    mambair, sets, tmp_path, name, reason
+):
+    (tmp_path / "folder.md").mkdir()
+    (tmp_path / "file.txt").touch()
+    report = tmp_path / name
+    done = mambair("bench", "--dataset", "Set5", "--data", sets, "--report", report)
+    assert (done.status, done.out) == (1, "")
+    assert done.err == (
+        f"error: {report} cannot be written: {reason}\n\nhint: choose another place with --report\n"
+    )
+    page = report.with_suffix(".html") if name != "folder.md" else report
+    if page.suffix == ".html":
+        done = mambair("compare", sets / "CBSD68" / "d.png", "--models", "tiny", "-o", page)
+        assert (done.status, done.out) == (1, "")
+        assert done.err == (
+            f"error: {page} cannot be written: {reason}\n\nhint: choose another place with -o\n"
+        )
+
+
+def test_an_image_that_cannot_be_read_is_an_error_before_anything_is_measured(
+    mambair, sets, weights
+):
+    damaged = sets / "Set5" / "HR" / "z.png"
+    damaged.write_text("not an image")
+    done = mambair(
+        *("bench", "--dataset", "Set5", "--data", sets, "--scale", "2", "-v"),
+        *("--weights", weights / "sr-x2.safetensors"),
+    )
+    assert (done.status, done.out) == (1, "")
+    assert "Set5/a: " not in done.err
+    assert f"error: {damaged} is not a PNG, " in done.err
 
 
 def test_compare_writes_a_page_beside_the_image(mambair, photo):

@@ -12,6 +12,7 @@ import pytest
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.commands import doctor
 from mambair_cli.kernels.scan import dispatch
+from mambair_cli.restoration.device.hardware import GIB, Device
 
 
 def test_report_names_every_subject(mambair):
@@ -76,3 +77,25 @@ def test_bundled_weights_are_verified(monkeypatch, tmp_path, content, state):
     if content is not None:
         (tmp_path / "weights.safetensors").write_bytes(content)
     assert doctor.examine().weights[entry.id].startswith(state)
+
+
+def test_devices_are_told_to_people_and_programs(mambair, monkeypatch):
+    torch = sys.modules["torch"]
+    gpu = Device("NVIDIA H200", ("fp32", "bf16"), "9.0", 140 * GIB, 100 * GIB)
+    busy = Device("not usable", problem="CUDA error: all CUDA-capable devices are busy")
+    found = {torch.device("cpu"): Device("arm"), torch.device("cuda:0"): gpu}
+    monkeypatch.setattr(doctor, "found_devices", lambda: found)
+    report = json.loads(mambair("doctor", "--json").out)
+    assert report["devices"]["cuda:0"] == {
+        "name": "NVIDIA H200",
+        "precisions": ["fp32", "bf16"],
+        "architecture": "9.0",
+        "memory_total": 140 * GIB,
+        "memory_free": 100 * GIB,
+        "problem": None,
+    }
+    assert report["scan"]["torch"]["cuda:0"] is None
+    assert report["scan"]["numba"]["cuda:0"] == "it runs on a CPU, not on cuda"
+    found[torch.device("cuda:0")] = busy
+    outcome = mambair("doctor")
+    assert "not usable: CUDA error: all CUDA-capable devices are busy" in outcome.out

@@ -9,10 +9,10 @@ import subprocess
 import numpy as np
 import pytest
 
-from mambair_cli.evaluation.benchmark import ImageResult, Pictures, SetResult
+from mambair_cli.evaluation.benchmark import Pictures
 from mambair_cli.evaluation.page import Page
 from mambair_cli.evaluation.protocol import Scores
-from mambair_cli.evaluation.report import Run
+from mambair_cli.evaluation.results import ImageResult, Run, SetResult
 from mambair_cli.networks.spec import ModelSpec
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

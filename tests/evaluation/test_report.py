@@ -7,9 +7,16 @@ import json
 import pytest
 
 from mambair_cli.errors import MambairError, UsageError
-from mambair_cli.evaluation.benchmark import ImageResult, SetResult
 from mambair_cli.evaluation.protocol import Scores
-from mambair_cli.evaluation.report import Run, as_csv, as_json, as_markdown, check, conditions
+from mambair_cli.evaluation.report import as_csv, as_json, as_markdown
+from mambair_cli.evaluation.results import (
+    ImageResult,
+    Run,
+    SetResult,
+    check,
+    conditions,
+    require_reported,
+)
 from mambair_cli.networks.spec import ModelSpec
 
 LIGHT = ModelSpec("mambair-light-sr-x4", "sr", 4, 3)
@@ -83,6 +90,9 @@ def test_released_weights_are_checked_against_their_own_number():
 
 def test_a_check_without_anything_to_compare_is_a_wrong_request():
     with pytest.raises(UsageError, match="nobody reports a score of mambair-tiny-sr-x4"):
-        check([run(TINY, 30.9)], 0.01)
+        require_reported([("Set5", True, TINY)])
     with pytest.raises(UsageError, match="Set5: not all images are there"):
-        check([run(LIGHT, 32.42, complete=False)], 0.01)
+        require_reported([("Set5", False, LIGHT)])
+    require_reported([("Set5", True, TINY), ("Set5", True, LIGHT)])
+    with pytest.raises(UsageError, match=r"nobody reports a score of mambair-tiny-sr-x4\+ to"):
+        require_reported([("Set5", True, TINY)], ensemble=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +13,6 @@ from rich.table import Table
 
 from mambair_cli.cli.console import Messages, print_table
 from mambair_cli.cli.download import DownloadDisplay
-from mambair_cli.cli.hardware import processor
 from mambair_cli.cli.measuring import (
     Ensemble,
     NumberFormat,
@@ -36,22 +35,17 @@ from mambair_cli.cli.options import (
     Verbose,
     complete_variant,
 )
-from mambair_cli.disk import write_whole
-from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.batches.models import Model
     from mambair_cli.checkpoints.request import Request
-    from mambair_cli.evaluation.benchmark import ImageResult, Pictures
-    from mambair_cli.evaluation.datasets import Dataset
+    from mambair_cli.evaluation.benchmark import Pictures
+    from mambair_cli.evaluation.datasets import Dataset, Example
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.perceptual import Metric
-    from mambair_cli.evaluation.report import Run
+    from mambair_cli.evaluation.results import ImageResult, Run
     from mambair_cli.networks.spec import Task
-
-REPORTS = (".html", ".md", ".csv", ".json")
-SPEED_SIZES = ((64, 64), (128, 128), (256, 256), (320, 180))
-SPEED_RUNS = 5
 
 
 def complete_dataset(incomplete: str) -> list[str]:
@@ -152,7 +146,7 @@ def bench(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Measure weights on benchmark sets, beside the numbers that the paper reports."""
-    _check_request(dataset or [], report or [], speed=speed)
+    _check_request(dataset or [], report or [], check, speed=speed)
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     setting = prepare(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
     asked = task_asked(scale, sigma, quality)
@@ -165,42 +159,70 @@ def bench(
             _tell_speed(load(request, setting), setting)
         return
     from mambair_cli.evaluation.page import Page
-    from mambair_cli.evaluation.report import check as check_runs
+    from mambair_cli.evaluation.report import PAGE, kind_of, write_report
+    from mambair_cli.evaluation.results import check as check_runs
+    from mambair_cli.evaluation.results import require_reported
 
     further = _metrics(metric or [], setting)
-    page = Page("Benchmark") if any(_kind(path) == ".html" for path in report or []) else None
+    page = Page("Benchmark") if any(kind_of(path) == PAGE for path in report or []) else None
     # Several sets are measured with the same weights.
     model_of = functools.cache(lambda request: load(request, setting))
-    runs = [
-        _measured(model_of(request), found, folder, protocol, setting, page, further)
+    # All of them first: what one lacks is said before an hour of work on another.
+    tests = [
+        _Test.of(model_of(request), found, folder)
         for found, folder in _located(dataset or [], data, messages)
         for request in requests(_task(found, asked))
     ]
+    if check is not None:
+        measured = [(test.dataset.name, test.complete, test.model.spec) for test in tests]
+        require_reported(measured, ensemble=ensemble)
+    runs = [_measured(test, protocol, setting, page, further) for test in tests]
     _tell(runs, messages)
     for path in report or []:
-        _write_report(path, runs, page)
+        write_report(path, runs, page)
         messages.notice(f"report: {path}")
     if check is not None:
         check_runs(runs, check)
 
 
-def _check_request(datasets: Sequence[str], reports: Sequence[Path], *, speed: bool) -> None:
-    if speed and datasets:
-        raise UsageError("--speed and --dataset exclude each other", "give one of them")
+def _check_request(
+    datasets: Sequence[str], reports: Sequence[Path], check: float | None, *, speed: bool
+) -> None:
+    for option, given in (("dataset", datasets), ("report", reports), ("check", check is not None)):
+        if speed and given:
+            raise UsageError(f"--speed and --{option} exclude each other", "give one of them")
     if not speed and not datasets:
         raise UsageError(
             "no data set was named", "name one, such as --dataset Set5, or measure --speed"
         )
-    for path in reports:
-        if _kind(path) not in REPORTS:
-            raise UsageError(
-                f"{path}: reports cannot be written as {path.suffix or 'a file without suffix'}",
-                f"use one of {', '.join(REPORTS)}",
-            )
+    if reports:
+        from mambair_cli.evaluation.report import require_targets
+
+        require_targets(reports)
 
 
-def _kind(report: Path) -> str:
-    return report.suffix.lower()
+@dataclass(frozen=True)
+class _Test:
+    """A model and the set that it is measured on."""
+
+    model: Model
+    dataset: Dataset
+    folder: Path
+    examples: Sequence[Example]
+
+    @classmethod
+    def of(cls, model: Model, dataset: Dataset, folder: Path) -> _Test:
+        from mambair_cli.evaluation.benchmark import require_task
+        from mambair_cli.evaluation.datasets import examples_in, require_readable
+
+        require_task(dataset, model.spec)
+        examples = examples_in(folder, model.spec.task, model.spec.scale)
+        require_readable(examples)
+        return cls(model, dataset, folder, examples)
+
+    @property
+    def complete(self) -> bool:
+        return len(self.examples) == self.dataset.images
 
 
 def _tile(protocol: str, tile: Tile) -> Tile:
@@ -219,7 +241,6 @@ def _located(
     from mambair_cli.evaluation.datasets import find_dataset
     from mambair_cli.evaluation.sources import locate
 
-    # All of them first: one that is missing is said before an hour of work on another.
     known = [find_dataset(name) for name in names]
     return [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
 
@@ -240,65 +261,44 @@ def _metrics(names: Sequence[str], setting: Setting) -> list[Metric]:
 
 
 def _measured(
-    model: Model,
-    dataset: Dataset,
-    folder: Path,
+    test: _Test,
     protocol: Literal["paper", "whole", "tiled"],
     setting: Setting,
     page: Page | None,
     further: Sequence[Metric],
 ) -> Run:
-    from mambair_cli.evaluation.benchmark import measure
-    from mambair_cli.evaluation.datasets import examples_in
-    from mambair_cli.evaluation.report import Run
-    from mambair_cli.restoration.device.compute import describe_device
+    from mambair_cli.evaluation.benchmark import run_benchmark
+    from mambair_cli.evaluation.results import label_of
 
-    messages = setting.messages
-    examples = examples_in(folder, model.spec.task, model.spec.scale)
-    if len(examples) != dataset.images:
+    model, dataset, messages = test.model, test.dataset, setting.messages
+    count = len(test.examples)
+    if not test.complete:
         messages.notice(
-            f"warning: {folder} has {len(examples)} of the {dataset.images} images of "
+            f"warning: {test.folder} has {count} of the {dataset.images} images of "
             f"{dataset.name}: the mean is not the set's",
             "yellow",
         )
-    label = f"{model.spec.id}{'+' if setting.options.ensemble else ''}"
+    label = label_of(model.spec, ensemble=setting.options.ensemble)
     done = 0
 
     def on_image(image: ImageResult, pictures: Pictures) -> None:
         nonlocal done
         done += 1
         scores = f"{image.restored.psnr:.2f} dB, SSIM {image.restored.ssim:.4f}"
-        messages.detail(f"{dataset.name}/{image.name}: {scores} ({done} of {len(examples)})")
+        messages.detail(f"{dataset.name}/{image.name}: {scores} ({done} of {count})")
         if page is not None:
             page.add(dataset.name, image.name, label, model.spec.scale, pictures)
 
-    with messages.waiting(f"{label} on {dataset.name}: {len(examples)} images ..."):
-        result = measure(
-            model.network,
-            model.spec,
-            dataset,
-            examples,
-            setting.options,
-            protocol,
-            on_image,
-            further,
+    with messages.waiting(f"{label} on {dataset.name}: {count} images ..."):
+        return run_benchmark(
+            model, dataset, test.examples, setting.options, protocol, on_image, further
         )
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    return Run(
-        model.spec,
-        parameters,
-        model.sha256,
-        setting.options.ensemble,
-        f"{describe_device(setting.compute.device)}, {processor()}",
-        setting.compute.precision,
-        setting.compute.scan.name,
-        result,
-    )
 
 
 def _tell(runs: Sequence[Run], messages: Messages) -> None:
     from mambair_cli.evaluation.published import peers_of
-    from mambair_cli.evaluation.report import cells, conditions, facts
+    from mambair_cli.evaluation.report import cells
+    from mambair_cli.evaluation.results import conditions, facts
 
     if messages.as_json:
         for run in runs:
@@ -320,33 +320,13 @@ def _tell(runs: Sequence[Run], messages: Messages) -> None:
         messages.notice(condition, "dim")
 
 
-def _write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
-    from mambair_cli.evaluation.report import as_csv, as_json, as_markdown
-
-    match _kind(path):
-        case ".html":
-            assert page is not None
-            text = page.render(runs)
-        case ".md":
-            text = as_markdown(runs)
-        case ".csv":
-            text = as_csv(runs)
-        case _:
-            text = as_json(runs)
-    try:
-        write_whole(path, text.encode())
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written: {error.strerror}", "choose another place with --report"
-        ) from error
-
-
 def _tell_speed(model: Model, setting: Setting) -> None:
-    from mambair_cli.evaluation.speed import measure_speed
+    from mambair_cli.evaluation import speed
 
-    sizes = sorted(SPEED_SIZES, key=lambda size: size[0] * size[1])
     table = Table("input", "seconds", "range", "MP/s", "peak MiB", box=None, pad_edge=False)
-    for row in measure_speed(model.network, model.spec, setting.options, sizes, SPEED_RUNS):
+    for row in speed.measure_speed(
+        model.network, model.spec, setting.options, speed.SIZES, speed.RUNS
+    ):
         setting.messages.event("speed", model=model.spec.id, **asdict(row))
         table.add_row(
             f"{row.width}x{row.height}",

@@ -21,7 +21,7 @@ from mambair_cli.cli.measuring import (
     task_asked,
 )
 from mambair_cli.cli.options import Debug, Device, Quiet, Scan, Verbose
-from mambair_cli.disk import write_whole
+from mambair_cli.disk import check_writable, write_whole
 from mambair_cli.errors import OutputError, UsageError
 
 
@@ -56,10 +56,9 @@ def compare(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Restore an image with several models and write a page that shows them side by side."""
-    from mambair_cli.evaluation.page import INPUT, Page
+    from mambair_cli.evaluation.page import Page
+    from mambair_cli.evaluation.results import label_of
     from mambair_cli.imaging.files import read_image
-    from mambair_cli.imaging.writing.depth import in_8_bits
-    from mambair_cli.pixels.resize import imresize
     from mambair_cli.restoration.restorer import restore_image
 
     target = output or image.with_name(f"{image.stem}_compare.html")
@@ -69,6 +68,10 @@ def compare(
     if not variants:
         raise UsageError("--models names none", "name some, such as --models tiny,light")
     task = task_asked(scale, sigma, quality) or "sr"
+    try:
+        check_writable(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
     source = read_image(image)
     messages = Messages(quiet=quiet, verbose=verbose)
     setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
@@ -79,13 +82,16 @@ def compare(
         with messages.waiting(f"{model.spec.id} ..."):
             restored = restore_image(model.network, source, model.spec, setting.options)
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
-        page.add_layer("", image.name, INPUT, imresize(in_8_bits(source), model.spec.scale))
-        label = f"{model.spec.id}{'+' if ensemble else ''}"
-        page.add_layer("", image.name, label, in_8_bits(restored))
+        label = label_of(model.spec, ensemble=ensemble)
+        page.add_restored(image.name, label, model.spec.scale, source, restored)
     try:
         write_whole(target, page.render().encode())
     except OSError as error:
-        raise OutputError(
-            f"{target} cannot be written: {error.strerror}", "choose another place with -o"
-        ) from error
+        raise _unwritable(target, error) from error
     print_data(str(target))
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{target} cannot be written: {error.strerror}", "choose another place with -o"
+    )

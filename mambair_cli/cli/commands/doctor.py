@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mambair_cli.cli.console import print_json, print_table
-from mambair_cli.cli.hardware import GIB, Device, found_devices, torch_platform
 from mambair_cli.cli.options import Debug, Json
+from mambair_cli.restoration.device.hardware import GIB, Device, found_devices, torch_platform
 
 if TYPE_CHECKING:
     import torch
