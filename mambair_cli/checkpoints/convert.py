@@ -13,9 +13,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from mambair_cli.checkpoints import metadata
+from mambair_cli.checkpoints.files import require_file
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.state_dict import RawCheckpoint
-from mambair_cli.disk import sha256_of, write_whole
+from mambair_cli.disk import check_writable, sha256_of, write_whole
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
@@ -53,8 +54,9 @@ def convert(
         CheckpointError: The source is not usable.
         OutputError: The target exists, or cannot be written.
     """
-    raw, network, found = open_checkpoint(source)
+    require_file(source)
     _check_target(source, target, overwrite=overwrite)
+    raw, network, found = open_checkpoint(source)
     purpose = spec or found
     origin = {metadata.SOURCE: source.name, metadata.SOURCE_SHA256: sha256_of(source)}
     store(target, raw, network, purpose, origin, dtype=dtype)
@@ -117,12 +119,15 @@ def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
             f"{target} does not end in .safetensors",
             f"name it {target.with_suffix('.safetensors').name}",
         )
-    if not target.exists():
-        return
-    if target.samefile(source):
-        raise UsageError(f"{target} is the source itself", "choose another name for the result")
-    if not overwrite:
-        raise OutputError(f"{target} already exists", "use --overwrite, or choose another name")
+    if target.exists():
+        if target.samefile(source):
+            raise UsageError(f"{target} is the source itself", "choose another name for the result")
+        if not overwrite:
+            raise OutputError(f"{target} already exists", "use --overwrite, or choose another name")
+    try:
+        check_writable(target)
+    except OSError as error:
+        raise _unwritable(target, error) from error
 
 
 def _write(
@@ -136,9 +141,14 @@ def _write(
     try:
         write_whole(path, save(_apart(stored), header))
     except (OSError, SafetensorError) as error:
-        raise OutputError(
-            f"{path} cannot be written: {error}", "check that its folder exists and is writable"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError | SafetensorError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return OutputError(
+        f"{path} cannot be written: {reason}", "check that its folder exists and is writable"
+    )
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

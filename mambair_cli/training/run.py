@@ -135,6 +135,8 @@ def train(
     """
     place = torch.device(device)
     _check_precision(recipe, place)
+    directory = RunDirectory(run_dir)
+    directory.require_usable(recipe, resume=resume)
     root = data_root or Path()
     torch.manual_seed(recipe.run.seed)
     network = build_network(recipe.network)
@@ -150,14 +152,15 @@ def train(
         recipe.run.seed,
         pinned=place.type == "cuda",
     )
-    directory = RunDirectory(run_dir)
     validator = Validator(recipe, root)
     run = _Run(recipe, directory, trainer, validator, on_event)
-    with directory.alone(resume=resume):
+    with directory.alone():
+        # Another process may have trained here meanwhile.
+        directory.require_usable(recipe, resume=resume)
         if resume:
             run.restore()
         else:
-            directory.start(recipe)
+            directory.write_recipe(recipe)
             run.save()
         run.tell_unreadable(validator.unreadable | sampler.unreadable)
         on_event(
@@ -230,7 +233,7 @@ class _Run:
 
     def restore(self) -> None:
         """Go on from the stored state."""
-        state = self.directory.load_state(self._recipe)
+        state = self.directory.load_state()
         self._trainer.load_state_dict(state["trainer"])
         self.iteration = state["iteration"]
         self._best = state["best"]

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from mambair_cli.disk import remove_unfinished, write_whole
+from mambair_cli.disk import check_writable, remove_unfinished, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
 
@@ -52,20 +52,41 @@ class RunDirectory:
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
 
+    def require_usable(self, recipe: Recipe, *, resume: bool) -> None:
+        """Refuse a directory that a run cannot use, before the work that comes first.
+
+        Raises:
+            UsageError: There is no run to resume, its recipe differs in a key that matters, or
+                there is a run where one is to be started.
+            OutputError: The directory cannot be written.
+        """
+        if resume:
+            if not self.state.is_file():
+                raise UsageError(
+                    f"{self.path} holds no training run to resume", "start it without --resume"
+                )
+            self._check_same_recipe(recipe)
+        elif self.state.exists():
+            raise UsageError(
+                f"{self.path} already holds a training run",
+                "go on with it by --resume, or give another directory",
+            )
+        existing = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        try:
+            check_writable(existing / self.recipe.name)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
     @contextmanager
-    def alone(self, *, resume: bool) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Make the directory of a new run or find that of an old one; keep other processes out.
 
         A kill ends the hold. A file system without locks keeps nobody out.
 
         Raises:
-            UsageError: There is no run to resume, or another process trains in the directory.
+            UsageError: Another process trains in the directory.
             OutputError: It cannot be written.
         """
-        if resume and not self.state.is_file():
-            raise UsageError(
-                f"{self.path} holds no training run to resume", "start it without --resume"
-            )
         lock = FileLock(self.path / ".lock")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -78,39 +99,23 @@ class RunDirectory:
         except NotImplementedError:
             pass
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror}") from error
+            raise _unwritable(self.path, error) from error
         remove_unfinished([self.path])
         try:
             yield
         finally:
             lock.release()
 
-    def start(self, recipe: Recipe) -> None:
-        """Store the recipe of a new run.
-
-        Raises:
-            UsageError: The directory already holds a run.
-            OutputError: It cannot be written.
-        """
-        if self.state.exists():
-            raise UsageError(
-                f"{self.path} already holds a training run",
-                "go on with it by --resume, or give another directory",
-            )
-        self.write_recipe(recipe)
-
     def write_recipe(self, recipe: Recipe) -> None:
         """Store the recipe that the run now follows."""
         _replace(self.recipe, format_recipe(recipe).encode())
 
-    def load_state(self, recipe: Recipe) -> dict[str, Any]:
+    def load_state(self) -> dict[str, Any]:
         """Read the state to go on from.
 
         Raises:
-            UsageError: The recipe differs from the run's in a key that matters.
             CheckpointError: The file is damaged.
         """
-        self._check_same_recipe(recipe)
         try:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -135,11 +140,18 @@ class RunDirectory:
         _replace(self.state, content.getbuffer())
 
     def append_log(self, rows: Iterable[Mapping[str, object]]) -> None:
-        """Add rows to the log, and have them on disk before a later checkpoint."""
-        with self.log.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+        """Add rows to the log, and have them on disk before a later checkpoint.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _unwritable(self.log, error) from error
 
     def truncate_log(self, iteration: int) -> None:
         """Drop the rows of iterations that a resumed run does again, and a row cut by a kill."""
@@ -159,4 +171,8 @@ def _replace(path: Path, content: bytes | memoryview) -> None:
     try:
         write_whole(path, content)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path}: {error.strerror}")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mambair_cli.checkpoints import convert as conversion
 from mambair_cli.checkpoints.convert import convert, write_checkpoint
 from mambair_cli.checkpoints.inspection import inspect_checkpoint
 from mambair_cli.checkpoints.load import load_checkpoint
@@ -115,13 +116,17 @@ def test_a_source_of_another_network_writes_nothing(tmp_path, saved):
     assert not (tmp_path / "new.safetensors").exists()
 
 
-def test_an_unwritable_target_leaves_nothing_behind(tmp_path, saved, state):
+def test_an_unwritable_target_leaves_nothing_behind(tmp_path, saved, state, monkeypatch):
     source = saved(state)
-    for folder in ("missing", source.name):
+    monkeypatch.setattr(conversion, "open_checkpoint", None)  # it is told before the file is read
+    for folder, reason in (
+        ("missing", "No such file or directory"),
+        (source.name, "Not a directory"),
+    ):
         target = tmp_path / folder / "new.safetensors"
         with pytest.raises(OutputError) as caught:
             convert(source, target)
-        assert caught.value.message.startswith(f"{target} cannot be written: ")
+        assert caught.value.message == f"{target} cannot be written: {reason}"
         assert caught.value.hint == "check that its folder exists and is writable"
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 

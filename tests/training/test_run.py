@@ -213,12 +213,12 @@ def test_two_processes_do_not_train_in_one_directory(
     tables: dict[str, Any], data_root: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with RunDirectory(run).alone(resume=False), pytest.raises(UsageError) as caught:
+    with RunDirectory(run).alone(), pytest.raises(UsageError) as caught:
         _train(tables, data_root, run)
     assert caught.value.message == f"another process trains in {run}"
     _train(tables, data_root, run)
     tables["optim"]["iterations"] = 8
-    with RunDirectory(run).alone(resume=True), pytest.raises(UsageError, match="another process"):
+    with RunDirectory(run).alone(), pytest.raises(UsageError, match="another process"):
         _train(tables, data_root, run, resume=True)
     assert _train(tables, data_root, run, resume=True)[0].iterations == 8
 
@@ -334,8 +334,11 @@ def test_the_run_directory_cannot_be_made(
     tables: dict[str, Any], data_root: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
+    tables["data"]["folders"] = ["nowhere"]  # which is found out later
     with pytest.raises(OutputError, match=r"^cannot write .*file.run: Not a directory$"):
         _train(tables, data_root, tmp_path / "file" / "run")
+    with pytest.raises(UsageError, match=r"holds no training run to resume$"):
+        _train(tables, data_root, tmp_path / "run", resume=True)
 
 
 def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
@@ -366,7 +369,7 @@ def test_a_full_disk_leaves_the_old_state_and_no_other(tmp_path: Path) -> None:
 def test_what_a_killed_run_was_writing_is_removed(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     (tmp_path / ".mambair-00ff.tmp").write_bytes(b"half a state")
-    with directory.alone(resume=False):
+    with directory.alone():
         pass
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
 
