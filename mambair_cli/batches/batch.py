@@ -20,7 +20,7 @@ from mambair_cli.batches.events import (
     Timings,
 )
 from mambair_cli.batches.forecasts import Forecast
-from mambair_cli.batches.jobs import Job, plan_jobs
+from mambair_cli.batches.jobs import Job, on_this_machine, plan_jobs
 from mambair_cli.batches.manifest import RecipeOf, Shard
 from mambair_cli.batches.pipeline import Pipeline
 from mambair_cli.batches.stages import FileOptions, Stages
@@ -63,6 +63,7 @@ def foresee(
         resume: As for `run_batch`; without a recipe it is not known what will be skipped.
         recipe: As for `run_batch`.
     """
+    assert on_this_machine(jobs)
     stages = Stages(files, recipe, resume=resume)
     return [stages.foresee(job) for job in jobs]
 
@@ -89,7 +90,7 @@ def run_batch(
     another device; when no device is left, all other files fail.
 
     Args:
-        jobs: From `plan_jobs`; taken in this order.
+        jobs: From `plan_jobs`, none to do with stores; taken in this order.
         restorers: For each device its name and what restores images on it. The first runs in the
             calling thread, each of the others in one of its own.
         on_event: Told of everything as it happens, from any thread but never from two at once;
@@ -106,6 +107,7 @@ def run_batch(
         The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are
         finished, those that wait are dropped, devices stop at their next tile, then it passes.
     """
+    assert on_this_machine(jobs)
     kept = recipe if len(jobs) > 1 or resume or shard else None
     report = Report(on_event)
     stages = Stages(files, kept, resume=resume, shard=shard)

@@ -63,11 +63,11 @@ class Volume:
 
 
 def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
-    """The file systems that results go to, each with what they take and what is free."""
+    """Return the file systems of this machine that results go to, with what they take."""
     needed: dict[int, int] = {}
     directories: dict[int, Path] = {}
     for forecast in forecasts:
-        if forecast.result is None:
+        if forecast.result is None or not isinstance(forecast.job.target, Path):
             continue
         directory = nearest_directory(forecast.job.target.parent)
         device = directory.stat().st_dev

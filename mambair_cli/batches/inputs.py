@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from mambair_cli.batches.locations import Locations
+from mambair_cli.batches import places
 from mambair_cli.batches.manifest import Manifest
+from mambair_cli.batches.places import Locations
+from mambair_cli.batches.urls import Place, Url, path_text
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
 OWN_PREFIX = ".mambair-"
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -24,11 +24,11 @@ class Pattern:
     """Names with wildcards.
 
     Attributes:
-        root: The directory before the first wildcard; what is found keeps its place below it.
+        root: The folder before the first wildcard; what is found keeps its place below it.
         wildcards: The rest.
     """
 
-    root: Path
+    root: Place
     wildcards: str
 
     def __str__(self) -> str:
@@ -41,20 +41,19 @@ class Source:
 
     Attributes:
         path: The file.
-        root: The directory that its place among the outputs is relative to.
+        root: The folder that its place among the outputs is relative to.
     """
 
-    path: Path
-    root: Path
+    path: Place
+    root: Place
 
 
-def is_url(text: str) -> bool:
-    """Whether a name is an address such as `s3://bucket/a.png` and no path."""
-    return _URL.match(text) is not None
+# A file or folder, a pattern, or what is known to be a file.
+Input = Place | Pattern | Source
 
 
 def read_names(content: bytes, *, null: bool) -> list[str]:
-    """Reads a list of file names, which may be any bytes.
+    """Read a list of file names, which may be any bytes.
 
     Args:
         content: Names, each ended by a line break, or by a NUL byte; empty ones do not count.
@@ -74,21 +73,22 @@ def read_names(content: bytes, *, null: bool) -> list[str]:
     return [os.fsdecode(line.removesuffix(b"\r")) for line in lines if line.strip()]
 
 
-def resolve_inputs(names: Sequence[str], listed: Sequence[str] = ()) -> list[Path | Pattern]:
-    """Tells files, folders and patterns from what does not exist.
+def resolve_inputs(names: Sequence[str], listed: Sequence[str] = ()) -> list[Input]:
+    """Tell files, folders and patterns from what does not exist.
 
     A name that exists is that file or folder, whatever characters it has. Files that are our own
     records and unfinished outputs are passed over.
 
     Args:
-        names: As the user typed them.
-        listed: Further names, never patterns.
+        names: Paths and addresses, as the user typed them.
+        listed: Further ones, never patterns; addresses among them are files, and no store is asked
+            for each whether it is there.
 
     Raises:
         UsageError: There are none, or some do not exist; all of those are named.
     """
     resolved = {name: _resolve(name) for name in names}
-    resolved |= {name: Path(name) if _exists(name) else None for name in listed}
+    resolved |= {name: _resolve_listed(name) for name in listed}
     missing = [name or "''" for name, found in resolved.items() if found is None]
     if missing:
         raise UsageError(f"no such file or directory: {', '.join(missing)}", "check the spelling")
@@ -98,28 +98,54 @@ def resolve_inputs(names: Sequence[str], listed: Sequence[str] = ()) -> list[Pat
     return inputs
 
 
-def _resolve(name: str) -> Path | Pattern | None:
-    if _exists(name):
-        return Path(name)
-    before, rest = Path(), list(Path(name).parts)
-    while rest and _exists(before / rest[0]):
-        before /= rest.pop(0)
-    return Pattern(before, str(Path(*rest))) if any(map(has_magic, rest)) else None
-
-
-def _exists(name: str | Path) -> bool:
+def _resolve(name: str) -> Input | None:
+    path = path_text(name)
+    if path is None:
+        url = Url.parse(name)
+        if places.is_file(url):
+            return Source(url, url.parent)
+        return url if places.is_folder(url) else _pattern(Url(url.scheme, PurePosixPath()), url)
     # A Path of no name would be the current directory, and one that may not be looked at raises.
-    return os.path.exists(name)  # noqa: PTH110
+    return Path(path) if os.path.exists(path) else _pattern(Path(), Path(path))  # noqa: PTH110
 
 
-def _is_ours(found: Path | Pattern) -> bool:
-    return isinstance(found, Path) and found.name.startswith(OWN_PREFIX)
+def _resolve_listed(name: str) -> Input | None:
+    path = path_text(name)
+    if path is None:
+        url = Url.parse(name)
+        return Source(url, url.parent)
+    return Path(path) if os.path.exists(path) else None  # noqa: PTH110
+
+
+def _pattern(before: Place, named: Place) -> Pattern | None:
+    """Divide a name before its first part with wildcards; None if there is none."""
+    rest = list(named.parts)
+    while rest and (not has_magic(rest[0]) or places.is_folder(before / rest[0])):
+        before /= rest.pop(0)
+    return Pattern(before, "/".join(rest)) if rest else None
+
+
+def _is_ours(found: Input) -> bool:
+    path = found.path if isinstance(found, Source) else found
+    return not isinstance(path, Pattern) and path.name.startswith(OWN_PREFIX)
+
+
+def is_one_file(inputs: Sequence[Input]) -> bool:
+    """Tell whether inputs are one file, and neither a folder nor a pattern."""
+    return len(inputs) == 1 and isinstance(_told_apart(inputs[0]), Source)
+
+
+def _told_apart(item: Input) -> Input:
+    """Return a file as a source, and folders and patterns as they are."""
+    if isinstance(item, Pattern | Source) or places.is_folder(item):
+        return item
+    return Source(item, item.parent)
 
 
 def find_images(
-    inputs: Iterable[Path | Pattern], *, output: Path | None, suffix: str, recursive: bool
+    inputs: Iterable[Input], *, output: Place | None, suffix: str, recursive: bool
 ) -> list[Source]:
-    """Finds the images that inputs stand for.
+    """Find the images that inputs stand for.
 
     A file is taken whatever its suffix. Of a folder, and of what a pattern matches, visible files
     with a supported suffix are taken in order of their names, without those in the output
@@ -127,7 +153,7 @@ def find_images(
     `_x4` and there is a `photo` of any format beside it, and what a record says.
 
     Args:
-        inputs: Files, folders and patterns.
+        inputs: From `resolve_inputs`.
         output: The directory of the results; None for beside each image.
         suffix: What is added to the stems of results.
         recursive: Take sub-folders of folders too.
@@ -138,84 +164,64 @@ def find_images(
     Raises:
         UsageError: A folder or pattern has no images, or a folder cannot be read.
     """
-    found: dict[Path, Source] = {}
-    named: set[Path] = set()
+    found: dict[Place, Source] = {}
+    named: set[Place] = set()
     locations = Locations()
-    for item in inputs:
-        if isinstance(item, Path) and not item.is_dir():
-            sources = [Source(item, item.parent)]
-            named.add(locations.of(item))
+    for item in map(_told_apart, inputs):
+        if isinstance(item, Source):
+            sources = [item]
+            named.add(locations.of(item.path))
         else:
             sources = _without_named_results(_search(item, output, recursive=recursive), suffix)
             if not sources:
                 raise _nothing_found(item, output, recursive=recursive)
         for source in sources:
             found.setdefault(locations.of(source.path), source)
+    if found.keys() <= named:
+        return list(found.values())
     results = _recorded_results(found.keys(), output, locations) - named
     return [source for location, source in found.items() if location not in results]
 
 
-def _search(item: Path | Pattern, output: Path | None, *, recursive: bool) -> list[Source]:
+def _search(item: Place | Pattern, output: Place | None, *, recursive: bool) -> list[Source]:
     root = item.root if isinstance(item, Pattern) else item
-    excluded = None if output is None else output.resolve()
-    if excluded is not None and root.resolve() not in excluded.parents:
-        excluded = None
+    excluded = None
+    if output is not None and places.contains(root, output):
+        excluded = output.resolve()
     if isinstance(item, Pattern):
         paths = _match(item, excluded, recursive=recursive)
     else:
-        paths = _walk(item, excluded, recursive=recursive)
-    return [Source(path, root) for path in paths]
+        paths = places.files_below(item, excluded, recursive=recursive)
+    return [Source(path, root) for path in paths if _is_image(path)]
 
 
-def _walk(directory: Path, excluded: Path | None, *, recursive: bool) -> Iterator[Path]:
-    for parent, directories, files in os.walk(directory, onerror=_refuse_unreadable):
-        here = Path(parent)
-        # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
-        directories[:] = sorted(
-            name
-            for name in directories
-            if recursive and not name.startswith(".") and (here / name).resolve() != excluded
-        )
-        yield from (here / name for name in sorted(files) if _is_candidate(here / name))
-
-
-def _match(pattern: Pattern, excluded: Path | None, *, recursive: bool) -> Iterator[Path]:
+def _match(pattern: Pattern, excluded: Place | None, *, recursive: bool) -> Iterator[Place]:
     locations = Locations()
-    for path in _matches(pattern):
-        below = path.relative_to(pattern.root)
-        if any(part.startswith(".") for part in below.parts):
+    for path, is_folder in _matches(pattern):
+        if places.is_hidden(path, pattern.root):
             continue
-        if path.is_dir():
+        if is_folder:
             folder = locations.of_folder(path)
             if excluded not in (folder, *folder.parents):
-                yield from _walk(path, excluded, recursive=recursive)
-        elif excluded not in locations.of(path).parents and _is_candidate(path):
+                yield from places.files_below(path, excluded, recursive=recursive)
+        elif excluded not in locations.of(path).parents:
             yield path
 
 
-def _matches(pattern: Pattern) -> list[Path]:
+def _matches(pattern: Pattern) -> list[tuple[Place, bool]]:
     # What is found keeps its place among the results, which must not be outside of their folder.
-    if ".." in Path(pattern.wildcards).parts:
+    if ".." in PurePosixPath(pattern.wildcards).parts:
         raise UsageError(f"{pattern} is no pattern: .. follows a wildcard", "leave out the ..")
     try:
-        return sorted(pattern.root.glob(pattern.wildcards))
+        return places.matching(pattern.root, pattern.wildcards)
     except ValueError as error:
         raise UsageError(
             f"{pattern} is no pattern: {error}", "** stands alone between slashes: a/**/*.png"
         ) from error
 
 
-def _refuse_unreadable(error: OSError) -> None:
-    raise UsageError(
-        f"{os.fsdecode(error.filename)} cannot be read: {error.strerror}",
-        "make it readable, or name the other folders",
-    ) from error
-
-
-def _is_candidate(path: Path) -> bool:
-    # Dot files are other programs' (and our own unfinished) files, never photographs.
-    visible = not path.name.startswith(".")
-    return visible and path.suffix.lower() in SUPPORTED_SUFFIXES and path.is_file()
+def _is_image(path: Place) -> bool:
+    return path.suffix.lower() in SUPPORTED_SUFFIXES and (isinstance(path, Url) or path.is_file())
 
 
 def _without_named_results(found: list[Source], suffix: str) -> list[Source]:
@@ -231,9 +237,9 @@ def _without_named_results(found: list[Source], suffix: str) -> list[Source]:
 
 
 def _recorded_results(
-    sources: Collection[Path], output: Path | None, locations: Locations
-) -> set[Path]:
-    """Those that an earlier run made from others of them; it need not have used the same names."""
+    sources: Collection[Place], output: Place | None, locations: Locations
+) -> set[Place]:
+    """Find those that an earlier run made from others; it need not have used the same names."""
     folders = {source.parent for source in sources}
     recording = folders if output is None else {locations.of_folder(output)}
     if output is not None and not any(recording & {folder, *folder.parents} for folder in folders):
@@ -246,7 +252,7 @@ def _recorded_results(
     }
 
 
-def _nothing_found(item: Path | Pattern, output: Path | None, *, recursive: bool) -> UsageError:
+def _nothing_found(item: Place | Pattern, output: Place | None, *, recursive: bool) -> UsageError:
     if isinstance(item, Pattern):
         return UsageError(
             f"no image matches {item}", "check the pattern; files of other kinds have to be named"

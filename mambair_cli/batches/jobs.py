@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import unicodedata
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeGuard
 
-from mambair_cli.batches.inputs import Pattern, Source, find_images
-from mambair_cli.batches.locations import Locations
+from typing_extensions import TypeVar
+
+from mambair_cli.batches import places
+from mambair_cli.batches.inputs import Input, Source, find_images, is_one_file
+from mambair_cli.batches.manifest import Manifest, Shard
 from mambair_cli.batches.naming import NameTemplate
+from mambair_cli.batches.urls import Place, Url, relative
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
+Place_co = TypeVar("Place_co", bound=Place, covariant=True, default=Place)
+
 
 @dataclass(frozen=True)
-class Job:
-    """One file to restore.
+class Job(Generic[Place_co]):
+    """One file to restore; a `Job[Path]` has nothing to do with stores.
 
     Attributes:
         source: The input image.
@@ -26,23 +32,23 @@ class Job:
         refusal: Why it must not be done, None when it may: its output exists already.
     """
 
-    source: Path
-    target: Path
-    record: Path
+    source: Place_co
+    target: Place_co
+    record: Place_co
     refusal: OutputError | None = None
 
 
 def plan_jobs(
-    inputs: Sequence[Path | Pattern],
+    inputs: Sequence[Input],
     *,
-    output: Path | None,
+    output: Place | None,
     suffix: str,
     format: str | None,  # noqa: A002 - the name of the option
     recursive: bool,
     overwrite: bool,
     name: NameTemplate | None = None,
 ) -> list[Job]:
-    """Finds the images to restore and where each result goes.
+    """Find the images to restore and where each result goes.
 
     Which images are taken is told at `find_images`; a file named outright is tried whatever its
     suffix.
@@ -50,8 +56,8 @@ def plan_jobs(
     Args:
         inputs: Files, directories and patterns, from `resolve_inputs`.
         output: A file (for one input file), a directory (made if need be, directory trees are
-            mirrored under it), or None for beside each input. A path that does not exist yet is a
-            file if the input is one file and the path has a suffix.
+            mirrored under it), or None for beside each input. What does not exist yet is a file if
+            the input is one file, and a path has a suffix or an address that of an image.
         suffix: Added to each stem, such as `_x4`; not where `output` is a file.
         format: Suffix of the outputs, such as `png`; None for that of each input.
         recursive: Take sub-directories too.
@@ -63,30 +69,71 @@ def plan_jobs(
 
     Raises:
         UsageError: A directory has no images, outputs collide with each other or with an input, a
-            name is none, or the output's format is not supported.
+            name is none, the output's format is not supported, or a store cannot be asked.
     """
     extension = extension_of(format)
+    folder = output
     if output is not None and _names_a_file(output, inputs):
         sources = find_images(inputs, output=None, suffix="", recursive=recursive)
-        pairs = [(sources[0].path, file_target(output, extension, name))]
-        output = output.parent
+        pairs = [(sources[0].path, _file_target(output, extension, name))]
+        folder = output.parent
     else:
         sources = find_images(inputs, output=output, suffix=suffix, recursive=recursive)
         template = NameTemplate.of_suffix(suffix) if name is None else name
         pairs = [
-            (source.path, target_of(source, output, template, extension, index))
+            (source.path, _target_of(source, output, template, extension, index))
             for index, source in enumerate(sources, start=1)
         ]
     _check_collisions(pairs)
     _check_not_inputs(pairs, [source for source, _ in pairs])
+    targets = [target for _, target in pairs]
+    present = set() if overwrite else places.existing(targets, folder)
     return [
-        Job(source, target, output or target.parent, None if overwrite else _exists_already(target))
+        Job(
+            source,
+            target,
+            folder or target.parent,
+            _exists_already(target) if target in present else None,
+        )
         for source, target in pairs
     ]
 
 
+def on_this_machine(jobs: Sequence[Job]) -> TypeGuard[Sequence[Job[Path]]]:
+    """Tell whether jobs have nothing to do with stores."""
+    return all(isinstance(place, Path) for job in jobs for place in (job.source, job.target))
+
+
+def in_shard(jobs: Sequence[Job], shard: Shard, output: Place | None) -> list[Job]:
+    """Take one part of the jobs: processes that know nothing of each other share a batch.
+
+    Every job is in exactly one of the N parts, which are about equally large. Only the place of
+    its target decides, so that files which come or go do not move others to another part.
+
+    Args:
+        jobs: Those of the whole batch, the same in all processes.
+        shard: Which part, I of N, from 1.
+        output: The directory of the results, which may be another for each process; None for
+            beside the inputs, which have to be named the same way in all processes.
+    """
+    index, count = shard
+    return [job for job in jobs if _part(job.target, count, output) == index]
+
+
+def _part(target: Place, count: int, output: Place | None) -> int:
+    place = target if output is None else relative(target, output)
+    digest = hashlib.blake2b(place.as_posix().encode("utf-8", "surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big") % count + 1
+
+
+def failed_before(jobs: Sequence[Job]) -> list[Job]:
+    """Take the jobs that an earlier run tried, and failed at last."""
+    records = {directory: Manifest(directory) for directory in {job.record for job in jobs}}
+    return [job for job in jobs if records[job.record].has_failed(job.target)]
+
+
 def extension_of(name: str | None) -> str | None:
-    """The suffix of a format, such as `.png`; None for None.
+    """Return the suffix of a format, such as `.png`; None for None.
 
     Raises:
         UsageError: It cannot be written.
@@ -99,27 +146,28 @@ def extension_of(name: str | None) -> str | None:
     return extension
 
 
-def _names_a_file(output: Path, inputs: Sequence[Path | Pattern]) -> bool:
-    # The functions of os.path answer where those of Path raise: a name too long, no permission.
-    if os.path.isdir(output):  # noqa: PTH112
+def _names_a_file(output: Place, inputs: Sequence[Input]) -> bool:
+    if places.is_folder(output):
         return False
-    one_file = len(inputs) == 1 and isinstance(inputs[0], Path) and not inputs[0].is_dir()
-    exists = os.path.exists(output)  # noqa: PTH110
+    one_file, exists = is_one_file(inputs), places.is_file(output)
     if exists and not one_file:
         raise UsageError(
             f"{output} is a file, but more than one image may be written",
             "give -o a directory",
         )
-    if not one_file and output.suffix.lower() in SUPPORTED_SUFFIXES:
+    like_an_image = output.suffix.lower() in SUPPORTED_SUFFIXES
+    if not one_file and like_an_image:
         raise UsageError(
             f"{output} names one file, but more than one image may be written",
-            f"give -o a directory, for example {output.with_suffix('')}/",
+            f"give -o a directory, for example {output.parent / output.stem}/",
         )
-    return one_file and (exists or output.suffix != "")
+    # A folder of a store need not be there, and may be named `v1.2`.
+    new = like_an_image if isinstance(output, Url) else output.suffix != ""
+    return one_file and (exists or new)
 
 
-def file_target(output: Path, extension: str | None, name: NameTemplate | None) -> Path:
-    """The only result, as the user named it.
+def _file_target(output: Place, extension: str | None, name: NameTemplate | None) -> Place:
+    """Return the only result, as the user named it.
 
     Raises:
         UsageError: It is no image file, or is named otherwise too.
@@ -142,10 +190,10 @@ def file_target(output: Path, extension: str | None, name: NameTemplate | None) 
     return output
 
 
-def target_of(
-    source: Source, output: Path | None, name: NameTemplate, extension: str | None, index: int
-) -> Path:
-    """One result of several.
+def _target_of(
+    source: Source, output: Place | None, name: NameTemplate, extension: str | None, index: int
+) -> Place:
+    """Name one result of several.
 
     Args:
         source: The input and what it is relative to.
@@ -166,16 +214,15 @@ def target_of(
     own = source.path.suffix if known else ".png"
     directory = source.path.parent
     if output is not None:
-        directory = output / directory.relative_to(source.root)
+        directory = output / relative(directory, source.root)
     return directory / name.name(source.path, extension or own, index)
 
 
-def _check_collisions(pairs: Sequence[tuple[Path, Path]]) -> None:
-    writers: dict[str, Path] = {}
-    locations = Locations()
+def _check_collisions(pairs: Sequence[tuple[Place, Place]]) -> None:
+    writers: dict[str, Place] = {}
+    locations = places.Locations()
     for source, target in pairs:
-        # As file systems that ignore case and Unicode form would compare them.
-        key = unicodedata.normalize("NFC", str(locations.of(target))).casefold()
+        key = locations.key(target)
         if key in writers:
             raise UsageError(
                 f"{writers[key]} and {source} would both be written to {target}",
@@ -184,11 +231,11 @@ def _check_collisions(pairs: Sequence[tuple[Path, Path]]) -> None:
         writers[key] = source
 
 
-def _check_not_inputs(pairs: Sequence[tuple[Path, Path]], sources: Sequence[Path]) -> None:
+def _check_not_inputs(pairs: Sequence[tuple[Place, Place]], sources: Sequence[Place]) -> None:
     # By device and inode: links and other spellings of a path are still the same file.
-    owners = {_identity(source): source for source in sources}
+    owners = {places.identity(source): source for source in sources}
     for _, target in pairs:
-        identity = _identity(target)
+        identity = places.identity(target)
         if identity is not None and (owner := owners.get(identity)) is not None:
             same = "" if owner == target else f" ({target} is the same file)"
             raise UsageError(
@@ -197,17 +244,7 @@ def _check_not_inputs(pairs: Sequence[tuple[Path, Path]], sources: Sequence[Path
             )
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:  # it is not there, or its name is too long: reading or writing it will tell
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _exists_already(target: Path) -> OutputError | None:
-    if not os.path.lexists(target):
-        return None
+def _exists_already(target: Place) -> OutputError:
     return OutputError(
         f"{target} exists already",
         "use --overwrite to replace it, or --resume to go on with an interrupted run",

@@ -12,6 +12,7 @@ from mambair_cli.batches.batch import foresee, run_batch
 from mambair_cli.batches.engines import Batch
 from mambair_cli.batches.events import Event, Summary
 from mambair_cli.batches.forecasts import Forecast
+from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import Model, ModelCache, restorer_with
 from mambair_cli.checkpoints.obtain import find
@@ -129,6 +130,7 @@ class LocalEngine:
     def _models_at_hand(self, batch: Batch) -> ModelCache | None:
         request = batch.request
         if request.by_file:
+            assert on_this_machine(batch.jobs)
             qualities = (read_jpeg_quality(job.source) for job in batch.jobs)
             quality = next((quality for quality in qualities if quality is not None), None)
             if quality is None:

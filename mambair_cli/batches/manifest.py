@@ -1,6 +1,6 @@
 """The record that makes a batch resumable: which output came from which input, and how.
 
-One JSON object a line, appended and never rewritten, in the directory that the outputs are under.
+One JSON object a line, appended and never rewritten, in the folder that the outputs are under.
 A line is written before an output appears, and another after it or after a failure, so that at any
 moment an output of ours can be told from a file that somebody else put there. Processes that share
 a batch append each to a file of their own, and read all of them. A line cut short by a kill is
@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mambair_cli.batches.record_lines import PREFIX, SUFFIX, lines_at
+from mambair_cli.batches.urls import Place, Url, parse_place, relative
 from mambair_cli.disk import sha256_of
-from mambair_cli.errors import MambairError, OutputError
+from mambair_cli.errors import MambairError
 
-MANIFEST_NAME = ".mambair-manifest.jsonl"
-MANIFESTS = ".mambair-manifest*.jsonl"
 VERSION = 1
 
 Recipe = Mapping[str, Any]
@@ -48,11 +47,11 @@ class Entry:
     recipe: Recipe
     output: str | None = None
     size: int | None = None
-    source: Path | None = None
+    source: Place | None = None
 
 
 class Manifest:
-    """Records of the outputs under one directory; may be used from several threads at once.
+    """Records of the outputs under one folder or address; several threads may use a folder's.
 
     Args:
         directory: What all outputs are under, `Job.record`; need not exist yet.
@@ -60,15 +59,15 @@ class Manifest:
             are read.
     """
 
-    def __init__(self, directory: Path, shard: Shard | None = None) -> None:
+    def __init__(self, directory: Place, shard: Shard | None = None) -> None:
         self.path = directory / manifest_name(shard)
         self._directory = directory
         self._made: set[str] = set()
+        self._lines = lines_at(self.path)
         self._last = self._latest()
-        self._appending = threading.Lock()
 
-    def knows(self, target: Path) -> bool:
-        """Whether a run of ours wrote this output, or may have: it was killed while it did.
+    def knows(self, target: Place) -> bool:
+        """Tell whether a run of ours wrote this output, or may have: it was killed while it did.
 
         After a failure nothing of ours is there; what is, somebody else may have put there since.
         """
@@ -77,7 +76,7 @@ class Manifest:
         return key in self._made or status == "begun"
 
     def has_intact(self, target: Path, wanted: Entry) -> bool:
-        """Whether an output is there, whole, and made from the same input in the same way."""
+        """Tell whether an output is there, whole, and made from the same input in the same way."""
         status, entry = self._last.get(self._key(target), ("begun", wanted))
         if status != "done" or not target.is_file():
             return False
@@ -85,24 +84,24 @@ class Manifest:
             return False
         return target.stat().st_size == entry.size and sha256_of(target) == entry.output
 
-    def last_done(self, target: Path) -> Entry | None:
-        """What the last record of an output says, if it says that the output was written."""
+    def last_done(self, target: Place) -> Entry | None:
+        """Return the last record of an output, if it says that the output was written."""
         status, entry = self._last.get(self._key(target), ("begun", None))
         return entry if status == "done" else None
 
-    def has_failed(self, target: Path) -> bool:
-        """Whether the last attempt to write this output failed."""
+    def has_failed(self, target: Place) -> bool:
+        """Tell whether the last attempt to write this output failed."""
         status, _ = self._last.get(self._key(target), ("begun", None))
         return status == "failed"
 
-    def outputs(self) -> Iterator[tuple[Path, Path]]:
-        """Yields each output that a run of ours has tried to write, with its input."""
+    def outputs(self) -> Iterator[tuple[Place, Place]]:
+        """Yield each output that a run of ours has tried to write, with its input."""
         for key, (_, entry) in self._last.items():
             if entry.source is not None:
                 yield self._directory / key, entry.source
 
-    def begin(self, target: Path, entry: Entry) -> None:
-        """Records that an output is about to be written; on the disk when this returns.
+    def begin(self, target: Place, entry: Entry) -> None:
+        """Record that an output is about to be written; in a folder it is on the disk then.
 
         Raises:
             OutputError: The record cannot be written.
@@ -110,7 +109,7 @@ class Manifest:
         self._append(target, "begun", entry, flush=True)
 
     def finish(self, target: Path, entry: Entry) -> None:
-        """Records an output that was written, with the digest of the file.
+        """Record an output that was written, with the digest of the file.
 
         Raises:
             OutputError: The record cannot be written.
@@ -118,28 +117,36 @@ class Manifest:
         size, digest = target.stat().st_size, sha256_of(target)
         self.finish_as(target, replace(entry, output=digest, size=size))
 
-    def finish_as(self, target: Path, entry: Entry) -> None:
-        """Records an output whose digest and size the entry has; for those written elsewhere.
+    def finish_as(self, target: Place, entry: Entry) -> None:
+        """Record an output whose digest and size the entry has; for those written elsewhere.
 
         Raises:
             OutputError: The record cannot be written.
         """
         self._append(target, "done", entry)
 
-    def fail(self, target: Path, entry: Entry, error: MambairError) -> None:
-        """Records that an output could not be made, and why.
+    def fail(self, target: Place, entry: Entry, error: MambairError) -> None:
+        """Record that an output could not be made, and why.
 
         Raises:
             OutputError: The record cannot be written.
         """
         self._append(target, "failed", entry, error=error)
 
-    def _key(self, target: Path) -> str:
-        return target.relative_to(self._directory).as_posix()
+    def keep(self, *, older_than: float = 0.0) -> None:
+        """Write the records that wait; in a store, only if one waits for that many seconds.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        self._lines.keep(older_than)
+
+    def _key(self, target: Place) -> str:
+        return relative(target, self._directory).as_posix()
 
     def _append(
         self,
-        target: Path,
+        target: Place,
         status: Status,
         entry: Entry,
         error: MambairError | None = None,
@@ -160,45 +167,29 @@ class Manifest:
         }
         if error is not None:
             record |= {"error": error.message, "hint": error.hint}
-        self._write(json.dumps(record).encode() + b"\n", flush=flush)
+        self._lines.append(json.dumps(record).encode() + b"\n", flush=flush)
         self._last[key] = status, entry
         if status == "done":
             self._made.add(key)
 
-    def _write(self, line: bytes, *, flush: bool) -> None:
+    def _source_to_text(self, source: Place) -> str:
+        if isinstance(source, Url) or isinstance(self._directory, Url):
+            return str(source.absolute())
         try:
-            # The first image may fail before there is any result.
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with self._appending, self.path.open("ab+") as file:
-                file.write(_line_break_if_cut(file) + line)
-                if flush:
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError as problem:
-            raise OutputError(
-                f"{self.path} cannot be written: {problem.strerror}",
-                "choose a directory with -o that can be written to",
-            ) from problem
-
-    def _contents(self) -> Iterator[bytes]:
-        """Yields what all manifests of the directory hold, in the order of their names."""
-        for path in sorted(self._directory.glob(MANIFESTS)):
-            if path.is_file():
-                yield path.read_bytes()
-
-    def _source_to_text(self, source: Path) -> str:
-        try:
-            relative = os.path.relpath(source.resolve(), self._directory.resolve())
+            path = os.path.relpath(source.resolve(), self._directory.resolve())
         except ValueError:  # on another drive
-            relative = str(source.resolve())
-        return Path(relative).as_posix()
+            path = str(source.resolve())
+        return Path(path).as_posix()
 
-    def _source_from_text(self, text: str) -> Path:
-        return self._directory / text
+    def _source_from_text(self, text: str) -> Place:
+        source = parse_place(text)
+        if isinstance(source, Url) or isinstance(self._directory, Url):
+            return source
+        return self._directory / source
 
     def _latest(self) -> dict[str, tuple[Status, Entry]]:
-        """Reads the last record of each output."""
-        records = [record for content in self._contents() for record in self._records(content)]
+        """Read the last record of each output."""
+        records = [record for content in self._lines.read() for record in self._records(content)]
         # By time, and where clocks agree by file and line: sorting keeps that order.
         records.sort(key=lambda record: record[0])
         self._made.update(key for _, key, status, _ in records if status == "done")
@@ -224,15 +215,6 @@ class Manifest:
 
 
 def manifest_name(shard: Shard | None = None) -> str:
-    """Names the file that a process appends to, for a whole batch or for part I of N."""
-    if shard is None:
-        return MANIFEST_NAME
-    index, count = shard
-    return f".mambair-manifest-{index}-of-{count}.jsonl"
-
-
-def _line_break_if_cut(file: Any) -> bytes:
-    if file.tell() == 0:
-        return b""
-    file.seek(-1, os.SEEK_END)
-    return b"" if file.read(1) == b"\n" else b"\n"
+    """Name the file that a process appends to, for a whole batch or for part I of N."""
+    part = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+    return f"{PREFIX}{part}{SUFFIX}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from mambair_cli.batches.urls import Place
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
@@ -94,7 +95,7 @@ class NameTemplate:
         filled = {name: f"{value}" for name, value in values.items() if value is not None}
         return type(self)(self.text, self.pieces, filled)
 
-    def name(self, source: Path, extension: str, index: int) -> str:
+    def name(self, source: Place, extension: str, index: int) -> str:
         """Names a result.
 
         Args:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mambair_cli.batches.events import (
@@ -58,7 +59,7 @@ class Pipeline:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[Job[Path]],
         restorers: Mapping[str, Restore],
         stages: Stages,
         report: Report,
@@ -191,6 +192,11 @@ class Pipeline:
         self._report.tell(FileNoted(job, text))
 
     def _write(
-        self, index: int, job: Job, images: ImageSequence, entry: Entry | None, timings: Timings
+        self,
+        index: int,
+        job: Job[Path],
+        images: ImageSequence,
+        entry: Entry | None,
+        timings: Timings,
     ) -> None:
         self._report.settle(index, self._stages.write(job, images, entry, timings))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mambair_cli.batches.jobs import Job
@@ -25,7 +26,7 @@ class QueuedJob:
     """A job in the pipeline, its input read or being read."""
 
     index: int
-    job: Job
+    job: Job[Path]
     reading: Future[Ready | Settled]
     pixels: int
     cost_a_device: bool = False
@@ -54,9 +55,9 @@ class ReadAhead:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
-        read: Callable[[Job], Ready | Settled],
-        measure: Callable[[Job], int],
+        jobs: Sequence[Job[Path]],
+        read: Callable[[Job[Path]], Ready | Settled],
+        measure: Callable[[Job[Path]], int],
         threads: int,
         most: int,
     ) -> None:
@@ -66,7 +67,7 @@ class ReadAhead:
         name = "mambair-read"
         self._pool = ThreadPoolExecutor(threads, name) if threads else InCallingThread()
         self._changed = threading.Condition()
-        self._coming: Iterator[tuple[int, Job, int]] = (
+        self._coming: Iterator[tuple[int, Job[Path], int]] = (
             (index, job, measure(job)) for index, job in enumerate(jobs, start=1)
         )
         self._next = next(self._coming, None)

@@ -107,7 +107,7 @@ class Stages:
         self._manifests: dict[Path, Manifest] = {}
         self._lock = threading.Lock()
 
-    def foresee(self, job: Job) -> Forecast:
+    def foresee(self, job: Job[Path]) -> Forecast:
         """Tells from its header what will become of a file; nothing is written.
 
         Raises:
@@ -125,14 +125,14 @@ class Stages:
             return Forecast(job, outcome=FileFailed(job, failure))
         return Forecast(job, source, result)
 
-    def pixels(self, job: Job) -> int:
+    def pixels(self, job: Job[Path]) -> int:
         """Pixels that a file's header announces; 0 where `read` would refuse it."""
         try:
             return read_header(job.source, max_pixels=self._files.max_pixels).pixels
         except ImageError:
             return 0
 
-    def read(self, job: Job) -> Ready | Settled:
+    def read(self, job: Job[Path]) -> Ready | Settled:
         """Checks what can be checked without the network, and reads the input.
 
         Raises:
@@ -158,7 +158,7 @@ class Stages:
             return Settled(self.failed(job, entry, failure), begun)
 
     def write(
-        self, job: Job, sequence: ImageSequence, entry: Entry | None, timings: Timings
+        self, job: Job[Path], sequence: ImageSequence, entry: Entry | None, timings: Timings
     ) -> FileDone | FileFailed:
         """Writes an output, whole or not at all, and keeps its record.
 
@@ -188,7 +188,12 @@ class Stages:
         return FileDone(job, timings, width, height, size, len(sequence.images), report)
 
     def stream(
-        self, job: Job, ready: Ready, restore: Restore, on_progress: Progress, on_notice: Notice
+        self,
+        job: Job[Path],
+        ready: Ready,
+        restore: Restore,
+        on_progress: Progress,
+        on_notice: Notice,
     ) -> FileDone:
         """Reads, restores and writes an image band by band, and keeps its record.
 
@@ -221,7 +226,7 @@ class Stages:
         timings = watch.timings(ready.seconds)
         return FileDone(job, timings, header.width, header.height, size, report=report)
 
-    def failed(self, job: Job, entry: Entry | None, error: MambairError) -> FileFailed:
+    def failed(self, job: Job[Path], entry: Entry | None, error: MambairError) -> FileFailed:
         """Keeps the record of a failure and gives the outcome."""
         if self._recipe is not None:
             # What keeps the record from being written is often what failed: a full disk.
@@ -230,21 +235,21 @@ class Stages:
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
 
-    def _entry(self, job: Job) -> Entry | None:
+    def _entry(self, job: Job[Path]) -> Entry | None:
         if self._recipe is None:
             return None
         return Entry(sha256_of(job.source), self._recipe(job.source), source=job.source)
 
-    def _is_done(self, job: Job, entry: Entry | None) -> bool:
+    def _is_done(self, job: Job[Path], entry: Entry | None) -> bool:
         if not self._resume or entry is None:
             return False
         return self._manifest(job).has_intact(job.target, entry)
 
-    def _refusal(self, job: Job) -> OutputError | None:
+    def _refusal(self, job: Job[Path]) -> OutputError | None:
         ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
         return None if ours else job.refusal
 
-    def _headers(self, job: Job) -> tuple[ImageHeader, ImageHeader, bool]:
+    def _headers(self, job: Job[Path]) -> tuple[ImageHeader, ImageHeader, bool]:
         """Headers of the input and of the output, and whether the image is too large as a whole."""
         source = read_header(job.source, max_pixels=self._files.max_pixels)
         scale = self._files.scale
@@ -256,7 +261,7 @@ class Stages:
             _check_bands(job, source)
         return source, result, in_bands
 
-    def _read(self, job: Job) -> ImageSequence | None:
+    def _read(self, job: Job[Path]) -> ImageSequence | None:
         """Reads all images of a file; None if they are too large for the memory there is."""
         _, _, in_bands = self._headers(job)
         _make_directory(job.target.parent)
@@ -266,12 +271,12 @@ class Stages:
         check_images(job.target, sequence)
         return sequence
 
-    def _has_binary_alpha(self, job: Job) -> bool:
+    def _has_binary_alpha(self, job: Job[Path]) -> bool:
         with open_bands(job.source, max_pixels=self._files.max_pixels) as source:
             return has_binary_alpha(source)
 
     @contextmanager
-    def _recorded(self, job: Job, entry: Entry | None) -> Iterator[None]:
+    def _recorded(self, job: Job[Path], entry: Entry | None) -> Iterator[None]:
         """Keeps the record of an output that is written inside."""
         if entry is None:
             yield
@@ -281,7 +286,7 @@ class Stages:
         yield
         manifest.finish(job.target, entry)
 
-    def _manifest(self, job: Job) -> Manifest:
+    def _manifest(self, job: Job[Path]) -> Manifest:
         with self._lock:
             if job.record not in self._manifests:
                 self._manifests[job.record] = Manifest(job.record, self._shard)
@@ -303,7 +308,7 @@ def _make_directory(directory: Path) -> None:
         ) from error
 
 
-def _check_bands(job: Job, header: ImageHeader) -> None:
+def _check_bands(job: Job[Path], header: ImageHeader) -> None:
     size = f"{header.width}x{header.height} pixels"
     if header.images > 1:
         raise MemoryLimitError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +17,7 @@ from mambair_cli.cli.event_lines import describe
 
 if TYPE_CHECKING:
     from mambair_cli.batches import batch
+    from mambair_cli.batches.urls import Place
 
 # Seconds that the time left is reckoned from: an image may take many minutes.
 SPEED_PERIOD = 3600
@@ -39,7 +39,7 @@ class BatchDisplay:
         messages: Messages,
         images: int,
         devices: Sequence[str],
-        pixels: Mapping[Path, int] | None = None,
+        pixels: Mapping[Place, int] | None = None,
     ) -> None:
         from mambair_cli.batches.batch import Summary
 
@@ -75,8 +75,8 @@ class BatchDisplay:
             device: self._progress.add_task("", total=None, count="", visible=False)
             for device in devices
         }
-        self._device_of: dict[Path, str] = {}
-        self._begun: dict[Path, float] = {}
+        self._device_of: dict[Place, str] = {}
+        self._begun: dict[Place, float] = {}
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -195,7 +195,7 @@ class BatchDisplay:
         self._progress.update(self._batch, total=total - weight)
         self._progress.advance(self._batch, -begun)
 
-    def _weight(self, source: Path) -> int:
+    def _weight(self, source: Place) -> int:
         return max(1, self._pixels.get(source, 1))
 
     def _tell_summary(self) -> None:

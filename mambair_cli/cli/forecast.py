@@ -9,10 +9,9 @@ from mambair_cli.cli.console import Messages, counted, duration
 from mambair_cli.errors import MemoryLimitError, OutputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mambair_cli.batches.forecasts import Forecast, Volume
     from mambair_cli.batches.models import Model
+    from mambair_cli.batches.urls import Place
     from mambair_cli.restoration.costs import Cost, Effort
     from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -41,7 +40,7 @@ def tell_dry_run(
     from mambair_cli.batches.forecasts import volumes
     from mambair_cli.restoration.costs import effort_of
 
-    costs: dict[Path, Cost] = {}
+    costs: dict[Place, Cost] = {}
     if model is not None:
         forecasts = [_with_cost(forecast, model, options, costs) for forecast in forecasts]
     tell_files(forecasts, costs, messages)
@@ -62,7 +61,7 @@ def tell_dry_run(
 
 
 def tell_files(
-    forecasts: Sequence[Forecast], costs: Mapping[Path, Cost], messages: Messages
+    forecasts: Sequence[Forecast], costs: Mapping[Place, Cost], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.batch import FileFailed, FileSkipped
@@ -108,7 +107,7 @@ def tell_before_run(forecasts: Sequence[Forecast], messages: Messages) -> None:
 
 
 def _with_cost(
-    forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Path, Cost]
+    forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Place, Cost]
 ) -> Forecast:
     """Notes what a file takes; one that memory is short for gets another forecast."""
     from mambair_cli.batches.batch import FileFailed, Forecast

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mambair_cli.cli.contradictions import STANDARD_STREAM
 from mambair_cli.cli.options import RestoreSettings
@@ -34,35 +33,28 @@ def plan(
     Raises:
         UsageError: The inputs, the outputs or the names are wrong.
     """
-    from mambair_cli.batches.shards import in_shard
+    from mambair_cli.batches.inputs import resolve_inputs
+    from mambair_cli.batches.jobs import failed_before, in_shard, plan_jobs
+    from mambair_cli.batches.urls import parse_place
 
     scale = 1 if spec is None else spec.scale
     suffix = SUFFIXES.get(request.task, f"_x{scale}")
     names, listed = _names(settings)
-    arguments: dict[str, Any] = {
-        "suffix": suffix if settings.suffix is None else settings.suffix,
-        "format": settings.format,
-        "recursive": settings.recursive,
-        "overwrite": settings.overwrite,
-        "name": _template(request, settings, spec),
-    }
-    output: Path | None
-    if settings.engine == "ray":
-        from mambair_cli.distributed.planning import plan_places
-        from mambair_cli.distributed.urls import place
-
-        output = None if settings.output is None else place(settings.output)
-        jobs = plan_places(names, listed, output=output, **arguments)
-    else:
-        from mambair_cli.batches.inputs import resolve_inputs
-        from mambair_cli.batches.jobs import plan_jobs
-
+    if settings.engine == "local":
         _refuse_addresses([*names, *listed, settings.output or ""])
-        output = None if settings.output is None else Path(settings.output)
-        jobs = plan_jobs(resolve_inputs(names, listed), output=output, **arguments)
+    output = None if settings.output is None else parse_place(settings.output)
+    jobs = plan_jobs(
+        resolve_inputs(names, listed),
+        output=output,
+        suffix=suffix if settings.suffix is None else settings.suffix,
+        format=settings.format,
+        recursive=settings.recursive,
+        overwrite=settings.overwrite,
+        name=_template(request, settings, spec),
+    )
     if settings.shard is not None:
         jobs = in_shard(jobs, settings.shard, output)
-    return _failed_before(jobs, settings) if settings.retry_failed else jobs
+    return failed_before(jobs) if settings.retry_failed else jobs
 
 
 def names_the_model(settings: RestoreSettings) -> bool:
@@ -91,10 +83,10 @@ def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
     return names, listed
 
 
-def _refuse_addresses(places: list[str]) -> None:
-    from mambair_cli.batches.inputs import is_url
+def _refuse_addresses(names: list[str]) -> None:
+    from mambair_cli.batches.urls import path_text
 
-    if urls := [name for name in places if is_url(name)]:
+    if urls := [name for name in names if path_text(name) is None]:
         raise UsageError(
             f"addresses are no files of this machine: {', '.join(urls)}",
             "add --engine ray, which reads and writes them, or copy the files here",
@@ -127,15 +119,3 @@ def _template(
         levels = {"scale": spec.scale, "sigma": spec.sigma, "quality": spec.quality}
         values |= {"model": model, **levels}
     return NameTemplate.parse(settings.name).with_values(values)
-
-
-def _failed_before(jobs: list[Job], settings: RestoreSettings) -> list[Job]:
-    from mambair_cli.batches.manifest import Manifest
-
-    opened: Callable[[Path], Manifest] = Manifest
-    if settings.engine == "ray":
-        from mambair_cli.distributed.records import manifest_in
-
-        opened = manifest_in
-    records = {directory: opened(directory) for directory in {job.record for job in jobs}}
-    return [job for job in jobs if records[job.record].has_failed(job.target)]

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mambair_cli.batches import stores
 from mambair_cli.batches.events import (
     Event,
     FileDone,
@@ -28,13 +29,12 @@ from mambair_cli.batches.events import (
 )
 from mambair_cli.batches.failures import no_device_left
 from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.urls import Url
 from mambair_cli.disk import remove_unfinished
-from mambair_cli.distributed import urls
 from mambair_cli.distributed.cluster import Workers, import_ray
-from mambair_cli.distributed.job_queue import JobQueue, QueuedJob
+from mambair_cli.distributed.job_queue import JobQueue, PendingJob
 from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
-from mambair_cli.distributed.urls import Url, address
 from mambair_cli.errors import BackendError, MambairError, OutputError
 
 # Workers that one file may cost, and that one slot of the cluster may lose in a row.
@@ -118,7 +118,7 @@ class Driver:
         self._total = len(jobs)
         self._names = workers.names(len(jobs))
         self._queue = JobQueue(jobs)
-        self._shown: dict[str, QueuedJob] = {}
+        self._shown: dict[str, PendingJob] = {}
         self._setup = setup
         self._workers = workers
         self._records = records
@@ -210,11 +210,11 @@ class Driver:
         """
         lanes: set[asyncio.Task[None]] = set()
         try:
-            while (queued := await self._next_beside(name, lanes)) is not None:
-                if queued.lost_at:
-                    await self._be_alone(lanes, queued)
-                lanes.add(asyncio.create_task(self._carry_out(name, actor, queued)))
-                while (queued.lost_at and lanes) or len(lanes) >= self._workers.lanes:
+            while (pending := await self._next_beside(name, lanes)) is not None:
+                if pending.lost_at:
+                    await self._be_alone(lanes, pending)
+                lanes.add(asyncio.create_task(self._carry_out(name, actor, pending)))
+                while (pending.lost_at and lanes) or len(lanes) >= self._workers.lanes:
                     await _one_ended(lanes)
             while lanes:
                 await _one_ended(lanes)
@@ -225,16 +225,16 @@ class Driver:
             for lane in lanes:
                 lane.cancel()
 
-    async def _be_alone(self, lanes: set[asyncio.Task[None]], queued: QueuedJob) -> None:
+    async def _be_alone(self, lanes: set[asyncio.Task[None]], pending: PendingJob) -> None:
         """Let a job that may have cost a worker already wait until this one has no other."""
         try:
             while lanes:
                 await _one_ended(lanes)
         except BaseException:
-            self._queue.put_back(queued)
+            self._queue.put_back(pending)
             raise
 
-    async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> QueuedJob | None:
+    async def _next_beside(self, name: str, lanes: set[asyncio.Task[None]]) -> PendingJob | None:
         """Wait for the next job of a slot, None if none is left; raise if its worker is lost."""
         coming = asyncio.create_task(self._queue.take(name))
         try:
@@ -242,113 +242,114 @@ class Driver:
                 await asyncio.wait({coming, *lanes}, return_when="FIRST_COMPLETED")
                 _check(lanes)
         except BaseException:
-            if coming.done() and (queued := coming.result()) is not None:
-                self._queue.put_back(queued)
+            if coming.done() and (pending := coming.result()) is not None:
+                self._queue.put_back(pending)
             coming.cancel()
             raise
         return coming.result()
 
-    async def _carry_out(self, name: str, actor: Any, queued: QueuedJob) -> None:
+    async def _carry_out(self, name: str, actor: Any, pending: PendingJob) -> None:
         try:
-            outcome = self._settled_by(queued, await self._follow(name, actor, queued))
+            outcome = self._settled_by(pending, await self._follow(name, actor, pending))
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
-            self._litter(queued.job)
-            raise await self._lose(name, queued, _reason(error)) from None
+            self._litter(pending.job)
+            raise await self._lose(name, pending, _reason(error)) from None
         except asyncio.CancelledError:
-            self._litter(queued.job)
+            self._litter(pending.job)
             raise
         except MambairError as error:
-            outcome = self._fail(queued, error)
+            outcome = self._fail(pending, error)
         self._losses[name] = 0
-        await self._settle(queued, outcome)
+        await self._settle(pending, outcome)
 
-    async def _follow(self, name: str, actor: Any, queued: QueuedJob) -> FileResult:
-        stream = actor.restore.options(num_returns="streaming").remote(self._task(queued.job))
+    async def _follow(self, name: str, actor: Any, pending: PendingJob) -> FileResult:
+        stream = actor.restore.options(num_returns="streaming").remote(self._task(pending.job))
         async for reference in stream:
             told = await reference
             if isinstance(told, FileResult):
                 return told
-            self._pass_on(name, queued, told)
+            self._pass_on(name, pending, told)
         raise AssertionError("a worker gave no result")
 
     def _task(self, job: Job) -> FileTask:
         content = None
-        if (url := address(job.source)) is not None and url.stays_in_its_process:
-            content = urls.read(url)
+        if isinstance(job.source, Url) and job.source.stays_in_its_process:
+            content = stores.read(job.source)
         return FileTask(
-            _everywhere(job.source),
-            _everywhere(job.target),
+            # The same files whatever a worker's current directory is.
+            job.source.absolute(),
+            job.target.absolute(),
             (str(job.source), str(job.target)),
             content,
             self._records.recipe,
             self._records.done_before(job),
         )
 
-    def _pass_on(self, name: str, queued: QueuedJob, event: Event) -> None:
+    def _pass_on(self, name: str, pending: PendingJob, event: Event) -> None:
         match event:
             case FileStarted():
-                self._shown[name] = queued
-                self._report.tell(FileStarted(queued.job, queued.index, self._total, name))
-            case TileDone() if self._shown.get(name) is queued:
-                self._report.tell(replace(event, job=queued.job))
+                self._shown[name] = pending
+                self._report.tell(FileStarted(pending.job, pending.index, self._total, name))
+            case TileDone() if self._shown.get(name) is pending:
+                self._report.tell(replace(event, job=pending.job))
             case FileNoted():
-                self._report.tell(replace(event, job=queued.job))
+                self._report.tell(replace(event, job=pending.job))
 
-    def _settled_by(self, queued: QueuedJob, result: FileResult) -> Outcome:
+    def _settled_by(self, pending: PendingJob, result: FileResult) -> Outcome:
         """Do what is left to the driver: its own stores, and the record."""
-        job, outcome = queued.job, result.outcome
+        job, outcome = pending.job, result.outcome
         if isinstance(outcome, FileFailed):
-            return self._fail(queued, outcome.error, result)
+            return self._fail(pending, outcome.error, result)
         if isinstance(outcome, FileDone):
-            if result.content is not None and (url := address(job.target)) is not None:
-                urls.write(url, result.content)
+            if result.content is not None and isinstance(job.target, Url):
+                stores.write(job.target, result.content)
             self._records.finish(job, result.entry)
             self._records.flush(older_than=SEGMENT_SECONDS)
         return replace(outcome, job=job)
 
     def _fail(
-        self, queued: QueuedJob, error: MambairError, result: FileResult | None = None
+        self, pending: PendingJob, error: MambairError, result: FileResult | None = None
     ) -> FileFailed:
         # What keeps the record from being written is often what failed: a full disk.
         with suppress(OutputError):
-            self._records.fail(queued.job, None if result is None else result.entry, error)
-        return FileFailed(queued.job, error)
+            self._records.fail(pending.job, None if result is None else result.entry, error)
+        return FileFailed(pending.job, error)
 
     def _litter(self, job: Job) -> None:
-        if address(job.target) is None:
+        if isinstance(job.target, Path):
             self.littered.add(job.target.parent)
 
-    async def _lose(self, name: str, queued: QueuedJob, reason: str) -> WorkerLost:
+    async def _lose(self, name: str, pending: PendingJob, reason: str) -> WorkerLost:
         """Put the job of a lost worker back for another, or give it up."""
-        queued.lost_at.append(name)
-        blamed = len(queued.lost_at) >= MOST_LOSSES
+        pending.lost_at.append(name)
+        blamed = len(pending.lost_at) >= MOST_LOSSES
         if blamed:
             await self._settle(
-                queued, self._fail(queued, _fatal(queued.job, len(queued.lost_at), reason))
+                pending, self._fail(pending, _fatal(pending.job, len(pending.lost_at), reason))
             )
         else:
-            self._report.tell(FileNoted(queued.job, f"tried again: {name} was lost: {reason}"))
-            self._queue.put_back(queued)
+            self._report.tell(FileNoted(pending.job, f"tried again: {name} was lost: {reason}"))
+            self._queue.put_back(pending)
             await self._queue.wake()
         return WorkerLost(reason, blamed=blamed)
 
-    async def _settle(self, queued: QueuedJob, outcome: Outcome) -> None:
-        self._report.settle(queued.index, outcome)
+    async def _settle(self, pending: PendingJob, outcome: Outcome) -> None:
+        self._report.settle(pending.index, outcome)
         self._refill()
         await self._queue.settle()
 
     def _refill(self) -> None:
         """Record further jobs as begun, and let workers have them."""
         admitted = []
-        for queued in self._queue.next_ones(AHEAD * self._workers.lanes * self._workers.count):
-            if (refusal := self._records.refusal(queued.job)) is None:
-                self._records.begin(queued.job)
-                admitted.append(queued)
+        for pending in self._queue.next_ones(AHEAD * self._workers.lanes * self._workers.count):
+            if (refusal := self._records.refusal(pending.job)) is None:
+                self._records.begin(pending.job)
+                admitted.append(pending)
             else:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
-                self._report.settle(queued.index, FileFailed(queued.job, refusal))
+                self._report.settle(pending.index, FileFailed(pending.job, refusal))
                 self._queue.open -= 1
         if admitted:
             self._records.flush()
@@ -358,8 +359,8 @@ class Driver:
         """Let all jobs fail that are left when no slot is."""
         if self._queue.open == self._total and self._reasons:
             raise self._reasons[0]
-        for queued in self._queue.rest():
-            self._report.settle(queued.index, self._fail(queued, no_device_left(queued.job)))
+        for pending in self._queue.rest():
+            self._report.settle(pending.index, self._fail(pending, no_device_left(pending.job)))
 
 
 async def _one_ended(lanes: set[asyncio.Task[None]]) -> None:
@@ -372,11 +373,6 @@ def _check(lanes: set[asyncio.Task[None]]) -> None:
     for lane in [lane for lane in lanes if lane.done()]:
         lanes.remove(lane)
         lane.result()
-
-
-def _everywhere(path: Path) -> Path | Url:
-    """Name the same file whatever a worker's current directory is."""
-    return address(path) or path.absolute()
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from mambair_cli.batches.jobs import Job
 
 
 @dataclass(eq=False)
-class QueuedJob:
+class PendingJob:
     """A job of the batch.
 
     Attributes:
@@ -38,28 +38,28 @@ class JobQueue:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.open = len(jobs)
-        self._coming = (QueuedJob(index, job) for index, job in enumerate(jobs, start=1))
-        self._waiting: deque[QueuedJob] = deque()
+        self._coming = (PendingJob(index, job) for index, job in enumerate(jobs, start=1))
+        self._waiting: deque[PendingJob] = deque()
         self._slots: set[str] = set()
         self._changed = asyncio.Condition()
 
-    def next_ones(self, wanted: int) -> list[QueuedJob]:
+    def next_ones(self, wanted: int) -> list[PendingJob]:
         """Return the jobs to admit next: none while half as many as wanted wait."""
         return [] if 2 * len(self._waiting) > wanted else list(islice(self._coming, wanted))
 
-    def admit(self, jobs: Iterable[QueuedJob]) -> None:
+    def admit(self, jobs: Iterable[PendingJob]) -> None:
         """Let workers have jobs; those that wait notice at `settle` or at the next `take`."""
         self._waiting.extend(jobs)
 
-    def rest(self) -> list[QueuedJob]:
+    def rest(self) -> list[PendingJob]:
         """Take all jobs that no worker has."""
         left = [*self._waiting, *self._coming]
         self._waiting.clear()
         return left
 
-    def put_back(self, queued: QueuedJob) -> None:
+    def put_back(self, pending: PendingJob) -> None:
         """Put a job back for another worker, before all others."""
-        self._waiting.appendleft(queued)
+        self._waiting.appendleft(pending)
 
     async def settle(self) -> None:
         """Count a job that has its outcome, and wake everyone who waits."""
@@ -86,18 +86,18 @@ class JobQueue:
         async with self._changed:
             await self._changed.wait_for(lambda: not self.open)
 
-    async def take(self, slot: str) -> QueuedJob | None:
+    async def take(self, slot: str) -> PendingJob | None:
         """Wait for the next job for a slot; None once every job has its outcome."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self.open or self._suitable(slot))
-            queued = self._suitable(slot)
-            if queued is not None:
-                self._waiting.remove(queued)
-            return queued
+            pending = self._suitable(slot)
+            if pending is not None:
+                self._waiting.remove(pending)
+            return pending
 
-    def _suitable(self, slot: str) -> QueuedJob | None:
+    def _suitable(self, slot: str) -> PendingJob | None:
         """Find the first job that was not lost at this slot, unless no other slot is left."""
-        for queued in self._waiting:
-            if slot not in queued.lost_at or self._slots <= set(queued.lost_at):
-                return queued
+        for pending in self._waiting:
+            if slot not in pending.lost_at or self._slots <= set(pending.lost_at):
+                return pending
         return None

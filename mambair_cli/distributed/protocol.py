@@ -24,10 +24,10 @@ from mambair_cli.batches.events import (
     TileDone,
 )
 from mambair_cli.batches.manifest import Entry, Recipe
+from mambair_cli.batches.urls import Place
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.cluster import import_ray
-from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError, CheckpointError
 from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -114,8 +114,8 @@ class FileTask:
         done: What an earlier run recorded of the output, if its result may be kept.
     """
 
-    source: Path | Url
-    target: Path | Url
+    source: Place
+    target: Place
     names: tuple[str, str]
     content: bytes | None = field(default=None, repr=False)
     recipe: Recipe | None = None

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from mambair_cli.batches import stores
 from mambair_cli.batches.events import FileDone, FileFailed
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry
+from mambair_cli.batches.urls import Place, Url
 from mambair_cli.disk import sha256_of
-from mambair_cli.distributed import urls
 from mambair_cli.distributed.protocol import FileResult, FileTask
-from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import ImageError, MambairError
 
 
@@ -44,7 +44,7 @@ class StagedFile:
         if isinstance(task.source, Url):
             here.parent.mkdir()
             if task.content is None:
-                urls.fetch(task.source, here)
+                stores.fetch(task.source, here)
             else:
                 here.write_bytes(task.content)
         elif not here.exists():
@@ -63,7 +63,7 @@ class StagedFile:
             return False
         if isinstance(target, Url):
             # It was written whole or not at all; to read it again would cost more than the input.
-            return target.stays_in_its_process or urls.size_of(target) == done.size
+            return target.stays_in_its_process or stores.size_of(target) == done.size
         return (
             target.is_file()
             and target.stat().st_size == done.size
@@ -84,7 +84,7 @@ class StagedFile:
             return FileResult(outcome, entry)
         if target.stays_in_its_process:
             return FileResult(outcome, entry, here.read_bytes())
-        urls.upload(here, target)
+        stores.upload(here, target)
         return FileResult(outcome, entry)
 
     def failed(self, error: MambairError) -> FileResult:
@@ -95,5 +95,5 @@ class StagedFile:
         return FileResult(FileFailed(self.job, type(error)(text, error.hint)), self.entry)
 
 
-def _local(place: Path | Url, scratch: Path) -> Path:
+def _local(place: Place, scratch: Path) -> Path:
     return scratch / place.name if isinstance(place, Url) else place

@@ -25,6 +25,7 @@ from mambair_cli.batches.events import (
 )
 from mambair_cli.batches.failures import FileError, file_failure
 from mambair_cli.batches.models import ModelCache, restorer_with
+from mambair_cli.batches.urls import Url
 from mambair_cli.batches.work import Restore
 from mambair_cli.distributed.protocol import (
     EventRelay,
@@ -34,7 +35,6 @@ from mambair_cli.distributed.protocol import (
     Told,
 )
 from mambair_cli.distributed.staging import StagedFile
-from mambair_cli.distributed.urls import Url
 from mambair_cli.errors import BackendError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
 from mambair_cli.networks import prepare_kernels

@@ -21,9 +21,11 @@ from mambair_cli.batches.batch import (
     plan_jobs,
     run_batch,
 )
-from mambair_cli.batches.manifest import MANIFEST_NAME
+from mambair_cli.batches.manifest import manifest_name
 from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
 from mambair_cli.imaging.image import Band
+
+MANIFEST_NAME = manifest_name()
 
 PATIENCE = 30  # seconds that a test waits for another thread before it fails
 FILES = FileOptions(scale=2)

@@ -7,7 +7,6 @@ import pytest
 from mambair_cli.batches.inputs import (
     Pattern,
     find_images,
-    is_url,
     read_names,
     resolve_inputs,
 )
@@ -216,25 +215,6 @@ class TestListsOfNames:
     def test_folders_may_be_listed(self):
         touch("d/a.png", "e.png")
         assert paths(listed=["d", "e.png"]) == ["d/a.png", "e.png"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("s3://bucket/a.png", True),
-        ("gs://b", True),
-        ("memory://a", True),
-        ("file:///a.png", True),
-        ("a/b.png", False),
-        ("/a//b.png", False),
-        ("C:/a.png", False),
-        ("C:\\a.png", False),
-        ("a: //b.png", False),
-        ("-", False),
-    ],
-)
-def test_addresses_are_told_from_paths(text, expected):
-    assert is_url(text) is expected
 
 
 def test_a_pattern_reads_as_it_was_typed():

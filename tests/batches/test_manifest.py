@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambair_cli.batches.manifest import MANIFEST_NAME, Entry, Manifest, manifest_name
+from mambair_cli.batches.manifest import Entry, Manifest, manifest_name
 from mambair_cli.errors import OutputError
 
 ENTRY = Entry("abc", {"weights": "w", "scale": 4})
@@ -78,7 +78,7 @@ def test_a_line_cut_short_spoils_neither_the_lines_before_nor_after(target):
     Manifest(target.parent).finish(target, ENTRY)
     other = target.with_name("other.png")
     other.write_bytes(b"other")
-    with (target.parent / MANIFEST_NAME).open("ab") as file:
+    with (target.parent / manifest_name()).open("ab") as file:
         file.write(b'{"target": "oth')
     Manifest(target.parent).finish(other, ENTRY)
     manifest = Manifest(target.parent)
@@ -91,12 +91,12 @@ def test_a_line_cut_short_spoils_neither_the_lines_before_nor_after(target):
     ["[" * 100_000 + "\n", "null\n", "[1, 2]\n", '{"target": "photo_x4.png"}\n', "\x00\n", "\n"],
 )
 def test_lines_that_are_no_records_are_passed_over(target, text):
-    (target.parent / MANIFEST_NAME).write_text(text)
+    (target.parent / manifest_name()).write_text(text)
     assert not Manifest(target.parent).knows(target)
 
 
 def test_a_record_that_cannot_be_written_is_an_error(target):
-    (target.parent / MANIFEST_NAME).mkdir()
+    (target.parent / manifest_name()).mkdir()
     with pytest.raises(OutputError, match="cannot be written: Is a directory") as caught:
         Manifest(target.parent).begin(target, ENTRY)
     assert "-o" in caught.value.hint
@@ -107,7 +107,7 @@ def test_records_say_what_they_are(target):
     source = target.parent / "in" / "photo.png"
     manifest.begin(target, replace(ENTRY, source=source))
     manifest.finish(target, replace(ENTRY, source=source))
-    begun, done = records(target.parent / MANIFEST_NAME)
+    begun, done = records(target.parent / manifest_name())
     assert begun.pop("time") <= done.pop("time")
     assert begun == {
         "version": 1,
@@ -130,7 +130,7 @@ def test_a_failure_is_recorded_with_its_reason(target):
     manifest = Manifest(target.parent)
     manifest.begin(target, ENTRY)
     manifest.fail(target, ENTRY, OutputError("the disk is full", "free some space"))
-    *_, failed = records(target.parent / MANIFEST_NAME)
+    *_, failed = records(target.parent / manifest_name())
     assert (failed["status"], failed["error"], failed["hint"]) == (
         "failed", "the disk is full", "free some space",
     )  # fmt: skip
@@ -206,7 +206,7 @@ def test_names_that_are_no_text_are_kept(tmp_path):
     target = tmp_path / "caf\udce9.png"
     Manifest(tmp_path).begin(target, ENTRY)
     assert Manifest(tmp_path).knows(target)
-    assert (tmp_path / MANIFEST_NAME).read_bytes().isascii()
+    assert (tmp_path / manifest_name()).read_bytes().isascii()
 
 
 @pytest.mark.parametrize("keep", range(0, 300, 7))

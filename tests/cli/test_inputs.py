@@ -83,6 +83,12 @@ def test_addresses_need_a_cluster(enlarge, images):
     )
 
 
+def test_an_address_of_this_machine_is_a_path(enlarge, images, tmp_path):
+    images("d/a.png")
+    outcome = enlarge(f"file://{tmp_path / 'd'}", "-o", f"file://{tmp_path / 'out'}")
+    assert outcome.lines == [str(tmp_path / "out" / "a_x2.png")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "pair"),
     [

@@ -95,7 +95,7 @@ def test_unless_no_other_slot_has_a_worker(queue):
 def test_what_nobody_has_can_be_taken_at_once(queue):
     async def run():
         await queue.take("one")
-        assert [queued.index for queued in queue.rest()] == [2, 3]
+        assert [pending.index for pending in queue.rest()] == [2, 3]
         assert queue.rest() == []
 
     asyncio.run(run())

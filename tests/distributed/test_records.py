@@ -8,9 +8,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mambair_cli.batches.jobs import Job
-from mambair_cli.batches.manifest import Entry
-from mambair_cli.distributed.records import FolderManifest, Records, StoreManifest, manifest_in
-from mambair_cli.distributed.urls import Url
+from mambair_cli.batches.manifest import Entry, Manifest
+from mambair_cli.batches.urls import Url
+from mambair_cli.distributed.records import Records
 from mambair_cli.errors import ImageError, OutputError
 
 RECIPE = {"weights": "w", "tile": "auto"}
@@ -65,8 +65,7 @@ def test_segments_of_several_runs_are_read_together():
         ".mambair-manifest-1",
         ".mambair-manifest-2",
     }
-    manifest = manifest_in(ROOT)
-    assert isinstance(manifest, StoreManifest)
+    manifest = Manifest(ROOT)
     assert manifest.last_done(ROOT / "a.png").output == "o"
     assert manifest.has_failed(ROOT / "sub/b.png")
     assert list(manifest.outputs()) == [
@@ -98,8 +97,7 @@ def test_a_folder_keeps_addresses_of_inputs(tmp_path):
     records.begin(here)
     (line,) = (tmp_path / ".mambair-manifest.jsonl").read_text().splitlines()
     assert json.loads(line)["source"] == "s3://b/in/a.png"
-    manifest = manifest_in(tmp_path)
-    assert isinstance(manifest, FolderManifest)
+    manifest = Manifest(tmp_path)
     assert list(manifest.outputs()) == [(tmp_path / "a.png", Url.parse("s3://b/in/a.png"))]
 
 

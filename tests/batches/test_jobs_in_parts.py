@@ -3,8 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mambair_cli.batches.jobs import Job
-from mambair_cli.batches.shards import in_shard
+from mambair_cli.batches.jobs import Job, in_shard
 
 NAMES = st.lists(
     st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=8).filter(

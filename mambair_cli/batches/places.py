@@ -1,0 +1,146 @@
+"""Where files are: what folders of this machine and object stores tell in different ways."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Collection, Hashable, Iterator
+from pathlib import Path
+
+from mambair_cli.batches import stores
+from mambair_cli.batches.urls import Place, Url, relative
+from mambair_cli.errors import UsageError
+
+
+class Locations:
+    """Tells whether two names mean one entry of a folder; each folder is looked up once.
+
+    Links to one file are two entries, and two images to the user; links to one folder, `..` and
+    relative paths are spellings, and so are `s3:` and `s3a:`.
+    """
+
+    def __init__(self) -> None:
+        self._resolved: dict[Place, Place] = {}
+
+    def of(self, place: Place) -> Place:
+        """Return the absolute path of an entry, which need not exist."""
+        return self.of_folder(place.parent) / place.name
+
+    def of_folder(self, folder: Place) -> Place:
+        """Return the absolute path of a folder, all links followed."""
+        if folder not in self._resolved:
+            self._resolved[folder] = folder.resolve()
+        return self._resolved[folder]
+
+    def key(self, place: Place) -> str:
+        """Return a text that is the same for names which may be one file on some file system."""
+        text = str(self.of(place))
+        if isinstance(place, Url) and place.is_in_object_store:
+            return text
+        # As file systems that ignore case and Unicode form would compare them.
+        return unicodedata.normalize("NFC", text).casefold()
+
+
+# The functions of os.path answer where those of Path raise: a name too long, no permission.
+
+
+def is_folder(place: Place) -> bool:
+    """Tell whether a folder is there; in a store, whether there is anything below that name."""
+    return stores.is_directory(place) if isinstance(place, Url) else os.path.isdir(place)  # noqa: PTH112
+
+
+def is_file(place: Place) -> bool:
+    """Tell whether something is there that is no folder."""
+    if isinstance(place, Url):
+        return stores.is_file(place)
+    return os.path.exists(place) and not os.path.isdir(place)  # noqa: PTH110, PTH112
+
+
+def contains(folder: Place, place: Place) -> bool:
+    """Tell whether one place is below another, whatever their spelling."""
+    return folder.resolve() in place.resolve().parents
+
+
+def identity(place: Place) -> Hashable:
+    """Return what is the same for all names of a file, links among them; None if there is none."""
+    if isinstance(place, Url):
+        return place.resolve()
+    try:
+        status = place.stat()
+    except OSError:  # it is not there, or its name is too long: reading or writing it will tell
+        return None
+    return status.st_dev, status.st_ino
+
+
+def existing(places: Collection[Place], folder: Place | None) -> set[Place]:
+    """Find out which of several results are there already.
+
+    Args:
+        places: The results.
+        folder: What all of them are below, if it is one; a store is asked once for all then, and
+            else once for each folder.
+    """
+    # Path.exists would miss links that lead nowhere.
+    found: set[Place] = {
+        place for place in places if isinstance(place, Path) and os.path.lexists(place)
+    }
+    there = {place for place in places if isinstance(place, Url)}
+    if len(there) == 1:
+        return found | {place for place in there if stores.is_file(place)}
+    folders = {place.parent for place in there} if folder is None else {folder}
+    for each in folders:
+        if there and isinstance(each, Url):
+            found |= there.intersection(stores.below(each, recursive=folder is not None))
+    return found
+
+
+def files_below(folder: Place, excluded: Place | None, *, recursive: bool) -> Iterator[Place]:
+    """Yield the files of a folder in order of their names, hidden ones left out.
+
+    Args:
+        folder: Where to look.
+        excluded: A folder that is left out too, as it is `resolve`d.
+        recursive: Look into the folders below.
+
+    Raises:
+        UsageError: A folder cannot be read.
+    """
+    if isinstance(folder, Url):
+        for url in stores.below(folder, recursive=recursive):
+            if not is_hidden(url, folder) and excluded not in url.resolve().parents:
+                yield url
+        return
+    for parent, directories, files in os.walk(folder, onerror=_refuse_unreadable):
+        here = Path(parent)
+        # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
+        directories[:] = sorted(
+            name
+            for name in directories
+            if recursive and not name.startswith(".") and (here / name).resolve() != excluded
+        )
+        yield from (here / name for name in sorted(files) if not name.startswith("."))
+
+
+def matching(root: Place, wildcards: str) -> list[tuple[Place, bool]]:
+    """List what a pattern matches in order of the names, and whether each is a folder.
+
+    Raises:
+        UsageError: A store cannot be asked.
+        ValueError: It is no pattern.
+    """
+    if isinstance(root, Url):
+        return [*stores.matching(root, wildcards)]
+    return [(path, path.is_dir()) for path in sorted(root.glob(wildcards))]
+
+
+def is_hidden(place: Place, root: Place) -> bool:
+    """Tell whether a file, or a folder between it and the root, has a name that hides it."""
+    # Dot files are other programs' (and our own unfinished) files, never photographs.
+    return any(part.startswith(".") for part in relative(place, root).parts)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    raise UsageError(
+        f"{os.fsdecode(error.filename)} cannot be read: {error.strerror}",
+        "make it readable, or name the other folders",
+    ) from error
