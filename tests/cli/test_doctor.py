@@ -6,9 +6,13 @@ import json
 import os
 import sys
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
+from mambair_cli import kernels
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.commands import doctor
 from mambair_cli.kernels.scan import dispatch
@@ -48,6 +52,21 @@ def test_without_numba_pytorch_alone_runs(mambair, monkeypatch):
     assert report["scan"]["numba"]["cpu"].startswith("numba cannot be imported (")
     assert report["scan"]["torch"]["cpu"] is None
     assert report["caches"] == {"fetched weights": os.environ["MAMBAIR_HOME"]}
+
+
+def test_it_names_every_folder_of_compiled_kernels(mambair):
+    root = Path(kernels.__path__[0])
+    paths = [path for path in root.rglob("*.py") if "cache=True" in path.read_text()]
+    modules = (".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
+    members = (
+        member
+        for module in modules
+        for member in vars(import_module(f"{kernels.__name__}.{module}")).values()
+    )
+    used = {member.stats.cache_path for member in members if isinstance(member, Dispatcher)}
+    told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"].split(", ")
+    assert all(any(folder.startswith(place) for place in told) for folder in used - {None})
+    assert all(any(folder.startswith(place) for folder in used - {None}) for place in told)
 
 
 def test_versions_name_what_torch_was_built_for_and_the_kernels(mambair):

@@ -140,8 +140,8 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 
 def _caches() -> dict[str, str]:
-    from mambair_cli import kernels
     from mambair_cli.checkpoints import cache
+    from mambair_cli.kernels import block, scan
 
     fetched = {"fetched weights": str(cache.home())}
     try:
@@ -149,10 +149,11 @@ def _caches() -> dict[str, str]:
     except ImportError:
         return fetched
     # The places where Numba looks, in its order.
-    beside = Path(kernels.__path__[0]) / "__pycache__"
-    writable = os.access(beside if beside.is_dir() else beside.parent, os.W_OK)
-    compiled = numba.config.CACHE_DIR or (str(beside) if writable else "Numba's folder of the user")
-    return {"compiled kernels": compiled, **fetched}
+    beside = [Path(package.__path__[0]) / "__pycache__" for package in (block, scan)]
+    compiled = ", ".join(map(str, beside))
+    if not all(os.access(path if path.is_dir() else path.parent, os.W_OK) for path in beside):
+        compiled = "Numba's folder of the user"
+    return {"compiled kernels": numba.config.CACHE_DIR or compiled, **fetched}
 
 
 def _table(report: Report) -> Table:
