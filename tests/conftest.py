@@ -13,22 +13,44 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from hub_server import Hub, serving
-from torch import Tensor
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+# Read when torch and Numba are imported, also by the processes that tests start. Tensors of tests
+# are so small that threads only wait for each other; what is about threads asks for its own.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 # In the background a shell has programs ignore Ctrl-C, and those that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# Triton decides between compiler and interpreter where a kernel is defined: before any test.
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 # Read by huggingface_hub when it is imported: nobody's own downloads are looked at.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / f"mambair-tests-{os.getpid()}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run a few files in this process, where a debugger works and nothing has to start first."""
+    return 0 if all(".py" in argument for argument in config.args) else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose between Triton's compiler and interpreter before any kernel is defined."""
+    if config.getoption("numprocesses", None):
+        return  # other processes run the tests
+    import torch
+    from hypothesis import settings
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("TRITON_INTERPRET", "1")
+    # How long an example takes depends on what else the machine does.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
 
 
 def pytest_collection_finish() -> None:
@@ -85,6 +107,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 @pytest.fixture
 def poisoned_memory() -> Iterator[None]:
     """Make every new tensor without content hold NaN, whatever made it."""
+    import torch
+
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -93,6 +117,8 @@ def poisoned_memory() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def kernel_device() -> torch.device:
     """Where Triton kernels are tested: compiled on a GPU if there is one, else interpreted."""
+    import torch
+
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
