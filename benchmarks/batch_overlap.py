@@ -31,7 +31,7 @@ import mambair_cli as mambair
 from mambair_cli.batches.batch import FileOptions, Job, Restore, plan_jobs, run_batch
 from mambair_cli.imaging.files import read_image, write_image
 from mambair_cli.imaging.image import RestorableImage
-from mambair_cli.networks import prepare_kernels
+from mambair_cli.restoration.device.scan_backend import prepare_kernels
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 RESULT = Path(__file__).parent / "results" / "batch_overlap.json"

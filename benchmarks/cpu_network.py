@@ -22,8 +22,8 @@ from hardware import describe_commit, describe_cpu
 from torch.profiler import ProfilerActivity, profile
 
 from mambair_cli.networks import MambaIRConfig, build_network
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.device.precision import computing_in, resolve_precision
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.memory.budget import available_memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
 
@@ -114,7 +114,7 @@ sys.path[:0] = {path!r}
 from cpu_network import NETWORKS
 from dataclasses import replace
 from mambair_cli.networks import build_network
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 status = pathlib.Path("/proc/self/status")
 peak = lambda: int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
 network = build_network(replace(NETWORKS[{name!r}], depths=(1,))).eval().requires_grad_(False)

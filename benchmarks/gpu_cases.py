@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.networks import MambaIRConfig, build_network
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork

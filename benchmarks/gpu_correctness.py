@@ -27,8 +27,8 @@ from mambair_cli.imaging.files import read_image
 from mambair_cli.kernels.scan import dispatch, reference
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.pixels.tensors import to_pixels, to_tensor
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,7 +26,8 @@ from gpu_measure import (
 from torch.profiler import ProfilerActivity, profile
 
 from mambair_cli.kernels.scan import dispatch
-from mambair_cli.networks.ss2d import SS2D, set_scan_backend
+from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 

@@ -20,10 +20,10 @@ from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.pixels.traces import measure_traces
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.precision import Precision
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.restorer import (
     Notice,
     Progress,

@@ -31,7 +31,7 @@ def prepare_scan(
         messages: Where the waiting is shown.
         training: Whether the backward pass will be needed.
     """
-    from mambair_cli.networks import prepare_kernels
+    from mambair_cli.restoration.device.scan_backend import prepare_kernels
     from mambair_cli.restoration.memory.allocator import keep_freed_memory
 
     if device.type == "cpu":

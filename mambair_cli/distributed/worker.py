@@ -37,8 +37,8 @@ from mambair_cli.distributed.protocol import (
 from mambair_cli.distributed.staging import StagedFile
 from mambair_cli.errors import BackendError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
-from mambair_cli.networks import prepare_kernels
 from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.device.scan_backend import prepare_kernels
 from mambair_cli.restoration.memory.allocator import keep_freed_memory
 from mambair_cli.restoration.memory.budget import available_system_memory, resident_memory
 from mambair_cli.restoration.restorer import RestoreOptions

@@ -86,39 +86,3 @@ class SS2D(nn.Module):
         """A, `(k d n)`; made once where it is frozen."""
         shape = self.dt_projs_bias.shape
         return made_once(self.A_logs, lambda logs: -torch.exp(logs).view(*shape, -1))
-
-
-def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
-    """Chooses the scan backend of a network for its device, and the steps around the scan with it.
-
-    Args:
-        network: A network whose parameters already are on their device.
-        scan: `auto`, the name of a backend, or one that runs on the device.
-
-    Returns:
-        The name of the chosen backend.
-
-    Raises:
-        BackendError: The named backend cannot run here; the message says why.
-    """
-    device = next(network.parameters()).device
-    backend = dispatch.select(scan, device) if isinstance(scan, str) else scan
-    steps = _ops_of(backend)
-    for module in network.modules():
-        if hasattr(module, "ops"):
-            module.ops = steps  # type: ignore[assignment]
-        if isinstance(module, SS2D):
-            module.scan = backend
-    return backend.name
-
-
-def _ops_of(backend: dispatch.Backend) -> Ops:
-    if backend.name == "numba":
-        from mambair_cli.kernels.block import ops_cpu
-
-        return ops_cpu.FUSED
-    if backend.name == "triton":
-        from mambair_cli.kernels.block import ops_gpu
-
-        return ops_gpu.FUSED
-    return PLAIN

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import RecipeError
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.ensemble import MEMBERS, inverse, transform
 from mambair_cli.training.config import DistillationTable, Recipe
 

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.distillation import Teacher

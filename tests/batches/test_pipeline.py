@@ -29,7 +29,7 @@ from mambair_cli.batches.batch import (
 from mambair_cli.errors import OutputError
 from mambair_cli.networks import MambaIRConfig, build_network
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
 PATIENCE = 30  # seconds that a test waits for another thread before it fails

@@ -19,8 +19,8 @@ from PIL import Image
 from mambair_cli.checkpoints import cache
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.networks import build_network
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.pixels.tensors import to_pixels, to_tensor
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]

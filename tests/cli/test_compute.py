@@ -16,13 +16,14 @@ from mambair_cli.cli import compute
 from mambair_cli.cli.console import Messages
 from mambair_cli.kernels.scan.dispatch import REFERENCE
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device import scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 CPU = torch.device("cpu")
 
 
 def test_cached_kernels_are_not_worth_a_word(monkeypatch, capfd):
-    monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 0.5)
+    monkeypatch.setattr(scan_backend, "prepare_kernels", lambda *_, **__: 0.5)
     compute.prepare_scan(REFERENCE, CPU, Messages())
     assert capfd.readouterr() == ("", "")
 
@@ -34,7 +35,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
         time.sleep(0.3)
         return 14.2
 
-    monkeypatch.setattr(networks, "prepare_kernels", compile_slowly)
+    monkeypatch.setattr(scan_backend, "prepare_kernels", compile_slowly)
     compute.prepare_scan(REFERENCE, CPU, Messages())
     out, err = capfd.readouterr()
     assert out == ""
@@ -45,7 +46,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
 
 
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):
-    monkeypatch.setattr(networks, "prepare_kernels", lambda *_, **__: 14.2)
+    monkeypatch.setattr(scan_backend, "prepare_kernels", lambda *_, **__: 14.2)
     compute.prepare_scan(REFERENCE, CPU, Messages(quiet=True))
     assert capfd.readouterr() == ("", "")
 

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
-from mambair_cli.networks.ss2d import SS2D, set_scan_backend
+from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 NETWORKS = json.loads((Path(__file__).parents[1] / "data" / "golden" / "networks.json").read_text())
 UNUSED = {"img_size", "dual_pixel_task"}  # options of the published code that change nothing

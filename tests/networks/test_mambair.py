@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 PACKED = Path(__file__).parents[1] / "data" / "full_size_tensors.json.xz"
 PUBLISHED = json.loads(lzma.decompress(PACKED.read_bytes()))

@@ -13,7 +13,8 @@ from mambair_cli.kernels.block.ops_cpu import FUSED
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
 from mambair_cli.networks.layers import CAB, ResidualStateSpaceBlock
-from mambair_cli.networks.ss2d import SS2D, set_scan_backend
+from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 LIGHT = MambaIRConfig(upscale=2, embed_dim=20, d_state=5, depths=(1, 1))
 CONFIGS = {

@@ -7,7 +7,7 @@ import torch
 
 from mambair_cli.errors import BackendError
 from mambair_cli.networks import MambaIR, MambaIRConfig
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.loop import Trainer

@@ -1,4 +1,4 @@
-"""The table of scan backends, the choice among them, and the operator that the networks call."""
+"""The table of backends, the choice among them, and the scan that the networks call."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels.block.ops import PLAIN, Ops
 
 Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -21,12 +22,14 @@ class Backend:
         name: What `--scan` calls it.
         refuses: Returns the reason why it cannot run on a device, or None when it can.
         run: The operator; arguments as `selective_scan_2d`.
+        steps: Returns the steps around the scan that run on the same kind of kernels.
         by_name_only: Types of devices where `auto` passes over it, though it runs.
     """
 
     name: str
     refuses: Callable[[torch.device], str | None]
     run: Run
+    steps: Callable[[], Ops] = lambda: PLAIN
     by_name_only: tuple[str, ...] = ()
 
 
@@ -40,6 +43,12 @@ def _triton_run(*arguments: Tensor) -> Tensor:
     from mambair_cli.kernels.scan import triton_gpu
 
     return triton_gpu.selective_scan_2d(*arguments)
+
+
+def _triton_steps() -> Ops:
+    from mambair_cli.kernels.block import ops_gpu
+
+    return ops_gpu.FUSED
 
 
 def _mamba_ssm_refuses(device: torch.device) -> str | None:
@@ -70,6 +79,12 @@ def _numba_run(*arguments: Tensor) -> Tensor:
     return numba_cpu.selective_scan_2d(*arguments)
 
 
+def _numba_steps() -> Ops:
+    from mambair_cli.kernels.block import ops_cpu
+
+    return ops_cpu.FUSED
+
+
 def _torch_run(*arguments: Tensor) -> Tensor:
     from mambair_cli.kernels.scan import torch_chunked
 
@@ -83,9 +98,9 @@ def _reference_run(*arguments: Tensor) -> Tensor:
 
 
 # On a CPU it is Triton's interpreter that runs: a proof, not a way to compute.
-TRITON = Backend("triton", _triton_refuses, _triton_run, by_name_only=("cpu",))
+TRITON = Backend("triton", _triton_refuses, _triton_run, _triton_steps, by_name_only=("cpu",))
 MAMBA_SSM = Backend("mamba-ssm", _mamba_ssm_refuses, _mamba_ssm_run)
-NUMBA = Backend("numba", _numba_refuses, _numba_run)
+NUMBA = Backend("numba", _numba_refuses, _numba_run, _numba_steps)
 TORCH = Backend("torch", lambda _: None, _torch_run)
 REFERENCE = Backend("reference", lambda _: None, _reference_run)
 BACKENDS = (TRITON, MAMBA_SSM, NUMBA, TORCH, REFERENCE)

@@ -12,7 +12,7 @@ from mambair_cli.kernels.block import ops_gpu
 from mambair_cli.kernels.block.ops import PLAIN
 from mambair_cli.kernels.block.ops_gpu import FUSED
 from mambair_cli.networks.layers import ResidualStateSpaceBlock
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 SHAPES = [(1, 1, 1, 4), (2, 3, 5, 24), (1, 2, 9, 60), (3, 1, 2, 72), (1, 1, 4, 180), (1, 1, 3, 360)]
 ODD = (2, 2, 3, 7)

@@ -4,9 +4,9 @@ from torch import nn
 
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS, KEPT_SHAPES, Graphs, graphs_of
 from mambair_cli.restoration.device.half_weights import frozen_state
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 
 @pytest.fixture(autouse=True)

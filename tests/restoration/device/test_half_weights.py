@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
-from mambair_cli.networks.ss2d import set_scan_backend
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 X = torch.rand(1, 3, 12, 17, generator=torch.Generator().manual_seed(0))
 

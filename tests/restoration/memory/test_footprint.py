@@ -38,7 +38,7 @@ MEASURE = """
 from pathlib import Path
 import torch
 from mambair_cli.networks import MambaIRConfig, build_network
-from mambair_cli.networks.ss2d import set_scan_backend
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 def peak():  # of this process alone, which getrusage does not count: it begins with its parent's
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mambair_cli.kernels.block import ops_cpu
-from mambair_cli.networks import prepare_kernels
+from mambair_cli.restoration.device.scan_backend import prepare_kernels
 
 
 @pytest.mark.parametrize("scan", ["numba", "reference"])

@@ -1,0 +1,59 @@
+"""Which kernels a network runs on: the choice for its modules, and compiling them ahead."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from torch import nn
+
+from mambair_cli.kernels.scan import dispatch
+from mambair_cli.networks.layers import ResidualStateSpaceBlock
+from mambair_cli.networks.ss2d import SS2D
+
+# Of the block that compiles the kernels: any number will do.
+LEAST_CHANNELS = 16
+
+
+def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
+    """Choose the scan backend of a network for its device, and the steps around the scan with it.
+
+    Args:
+        network: A network whose parameters already are on their device.
+        scan: `auto`, the name of a backend, or one that runs on the device.
+
+    Returns:
+        The name of the chosen backend.
+
+    Raises:
+        BackendError: The named backend cannot run here; the message says why.
+    """
+    device = next(network.parameters()).device
+    backend = dispatch.select(scan, device) if isinstance(scan, str) else scan
+    steps = backend.steps()
+    for module in network.modules():
+        if hasattr(module, "ops"):
+            module.ops = steps  # type: ignore[assignment]
+        if isinstance(module, SS2D):
+            module.scan = backend
+    return backend.name
+
+
+def prepare_kernels(scan: str, *, training: bool = False) -> float:
+    """Compile a CPU's kernels, or load them from the cache, by running a small block.
+
+    Args:
+        scan: Name of the scan backend, as `set_scan_backend` takes it.
+        training: Also those of the backward pass.
+
+    Returns:
+        Seconds that it took.
+    """
+    start = time.perf_counter()
+    block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True)
+    set_scan_backend(block, scan)
+    with torch.set_grad_enabled(training):
+        result = block(torch.zeros(1, 2, 3, LEAST_CHANNELS))
+    if training:
+        result.sum().backward()
+    return time.perf_counter() - start
