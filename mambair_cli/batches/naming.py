@@ -38,7 +38,7 @@ class NameTemplate:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a template.
+        """Read a template.
 
         Args:
             text: Fields in braces; `{index:04}` is filled up with zeros; `{{` is a brace.
@@ -61,7 +61,7 @@ class NameTemplate:
 
     @classmethod
     def of_suffix(cls, suffix: str) -> Self:
-        """Makes the template of a suffix: its names are `{stem}`, the suffix, `.{ext}`."""
+        """Make the template of a suffix: its names are `{stem}`, the suffix, `.{ext}`."""
         return cls(f"--suffix {suffix}", (("", "stem", 0), (f"{suffix}.", "ext", 0)))
 
     @property
@@ -76,7 +76,7 @@ class NameTemplate:
         return None if name else Path("_" + literal).suffix.lower()
 
     def with_values(self, values: Mapping[str, object]) -> Self:
-        """Fills in what is the same for all files.
+        """Fill in what is the same for all files.
 
         Args:
             values: Of the fields in `OF_THE_RUN`; None for one that this run does not have.
@@ -96,7 +96,7 @@ class NameTemplate:
         return type(self)(self.text, self.pieces, filled)
 
     def name(self, source: Place, extension: str, index: int) -> str:
-        """Names a result.
+        """Name a result.
 
         Args:
             source: The input image.

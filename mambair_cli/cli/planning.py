@@ -23,7 +23,7 @@ SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dej
 def plan(
     request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
 ) -> list[Job]:
-    """Finds what this run is to do; with `--shard` and `--retry-failed` that may be nothing.
+    """Find what this run is to do; with `--shard` and `--retry-failed` that may be nothing.
 
     Args:
         request: What is to be done.
@@ -58,7 +58,7 @@ def plan(
 
 
 def names_the_model(settings: RestoreSettings) -> bool:
-    """Whether the weights have to be had before the results can be named.
+    """Tell whether the weights have to be had before the results can be named.
 
     Raises:
         UsageError: The template for names is malformed.
@@ -69,7 +69,7 @@ def names_the_model(settings: RestoreSettings) -> bool:
 
 
 def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
-    """The inputs that were typed, and those that a list names."""
+    """Return the inputs that were typed, and those that a list names."""
     from mambair_cli.batches.inputs import read_names
 
     names = settings.inputs or []

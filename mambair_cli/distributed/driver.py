@@ -33,7 +33,7 @@ from mambair_cli.batches.urls import Url
 from mambair_cli.disk import remove_unfinished
 from mambair_cli.distributed.cluster import Workers, import_ray
 from mambair_cli.distributed.job_queue import JobQueue, PendingJob
-from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
+from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
 from mambair_cli.errors import BackendError, MambairError, OutputError
 

@@ -13,7 +13,7 @@ from mambair_cli.checkpoints.load import LoadedModel
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.cluster import Workers, number_format
 from mambair_cli.distributed.driver import run_on_cluster
-from mambair_cli.distributed.protocol import Setup, ship
+from mambair_cli.distributed.messages import Setup, ship
 from mambair_cli.distributed.records import Records
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.precision import Precision, PrecisionRequest

@@ -1,4 +1,4 @@
-"""What the driver records of a batch, for workers that cannot: they do not share its folders."""
+"""What the driver records of a batch: it alone writes records, for all workers."""
 
 from __future__ import annotations
 

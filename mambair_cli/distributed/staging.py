@@ -13,7 +13,7 @@ from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry
 from mambair_cli.batches.urls import Place, Url
 from mambair_cli.disk import sha256_of
-from mambair_cli.distributed.protocol import FileResult, FileTask
+from mambair_cli.distributed.messages import FileResult, FileTask
 from mambair_cli.errors import ImageError, MambairError
 
 

@@ -27,7 +27,7 @@ from mambair_cli.batches.failures import FileError, file_failure
 from mambair_cli.batches.models import ModelCache, restorer_with
 from mambair_cli.batches.urls import Url
 from mambair_cli.batches.work import Restore
-from mambair_cli.distributed.protocol import (
+from mambair_cli.distributed.messages import (
     EventRelay,
     FileResult,
     FileTask,

@@ -13,7 +13,7 @@ from mambair_cli.batches.events import FileDone
 from mambair_cli.batches.models import LocalWeights
 from mambair_cli.batches.stages import FileOptions
 from mambair_cli.checkpoints.request import Request
-from mambair_cli.distributed.protocol import FileResult, FileTask, Setup
+from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.worker import Worker
 from mambair_cli.restoration.plan import RestoreOptions
 
