@@ -40,7 +40,7 @@ from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
 from mambair_cli.imaging.files import write_image
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage
 from mambair_cli.restoration.device.scan_backend import prepare_kernels
-from mambair_cli.restoration.memory.budget import MEBIBYTE, resident_memory
+from mambair_cli.restoration.memory.available import MEBIBYTE, resident_memory
 from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import restore_bands
 

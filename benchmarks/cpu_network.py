@@ -24,7 +24,7 @@ from torch.profiler import ProfilerActivity, profile
 from mambair_cli.networks import MambaIRConfig, build_network
 from mambair_cli.restoration.device.precision import computing_in, resolve_precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
-from mambair_cli.restoration.memory.budget import available_memory
+from mambair_cli.restoration.memory.available import available_memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
 
 RESULT = Path(__file__).parent / "results" / "cpu_network.json"

@@ -14,7 +14,7 @@ from mambair_cli.errors import (
     MemoryLimitError,
     OutputError,
 )
-from mambair_cli.restoration.memory.budget import is_out_of_memory
+from mambair_cli.restoration.memory.allocator import is_out_of_memory
 
 FileError = (MambairError, MemoryError, OSError, RuntimeError)
 

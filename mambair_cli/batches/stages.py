@@ -30,7 +30,7 @@ from mambair_cli.imaging.files import (
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
 from mambair_cli.imaging.metadata.image_metadata import MetadataMode
 from mambair_cli.imaging.writing.targets import check_images, check_target
-from mambair_cli.restoration.memory.budget import available_main_memory
+from mambair_cli.restoration.memory.available import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
 from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands
 

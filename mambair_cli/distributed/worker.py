@@ -40,7 +40,7 @@ from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.scan_backend import prepare_kernels
 from mambair_cli.restoration.memory.allocator import keep_freed_memory
-from mambair_cli.restoration.memory.budget import available_system_memory, resident_memory
+from mambair_cli.restoration.memory.available import available_system_memory, resident_memory
 from mambair_cli.restoration.restorer import RestoreOptions
 
 Limited = TypeVar("Limited", RestoreOptions, FileOptions)

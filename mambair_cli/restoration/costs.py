@@ -12,7 +12,7 @@ from torch import nn
 from mambair_cli.imaging.image import ImageHeader
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import budget as main_memory
+from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.plan import Plan, RestoreOptions
 from mambair_cli.restoration.restorer import LEAST_SIDE, plan_whole, restore_tensor
 from mambair_cli.restoration.streaming import memory_budget, needs_bands, plan_bands
@@ -118,7 +118,7 @@ def effort_of(
     return Effort(
         tiles=sum(cost.tiles for cost in costs),
         seconds=_seconds_per_pixel(network, spec, options, rows, columns) * pixels / devices,
-        memory=main_memory.resident_memory() + buffers,
+        memory=memory.resident_memory() + buffers,
         device_memory=None if on_cpu else max(cost.working for cost in costs),
     )
 

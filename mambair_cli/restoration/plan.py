@@ -13,14 +13,22 @@ from mambair_cli.errors import MemoryLimitError
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.networks.ss2d import SS2D
 from mambair_cli.restoration.device.precision import Precision
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
+from mambair_cli.restoration.memory.tile_size import (
+    LARGEST_AUTO_TILE,
+    PLANNED_SHARE,
+    SMALLEST_AUTO_TILE,
+    auto_tile,
+    fitting,
+    smallest_need,
+)
 from mambair_cli.restoration.tiling import Grid, plan_grid, validate_tiling
 
 DEFAULT_OVERLAP = 32
 # Tiles together take no more pixels than this, however much memory there is: a GPU is full by then,
 # and progress, interruption and a retry after a failure all wait for a whole batch.
-LARGEST_BATCH = memory.LARGEST_AUTO_TILE**2
+LARGEST_BATCH = LARGEST_AUTO_TILE**2
 # Planned for a module without a configuration: the most that a published network needs.
 _UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
@@ -141,21 +149,21 @@ class Limits:
         if self.strict:
             self._check(grid)
         if self.known is not None:
-            limited = int(self.known / memory.PLANNED_SHARE) + 1
-            least = memory.smallest_need(height, width, self.per_pixel)
+            limited = int(self.known / PLANNED_SHARE) + 1
+            least = smallest_need(height, width, self.per_pixel)
             available = min(available, max(limited, least))
             if grid.tile_pixels * self.per_pixel > self.known:
                 grid = options.grid(height, width, self._auto(height, width, available))
-        fitting = memory.fitting(grid.tile_pixels, self.per_pixel, available)
-        members = next(n for n in (4, 2, 1) if n <= fitting) if options.ensemble else 1
+        together = fitting(grid.tile_pixels, self.per_pixel, available)
+        members = next(n for n in (4, 2, 1) if n <= together) if options.ensemble else 1
         tiles = 1
         if self.batches:
-            tiles = min(fitting // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
+            tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
         # Graphs keep memory: not where it ran out once.
         return Plan(grid, max(1, tiles), members, self.graphs and self.known is None)
 
     def _auto(self, height: int, width: int, available: int) -> int:
-        tile = memory.auto_tile(height, width, self.per_pixel, available)
+        tile = auto_tile(height, width, self.per_pixel, available)
         if self.rows is None or self.rows >= (tile or height):
             return tile
         return self.rows
@@ -204,8 +212,8 @@ def _smaller(plan: Plan, options: RestoreOptions) -> Iterator[Plan]:
         yield plan
     rows, columns = plan.grid.rows, plan.grid.columns
     side = max(rows.size, columns.size)
-    while side > memory.SMALLEST_AUTO_TILE:
-        side = max(side // 2, memory.SMALLEST_AUTO_TILE)
+    while side > SMALLEST_AUTO_TILE:
+        side = max(side // 2, SMALLEST_AUTO_TILE)
         yield Plan(options.grid(rows.side, columns.side, side))
 
 

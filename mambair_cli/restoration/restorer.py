@@ -13,7 +13,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory.allocator import give_back
 from mambair_cli.restoration.padding import crop_to, pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.tiled_run import Notice, Progress, Reports, TiledRun, new_canvas
@@ -161,5 +161,5 @@ def restore_image(
         top = rows.stop
     del restored, part
     if next(network.parameters()).device.type == "cpu":
-        memory.give_back()
+        give_back()
     return replace(image, pixels=pixels, alpha=alpha)

@@ -19,7 +19,12 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.memory.tile_size import (
+    LARGEST_AUTO_TILE,
+    PLANNED_SHARE,
+    SMALLEST_AUTO_TILE,
+)
 from mambair_cli.restoration.padding import pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.restorer import LEAST_SIDE, Notice, Progress
@@ -54,7 +59,7 @@ def needs_bands(header: ImageHeader, scale: int, budget_bytes: int) -> bool:
     canvas = header.width * _NETWORK_CHANNELS * scale**2 * _FLOAT
     result = header.width * scale**2 * _pixel_bytes(header)
     row = _bytes_of_a_row(header, _NETWORK_CHANNELS) + canvas + result
-    return header.height * row > memory.PLANNED_SHARE * budget_bytes
+    return header.height * row > PLANNED_SHARE * budget_bytes
 
 
 def has_binary_alpha(reader: BandReader) -> bool:
@@ -191,10 +196,10 @@ def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iter
 def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
     """Most rows of a window: those of the user's tile, or as many as memory has room for."""
     available = memory_budget(options)
-    least = min(height, memory.SMALLEST_AUTO_TILE)
+    least = min(height, SMALLEST_AUTO_TILE)
     if options.tile == "auto":
-        room = int(_WINDOW_SHARE * memory.PLANNED_SHARE * available) // row
-        wanted = min(max(room // 8 * 8, least), memory.LARGEST_AUTO_TILE, height)
+        room = int(_WINDOW_SHARE * PLANNED_SHARE * available) // row
+        wanted = min(max(room // 8 * 8, least), LARGEST_AUTO_TILE, height)
     else:
         wanted = min(options.tile or height, height)
     if wanted * row > available:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory.allocator import is_out_of_memory
+from mambair_cli.restoration.memory.available import MEBIBYTE
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, attempts, remember
 from mambair_cli.restoration.tiling import Mosaic
 
@@ -134,7 +135,7 @@ class TiledRun:
         except MemoryError:
             return False
         except RuntimeError as error:
-            if not memory.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return False
         return True
@@ -152,10 +153,10 @@ def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor
     try:
         return torch.empty(shape, device=device)
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and not memory.is_out_of_memory(error):
+        if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
     _, channels, height, width = shape
-    needed = 4 * channels * height * width / memory.MEBIBYTE
+    needed = 4 * channels * height * width / MEBIBYTE
     raise MemoryLimitError(
         f"the result, {width}x{height} pixels, needs {needed:.0f} MiB of memory on {device}",
         "close other programs, or cut the image into parts",

@@ -9,7 +9,8 @@ from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device import accelerator, cuda_graphs
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 SPEC = ModelSpec("stub", "sr", 2, 3)
@@ -61,7 +62,7 @@ def memory_for_four(monkeypatch):
     """Four tiles of 32x32 fit beside the results, which a stand-in has in the same memory."""
     needed = 4 * 32 * 32 * 1000
     monkeypatch.setattr(
-        memory, "available_memory", lambda _: round(needed / memory.PLANNED_SHARE + 480_009)
+        memory, "available_memory", lambda _: round(needed / PLANNED_SHARE + 480_009)
     )
     monkeypatch.setattr("mambair_cli.restoration.plan.bytes_per_pixel", lambda *_: 1000)
 

@@ -8,7 +8,7 @@ from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS
 from mambair_cli.restoration.device.precision import computing_in
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 

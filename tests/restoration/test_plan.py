@@ -1,7 +1,7 @@
 import pytest
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.plan import Limits, RestoreOptions, attempts
 
 PER_PIXEL = 1000
@@ -10,7 +10,7 @@ AUTO, ENSEMBLE = RestoreOptions(), RestoreOptions(ensemble=True)
 
 def limits(pixels, *, gpu=True, known=None):
     """Room for so many pixels at a time."""
-    available = round((pixels * PER_PIXEL + 9) / memory.PLANNED_SHARE)
+    available = round((pixels * PER_PIXEL + 9) / PLANNED_SHARE)
     return Limits(PER_PIXEL, available, gpu, gpu, known)
 
 

@@ -13,8 +13,9 @@ from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration.device import precision
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
+from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image, restore_tensor
 
 WHOLE = RestoreOptions(tile=0)
@@ -276,7 +277,7 @@ def test_auto_plans_tiles_from_the_memory_that_there_is(monkeypatch):
     assert len(sides) == 1
     (height, width) = sides.pop()
     per_pixel = bytes_per_pixel(network.config, "fp32")
-    assert 64 * 64 <= height * width <= memory.PLANNED_SHARE * 300 * 2**20 / per_pixel
+    assert 64 * 64 <= height * width <= PLANNED_SHARE * 300 * 2**20 / per_pixel
 
 
 def test_auto_fails_when_not_even_a_small_tile_fits(monkeypatch):

@@ -8,7 +8,8 @@ from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage, ValueRange
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration.memory import budget as memory
+from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands, restore_bands
 
@@ -250,7 +251,7 @@ def header(width, height, dtype=np.uint8, channels=3):
 )
 def test_bands_are_needed_above_the_budget(dtype, scale, mebibytes):
     image = header(1024, 1024, dtype)
-    enough = round((mebibytes + 0.5) * MEBIBYTE / memory.PLANNED_SHARE)
+    enough = round((mebibytes + 0.5) * MEBIBYTE / PLANNED_SHARE)
     assert not needs_bands(image, scale, enough)
     assert needs_bands(image, scale, enough - 2 * MEBIBYTE)
 

@@ -79,7 +79,7 @@ def examine() -> Report:
     except (ImportError, OSError) as error:
         report.problems.append(f"torch cannot be imported: {error}")
         return report
-    from mambair_cli.restoration.memory.budget import available_system_memory
+    from mambair_cli.restoration.memory.available import available_system_memory
 
     report.cpu = _cpu()
     report.memory_available = available_system_memory()

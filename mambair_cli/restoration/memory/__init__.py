@@ -1,1 +1,1 @@
-"""How much memory there is, and how much a network takes for each pixel."""
+"""How much memory there is, how much a network takes for each pixel, and what tiles follow."""

@@ -100,7 +100,7 @@ class _Alive:
 
 # Derived from what the code holds, not measured on any GPU yet. The images are there three times:
 # arriving, computed, leaving. The states that the scan keeps between chunks are not counted: there
-# are as many as fill the GPU, whatever the image, a few dozen MiB of `memory.WORKSPACE_RESERVE`.
+# are as many as fill the GPU, whatever the image, a few dozen MiB of `available.WORKSPACE_RESERVE`.
 _EVERYWHERE = (
     _Alive("images on their way", lambda s: 3 * s.images, 4, 4),
     _Alive("shallow features, kept for the skip around all groups", lambda s: s.c, 4, 2),

@@ -1,19 +1,20 @@
-import ctypes
-import re
+"""How much memory there is on a machine, under limits of control groups and of the process."""
 
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
 
-from mambair_cli.errors import MemoryLimitError
-from mambair_cli.restoration.memory import budget as memory
-from mambair_cli.restoration.memory.budget import (
-    auto_tile,
+from mambair_cli.restoration.memory import available as memory
+from mambair_cli.restoration.memory.available import (
     available_main_memory,
     available_memory,
     available_system_memory,
-    fitting,
-    give_back,
-    is_out_of_memory,
     resident_memory,
 )
 
@@ -28,9 +29,9 @@ def write(root, **files):
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path, monkeypatch):
     """A root directory of a machine with 8 GiB available and no control groups."""
-    write(tmp_path, proc__meminfo=f"MemTotal: 99 kB\nMemAvailable:   {8 * 2**20} kB\n")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
     return tmp_path
 
 
@@ -100,37 +101,45 @@ def test_an_exhausted_limit_is_nothing_and_not_negative(machine):
     assert available_system_memory(machine) == 0
 
 
-LIMITS = """\
-Limit                     Soft Limit           Hard Limit           Units
-Max cpu time              unlimited            unlimited            seconds
-Max data size             {data:<20} unlimited            bytes
-Max address space         {space:<20} unlimited            bytes
-"""
-STATUS = "Name:\tmambair\nVmSize:\t 3145728 kB\nVmRSS:\t  524288 kB\nVmData:\t 1048576 kB\n"
+UNLIMITED = psutil.RLIM_INFINITY
 
 
 @pytest.mark.parametrize(
     ("data", "space", "available"),
     [
-        ("unlimited", "unlimited", 8 * GIB),
-        (3 * GIB, "unlimited", 2 * GIB),
-        ("unlimited", 4 * GIB, GIB),
+        (UNLIMITED, UNLIMITED, 8 * GIB),
+        (3 * GIB, UNLIMITED, 2 * GIB),
+        (UNLIMITED, 4 * GIB, GIB),
         (3 * GIB, 4 * GIB, GIB),
-        (GIB // 2, "unlimited", 0),
+        (GIB // 2, UNLIMITED, 0),
     ],
 )
-def test_limits_of_the_process_count(machine, data, space, available):
-    write(machine, proc__self__status=STATUS, proc__self__limits=LIMITS.format(**locals()))
+def test_limits_of_the_process_count(machine, data, space, available, monkeypatch):
+    limits = {psutil.RLIMIT_DATA: data, psutil.RLIMIT_AS: space}
+    process = SimpleNamespace(
+        memory_info=lambda: SimpleNamespace(vms=3 * GIB, data=GIB),
+        rlimit=lambda limit: (limits[limit], UNLIMITED),
+    )
+    monkeypatch.setattr(psutil, "Process", lambda: process)
     assert available_system_memory(machine) == available
 
 
-def test_what_the_process_takes(machine):
-    write(machine, proc__self__status=STATUS)
-    assert resident_memory(machine) == GIB // 2
+def test_a_limit_of_the_shell_is_found():
+    program = (
+        "import resource, psutil\n"
+        "from mambair_cli.restoration.memory.available import available_system_memory\n"
+        "used = psutil.Process().memory_info().data\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (used + 2**26, -1))\n"
+        "assert 0 < available_system_memory() <= 2**26\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_without_a_proc_file_system_a_process_takes_its_peak(tmp_path):
-    assert resident_memory(tmp_path) > 50 * 2**20
+def test_what_the_process_takes(monkeypatch):
+    assert resident_memory() > 50 * 2**20
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=GIB // 2))
+    monkeypatch.setattr(psutil, "Process", lambda: process)
+    assert resident_memory() == GIB // 2
 
 
 def test_a_limit_on_memory_counts_what_the_process_takes_already(monkeypatch):
@@ -146,25 +155,22 @@ def test_without_a_proc_file_system(tmp_path):
     assert available_system_memory(tmp_path) > 100 * 2**20
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not the GNU C library")
-def test_freed_memory_is_given_back():
-    pieces = [bytes(60_000) for _ in range(2000)]
-    kept = pieces[::50]
-    del pieces
-    before = resident_memory()
-    give_back()
-    assert len(kept) == 40
-    assert resident_memory() < before - 50 * 2**20
+def test_where_the_system_has_neither_limits_nor_sysconf(machine, monkeypatch):
+    """As on Windows."""
+    monkeypatch.delattr(psutil, "RLIMIT_AS")
+    monkeypatch.delattr("os.sysconf")
+    assert available_system_memory(machine) == 8 * GIB
 
 
-def test_a_c_library_without_the_call_is_left_alone(monkeypatch):
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
-    give_back()
-
-
-def test_without_sysconf(tmp_path, monkeypatch):
-    monkeypatch.delattr(memory.os, "sysconf")
-    assert available_system_memory(tmp_path) == memory.UNKNOWN_MEMORY
+def test_restoring_asks_nothing_of_a_module_that_windows_lacks():
+    program = (
+        "import sys\n"
+        "import psutil\n"  # which has other modules for other systems
+        "sys.modules['resource'] = None\n"
+        "import mambair_cli.restoration.costs, mambair_cli.restoration.memory.available as memory\n"
+        "assert memory.available_main_memory(2 * memory.resident_memory()) > 0\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_this_machine_has_memory():
@@ -192,47 +198,3 @@ def test_a_full_gpu_has_nothing_and_not_less(monkeypatch):
     monkeypatch.setattr(torch.xpu, "memory_reserved", lambda _: 0)
     monkeypatch.setattr(torch.xpu, "memory_allocated", lambda _: 0)
     assert available_memory(torch.device("xpu")) == 0
-
-
-def test_an_image_that_fits_runs_whole():
-    assert auto_tile(3000, 4000, 1000, 40 * GIB) == 0
-
-
-def test_an_image_that_does_not_fit_runs_in_the_largest_tile_that_does():
-    tile = auto_tile(3000, 4000, 10_000, 2 * GIB)
-    assert tile % 8 == 0
-    assert tile**2 * 10_000 <= memory.PLANNED_SHARE * 2 * GIB < (tile + 8) ** 2 * 10_000
-
-
-def test_tiles_are_capped():
-    assert auto_tile(30_000, 40_000, 1000, 40 * GIB) == memory.LARGEST_AUTO_TILE
-
-
-def test_tiles_have_a_floor():
-    assert auto_tile(500, 600, 10_000, 64 * 64 * 10_000) == memory.SMALLEST_AUTO_TILE
-
-
-def test_too_little_for_the_smallest_tile_is_an_error():
-    message = "the smallest tile needs 39 MiB of memory, 38 MiB are available"
-    with pytest.raises(MemoryLimitError, match=f"^{re.escape(message)}$") as caught:
-        auto_tile(500, 600, 10_000, 38 * 2**20)
-    assert caught.value.hint
-
-
-def test_a_narrow_image_needs_less_than_a_square_tile():
-    assert auto_tile(1, 3000, 10_000, 51_000_000) == 0
-
-
-@pytest.mark.parametrize(("available", "images"), [(0, 1), (200, 1), (400, 2), (9000, 54)])
-def test_as_many_images_as_fit(available, images):
-    assert fitting(10, 10, available) == images
-
-
-def test_memory_errors_of_torch_are_told_from_others():
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(10**15)
-    assert is_out_of_memory(caught.value)
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
-    assert is_out_of_memory(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
