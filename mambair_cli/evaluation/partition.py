@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mambair_cli.restoration.padding import crop_to, pad_to
+from mambair_cli.networks.padding import crop_to, pad_to
 
 # An axis is cut into one part more than this goes into it.
 PART_SIDE = 200

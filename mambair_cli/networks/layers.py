@@ -134,27 +134,3 @@ class Upsample(nn.Sequential):
                 )
             )
         )
-
-
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Pads the right and lower sides of an image: reflected up to side - 1, then replicated.
-
-    Args:
-        x: `(b c h w)`.
-        multiple: Both sides of the result are multiples of this.
-
-    Returns:
-        `(b c h' w')`.
-    """
-    for axis in (2, 3):
-        side = x.shape[axis]
-        if missing := -side % multiple:
-            x = x.index_select(axis, mirrored_positions(side, side + missing).to(x.device))
-    return x
-
-
-def mirrored_positions(side: int, wanted: int) -> Tensor:
-    """Positions that continue an axis of `side` pixels to `wanted`: reflected, then the first."""
-    positions = torch.arange(wanted)
-    beyond = positions - (side - 1)
-    return torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)

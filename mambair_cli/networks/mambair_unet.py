@@ -7,7 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.networks.layers import ResidualStateSpaceBlock, pad_to_multiple
+from mambair_cli.networks.layers import ResidualStateSpaceBlock
+from mambair_cli.networks.padding import crop_to, pad_to_multiple
 from mambair_cli.networks.spec import MambaIRUNetConfig
 
 SIDE_MULTIPLE = 8
@@ -124,7 +125,7 @@ class MambaIRUNet(nn.Module):
         deep = run_blocks(self.decoder_level2, deep)
         deep = torch.cat([self.up2_1(deep), level1], dim=1)
         deep = run_blocks(self.refinement, run_blocks(self.decoder_level1, deep))
-        return cast(Tensor, (self.output(deep) + padded)[:, :, :h, :w])
+        return crop_to(self.output(deep) + padded, h, w)
 
 
 def run_blocks(blocks: nn.ModuleList, features: Tensor) -> Tensor:

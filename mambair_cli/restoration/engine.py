@@ -9,7 +9,6 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.restoration.device import accelerator
 from mambair_cli.restoration.device.cuda_graphs import graphs_of
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
@@ -18,6 +17,9 @@ from mambair_cli.restoration.ensemble import self_ensemble
 from mambair_cli.restoration.plan import Plan
 
 Run = Callable[[Tensor], Tensor]
+
+# Devices that copy beside computing.
+COPYING = ("cuda", "xpu")
 
 
 class Engine:
@@ -44,7 +46,9 @@ class Engine:
         self.precision = precision
         self._network = network
         self._ensemble, self._notify = ensemble, notify
-        self._interface: ModuleType | None = accelerator.interface_of(self.device)
+        self._interface: ModuleType | None = None
+        if self.device.type in COPYING:
+            self._interface = torch.get_device_module(self.device)
         self._graphs = None if self._interface is None else graphs_of(network, self._interface)
 
     @property

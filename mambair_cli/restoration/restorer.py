@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage
+from mambair_cli.networks.padding import crop_to, pad_to
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.memory.allocator import give_back
-from mambair_cli.restoration.padding import crop_to, pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.tiled_run import Notice, Progress, Reports, TiledRun, new_canvas
 from mambair_cli.restoration.tiling import Mosaic

@@ -15,6 +15,7 @@ from torch import nn
 
 from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, ValueRange
+from mambair_cli.networks.padding import pad_to
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
@@ -25,7 +26,6 @@ from mambair_cli.restoration.memory.tile_size import (
     PLANNED_SHARE,
     SMALLEST_AUTO_TILE,
 )
-from mambair_cli.restoration.padding import pad_to
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.restorer import LEAST_SIDE, Notice, Progress
 from mambair_cli.restoration.tiled_run import Reports, TiledRun, new_canvas

@@ -1,31 +1,11 @@
-"""Padding and channel attention."""
+"""Channel attention, local convolution, upsampling."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
-from mambair_cli.networks.layers import CAB, ChannelAttention, Upsample, pad_to_multiple
-
-
-@pytest.mark.parametrize(("h", "w"), [(5, 7), (8, 16), (15, 9), (6, 11)])
-def test_padding_reflects(h, w):
-    image = torch.rand(2, 3, h, w)
-    expected = np.pad(image.numpy(), ((0, 0), (0, 0), (0, -h % 8), (0, -w % 8)), mode="reflect")
-    np.testing.assert_array_equal(pad_to_multiple(image, 8).numpy(), expected)
-
-
-def test_padding_of_a_side_too_short_to_reflect_goes_on_with_its_first_pixel():
-    image = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 1, 3)
-    padded = pad_to_multiple(image, 8)
-    assert padded.shape == (1, 1, 8, 8)
-    assert padded[0, 0].tolist() == [[1, 2, 3, 2, 1, 1, 1, 1]] * 8
-
-
-def test_what_needs_no_padding_is_not_copied():
-    image = torch.rand(1, 3, 8, 16)
-    assert pad_to_multiple(image, 8) is image
+from mambair_cli.networks.layers import CAB, ChannelAttention, Upsample
 
 
 def test_attention_gates_by_the_mean_over_pixels():

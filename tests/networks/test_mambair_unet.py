@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mambair_cli.networks import MambaIRUNetConfig, build_network
-from mambair_cli.networks.layers import pad_to_multiple
+from mambair_cli.networks.padding import pad_to_multiple
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 TINY = MambaIRUNetConfig(dim=4, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, d_state=2)

@@ -9,7 +9,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mambair_cli.restoration.device import accelerator, transfers
+from mambair_cli.restoration import engine
+from mambair_cli.restoration.device import transfers
 
 
 def tensors(values):
@@ -161,7 +162,8 @@ class StandIn:
 def gpu(monkeypatch):
     """Makes the engine take the CPU for a GPU."""
     stand_in = StandIn()
-    monkeypatch.setattr(accelerator, "interface_of", lambda _: stand_in)
+    monkeypatch.setattr(engine, "COPYING", ("cpu",))
+    monkeypatch.setattr(torch, "get_device_module", lambda _: stand_in)
     monkeypatch.setattr(transfers, "pinned", stand_in.pinned)
     return stand_in
 

@@ -7,7 +7,8 @@ from torch.nn import functional
 
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.restoration.device import accelerator, cuda_graphs
+from mambair_cli.restoration import engine
+from mambair_cli.restoration.device import cuda_graphs
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
@@ -46,7 +47,7 @@ def on_a_cpu(monkeypatch):
 
     def restore(image, options):
         with monkeypatch.context() as without:
-            without.setattr(accelerator, "interface_of", lambda _: None)
+            without.setattr(engine, "COPYING", ())
             return restore_tensor(Network(), image, SPEC, options)
 
     return restore

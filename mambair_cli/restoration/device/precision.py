@@ -143,7 +143,7 @@ def _best_device_type() -> str:
 
 def _absence(kind: str, index: int) -> str | None:
     if kind in ("cuda", "xpu"):
-        here = torch.cuda if kind == "cuda" else torch.xpu
+        here = torch.get_device_module(kind)
         if not here.is_available():
             return f"torch finds no {kind.upper()} device"
         count = here.device_count()

@@ -54,7 +54,7 @@ def overlapped(
         batches: `(g c h w)` each, on the CPU; the next one is asked for while one is computed.
         run: What restores a batch on the device, without waiting for it.
         device: A GPU.
-        interface: Of that GPU, see `accelerator.interface_of`.
+        interface: Of that GPU: `torch.cuda` or `torch.xpu`.
 
     Yields:
         The restored batches, float32, on the CPU, each while the next is computed.

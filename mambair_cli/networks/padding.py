@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-
-from mambair_cli.networks.layers import mirrored_positions
 
 
 def pad_to(x: Tensor, height: int, width: int) -> Tensor:
-    """Extends images to at least the given size: reflected up to side - 1, then replicated.
+    """Extend images to at least the given size: reflected up to side - 1, then replicated.
 
     Replication is what lets an image of one pixel be padded at all: it has nothing to reflect.
 
@@ -22,12 +21,21 @@ def pad_to(x: Tensor, height: int, width: int) -> Tensor:
     """
     for axis, wanted in ((2, height), (3, width)):
         if (side := x.shape[axis]) < wanted:
-            x = x.index_select(axis, mirrored_positions(side, wanted).to(x.device))
+            positions = torch.arange(wanted)
+            beyond = positions - (side - 1)
+            mirrored = torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)
+            x = x.index_select(axis, mirrored.to(x.device))
     return x
 
 
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend images as `pad_to` does, so that both sides are multiples of a number."""
+    height, width = (side + -side % multiple for side in x.shape[2:])
+    return pad_to(x, height, width)
+
+
 def crop_to(x: Tensor, height: int, width: int) -> Tensor:
-    """Undoes `pad_to`.
+    """Undo `pad_to`.
 
     Args:
         x: `(b c h' w')`, at least as large as the result.
