@@ -1,9 +1,10 @@
-"""Runs a batch of files: one bad file never stops the rest, and every file has its own outcome."""
+"""Run a batch of files: one bad file never stops the rest, and every file has its own outcome."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 
 from mambair_cli.batches.events import (
     DeviceLost,
@@ -54,18 +55,20 @@ def foresee(
     *,
     resume: bool = False,
     recipe: RecipeOf | None = None,
+    keep_open: bool = False,
 ) -> list[Forecast]:
-    """Tells what `run_batch` will make of files, from their headers; nothing is written.
+    """Tell what `run_batch` will make of files, from their headers; nothing is written.
 
     Args:
         jobs: As for `run_batch`.
         files: As for `run_batch`.
         resume: As for `run_batch`; without a recipe it is not known what will be skipped.
         recipe: As for `run_batch`.
+        keep_open: Leave the first file open; `run_batch`, given the forecasts, reads and closes it.
     """
     assert on_this_machine(jobs)
     stages = Stages(files, recipe, resume=resume)
-    return [stages.foresee(job) for job in jobs]
+    return [stages.foresee(job, keep_open=keep_open and job is jobs[0]) for job in jobs]
 
 
 def run_batch(
@@ -78,8 +81,9 @@ def run_batch(
     recipe: RecipeOf | None = None,
     shard: Shard | None = None,
     io_threads: int = 1,
+    forecasts: Sequence[Forecast] = (),
 ) -> Summary:
-    """Restores files on one device or several, reading ahead and writing behind.
+    """Restore files on one device or several, reading ahead and writing behind.
 
     A record of what was done (`manifest.Manifest`) is kept in the output directories when there is
     more than one job, or with `resume` or `shard`. With `resume` a file is skipped if its record
@@ -102,6 +106,7 @@ def run_batch(
         shard: The part of a shared batch that this process does, I of N; each has its own record.
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
             between one image and the next, which is right for a network that needs all processors.
+        forecasts: From `foresee` for the same jobs and files, so that headers are not read again.
 
     Returns:
         The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are
@@ -110,9 +115,10 @@ def run_batch(
     assert on_this_machine(jobs)
     kept = recipe if len(jobs) > 1 or resume or shard else None
     report = Report(on_event)
-    stages = Stages(files, kept, resume=resume, shard=shard)
+    stages = Stages(files, kept, resume=resume, shard=shard, forecasts=forecasts)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
-        Pipeline(jobs, restorers, stages, report, io_threads).run()
+        with closing(stages):
+            Pipeline(jobs, restorers, stages, report, io_threads).run()
     return report.summary

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mambair_cli.batches.events import FileFailed, FileSkipped
 from mambair_cli.batches.jobs import Job
+from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import ImageHeader
 
 
@@ -21,12 +22,14 @@ class Forecast:
         source: What its header announces; None where nothing will be written.
         result: What will be written, or None.
         outcome: That nothing will be written, and why; None where something will.
+        file: The input, left open for who reads it next; None where it was closed.
     """
 
     job: Job
     source: ImageHeader | None = None
     result: ImageHeader | None = None
     outcome: FileSkipped | FileFailed | None = None
+    file: InputFile | None = field(default=None, compare=False, repr=False)
 
     @property
     def pixels(self) -> int:

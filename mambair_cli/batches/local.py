@@ -17,7 +17,7 @@ from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import Model, ModelCache, restorer_with
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
-from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
+from mambair_cli.imaging.files import read_jpeg_quality
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import Compute, describe_device
 from mambair_cli.restoration.device.precision import Precision
@@ -78,7 +78,7 @@ class LocalEngine:
 
     def foresee(self, batch: Batch) -> list[Forecast]:
         """Read the headers of the files."""
-        return foresee(batch.jobs, batch.files)
+        return foresee(batch.jobs, batch.files, keep_open=True)
 
     def rehearse(self, batch: Batch) -> tuple[list[Forecast], Model | None]:
         """Load the model on the first device, and look at what earlier runs recorded.
@@ -94,7 +94,7 @@ class LocalEngine:
     def run(
         self,
         batch: Batch,
-        forecasts: Sequence[Forecast],  # noqa: ARG002
+        forecasts: Sequence[Forecast],
         on_event: Callable[[Event], None],
     ) -> Summary:
         """Restore the files, each device those that it takes when it is free."""
@@ -114,6 +114,7 @@ class LocalEngine:
             recipe=_recipe_of(batch, models[self._first]) if batch.is_recorded else None,
             shard=batch.shard,
             io_threads=io_threads([compute.device for compute in needed]),
+            forecasts=forecasts,
         )
 
     @property

@@ -21,12 +21,13 @@ from mambair_cli.batches.record_lines import PREFIX, SUFFIX, lines_at
 from mambair_cli.batches.urls import Place, Url, parse_place, relative
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import MambairError
+from mambair_cli.imaging.files import InputFile
 
 VERSION = 1
 
 Recipe = Mapping[str, Any]
 # Of an input file: weights may be chosen by what is in it.
-RecipeOf = Callable[[Path], Recipe]
+RecipeOf = Callable[[InputFile], Recipe]
 Shard = tuple[int, int]
 Status = Literal["begun", "done", "failed"]
 

@@ -15,8 +15,8 @@ from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.disk import sha256_of
+from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
-from mambair_cli.imaging.metadata.jpeg_quality import read_jpeg_quality
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
@@ -161,7 +161,7 @@ class ModelCache:
         named = f"a {metadata.source_format} image"
         return self._load(self._request.for_quality(named, metadata.jpeg_quality))
 
-    def digest_for(self, path: Path) -> str:
+    def digest_for(self, file: InputFile) -> str:
         """Return the sha256 of the weights that are `suited_to` the image in a file; load none.
 
         Raises:
@@ -172,7 +172,7 @@ class ModelCache:
             return self.single.sha256
         # Files are read by several threads.
         with self._loading:
-            weights = self._find(self._request.for_quality(str(path), read_jpeg_quality(path)))
+            weights = self._find(self._request.for_quality(str(file.path), file.jpeg_quality))
             if weights not in self._digests:
                 self._digests[weights] = weights.sha256
             return self._digests[weights]

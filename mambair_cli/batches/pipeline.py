@@ -77,7 +77,7 @@ class Pipeline:
         self._outputs = WriteBehind(io_threads, self._watch)
 
     def run(self) -> None:
-        """Does all jobs.
+        """Do all jobs.
 
         Raises:
             BaseException: The first that is no file's failure, from whichever thread, after all
@@ -117,7 +117,7 @@ class Pipeline:
             self._give_up()
 
     def _step(self, device: str, restore: Restore) -> bool:
-        """Does the next job as far as the handing over of its result; False if there is none."""
+        """Do the next job until its result is handed over; False if there is none."""
         if (queued := self._inputs.take()) is None:
             return False
         reading = queued.reading.result()
@@ -148,7 +148,7 @@ class Pipeline:
         return True
 
     def _fail(self, queued: QueuedJob, entry: Entry | None, device: str, error: Exception) -> bool:
-        """Settles or passes on a job that its restorer failed on; False if the device is lost."""
+        """Settle a failed job, or put it back for another device; False if this one is lost."""
         if (failure := file_failure(queued.job, error)) is not None:
             self._settle(queued, self._stages.failed(queued.job, entry, failure))
             return True
@@ -166,7 +166,7 @@ class Pipeline:
         return False
 
     def _give_up(self) -> None:
-        """Settles what is left once no device is."""
+        """Settle what is left once no device is."""
         self._stages.without_network = True
         while (queued := self._inputs.take()) is not None:
             reading = queued.reading.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,32 +23,38 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job in the pipeline, its input read or being read."""
+    """A job in the pipeline, its input read or being read.
+
+    Attributes:
+        index: From 1.
+        job: Which.
+        reading: Gives what was read.
+        cost_a_device: Whether a device failed for good while it worked on it.
+    """
 
     index: int
     job: Job[Path]
     reading: Future[Ready | Settled]
-    pixels: int
     cost_a_device: bool = False
 
 
 class InCallingThread(Executor):
-    """Runs what is submitted before it returns; what that raises is raised there."""
+    """Run what is submitted before returning; what that raises is raised there."""
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        """Returns a future that is done."""
+        """Return a future that is done."""
         future: Future[Result] = Future()
         future.set_result(fn(*args, **kwargs))
         return future
 
 
 class ReadAhead:
-    """Hands out the jobs in their order, each being read before it is asked for.
+    """Hand out the jobs in their order, each being read before it is asked for.
 
     Args:
         jobs: All jobs.
-        read: Reads one; called from other threads, if there are any.
-        measure: Tells the pixels of one without reading it.
+        read: Read one; called from other threads, if there are any.
+        measure: Tell the pixels of one without reading it; asked often.
         threads: How many are read at once; 0 for one at a time in the calling thread.
         most: How many may be read, or being read, and not taken.
     """
@@ -62,21 +68,20 @@ class ReadAhead:
         most: int,
     ) -> None:
         self._read = read
+        self._measure = measure
         self._most = most
         self._ahead = threads > 0
         name = "mambair-read"
         self._pool = ThreadPoolExecutor(threads, name) if threads else InCallingThread()
         self._changed = threading.Condition()
-        self._coming: Iterator[tuple[int, Job[Path], int]] = (
-            (index, job, measure(job)) for index, job in enumerate(jobs, start=1)
-        )
+        self._coming = iter(enumerate(jobs, start=1))
         self._next = next(self._coming, None)
         self._waiting: deque[QueuedJob] = deque()
         self._taken = 0
         self._stopped = False
 
     def take(self) -> QueuedJob | None:
-        """The next job; None when there will be no more, which may take others' work to know."""
+        """Give the next job; None once no more will come, also not from a device that fails."""
         with self._changed:
             self._refill()
             self._changed.wait_for(lambda: self._stopped or self._waiting or not self._taken)
@@ -89,39 +94,43 @@ class ReadAhead:
         return queued
 
     def finish(self) -> None:
-        """Tells that a job that was taken will not come back."""
+        """Count a job that was taken as done with."""
         with self._changed:
             self._taken -= 1
             self._changed.notify_all()
 
     def give_back(self, queued: QueuedJob) -> None:
-        """Has somebody else take a job next."""
+        """Put a job back, to be taken next: by another device."""
         with self._changed:
             self._waiting.appendleft(queued)
             self._taken -= 1
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Hands out nothing more."""
+        """Hand out nothing more."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Waits for files that are being read and drops the rest."""
+        """Wait for files that are being read, and drop the rest."""
         self._pool.shutdown(cancel_futures=True)
 
     def _refill(self) -> None:
         while self._next is not None and len(self._waiting) < self._most:
-            index, job, pixels = self._next
-            if self._waiting and pixels + sum(t.pixels for t in self._waiting) > WAITING_PIXELS:
+            index, job = self._next
+            if self._waiting and self._pixels_with(job) > WAITING_PIXELS:
                 return
-            self._waiting.append(QueuedJob(index, job, self._pool.submit(self._read, job), pixels))
+            self._waiting.append(QueuedJob(index, job, self._pool.submit(self._read, job)))
             self._next = next(self._coming, None)
+
+    def _pixels_with(self, job: Job[Path]) -> int:
+        """Pixels of all that would wait together with one more job."""
+        return sum(self._measure(each) for each in (*(one.job for one in self._waiting), job))
 
 
 class WriteBehind:
-    """Writes results in other threads.
+    """Write results in other threads.
 
     Args:
         threads: How many are written at once; as many more may wait. 0 for one at a time, waited
@@ -139,7 +148,7 @@ class WriteBehind:
         self._stopped = False
 
     def add(self, pixels: int, write: Callable[[], None]) -> None:
-        """Has a result written."""
+        """Queue a result to be written."""
         with self._changed:
             self._files += 1
             self._pixels += pixels
@@ -150,7 +159,7 @@ class WriteBehind:
             writing.result()
 
     def wait_for_room(self) -> None:
-        """Waits until so little is left to be written that another result may be made."""
+        """Wait until so little is left to be written that another result may be made."""
         with self._changed:
             self._changed.wait_for(
                 lambda: (
@@ -159,13 +168,13 @@ class WriteBehind:
             )
 
     def stop(self) -> None:
-        """Has nobody wait for room any more."""
+        """Let nobody wait for room any more."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
 
     def close(self, *, drop: bool) -> None:
-        """Waits for results that are being written, and those that wait unless they are dropped."""
+        """Wait for results that are being written, and for those in the queue unless `drop`."""
         self._pool.shutdown(cancel_futures=drop)
 
     def _written(self, pixels: int, _: Future[None]) -> None:

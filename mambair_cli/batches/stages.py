@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +16,11 @@ from mambair_cli.batches.forecasts import Forecast, nearest_directory
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.work import Restore, Stopwatch
-from mambair_cli.disk import sha256_of
 from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
     DEFAULT_MAX_PIXELS,
+    InputFile,
     can_band,
-    open_bands,
-    read_header,
-    read_images,
     write_bands,
     write_images,
 )
@@ -82,13 +79,14 @@ class Settled:
 
 
 class Stages:
-    """Reads inputs and writes outputs; every method may run in several threads at once.
+    """Read inputs and write outputs; every method may run in several threads at once.
 
     Args:
         files: How files are read and written.
         recipe: What the output of a file depends on beside it; None: no record is kept.
         resume: Skip what an earlier run with the same recipe has finished.
         shard: The part of a shared batch that this process does, I of N.
+        forecasts: What is known of files already, with the same `files`.
     """
 
     def __init__(
@@ -98,6 +96,7 @@ class Stages:
         *,
         resume: bool = False,
         shard: Shard | None = None,
+        forecasts: Sequence[Forecast] = (),
     ) -> None:
         self.without_network = False
         self._files = files
@@ -106,41 +105,68 @@ class Stages:
         self._shard = shard
         self._manifests: dict[Path, Manifest] = {}
         self._lock = threading.Lock()
+        self._pixels = {forecast.job.source: forecast.pixels for forecast in forecasts}
+        self._open = {
+            forecast.job.source: forecast.file
+            for forecast in forecasts
+            if forecast.file is not None
+        }
 
-    def foresee(self, job: Job[Path]) -> Forecast:
-        """Tells from its header what will become of a file; nothing is written.
+    def foresee(self, job: Job[Path], *, keep_open: bool = False) -> Forecast:
+        """Tell from its header what will become of a file; nothing is written.
+
+        Args:
+            job: Which.
+            keep_open: Leave the file open in the forecast, if it is to be restored.
 
         Raises:
             RuntimeError: A bug of ours.
         """
-        try:
-            if self._resume and self._is_done(job, self._entry(job)):
-                return Forecast(job, outcome=FileSkipped(job, DONE_BEFORE))
-            if (refusal := self._refusal(job)) is not None:
-                return Forecast(job, outcome=FileFailed(job, refusal))
-            source, result, _ = self._headers(job)
-        except FileError as error:
-            if (failure := file_failure(job, error)) is None:
-                raise
-            return Forecast(job, outcome=FileFailed(job, failure))
-        return Forecast(job, source, result)
+        file = InputFile(job.source, max_pixels=self._files.max_pixels)
+        with ExitStack() as closing:
+            closing.enter_context(file)
+            try:
+                if self._resume and self._is_done(job, self._entry(job, file)):
+                    return Forecast(job, outcome=FileSkipped(job, DONE_BEFORE))
+                if (refusal := self._refusal(job)) is not None:
+                    return Forecast(job, outcome=FileFailed(job, refusal))
+                source, result, _ = self._headers(job, file)
+            except FileError as error:
+                if (failure := file_failure(job, error)) is None:
+                    raise
+                return Forecast(job, outcome=FileFailed(job, failure))
+            if keep_open:
+                closing.pop_all()
+        return Forecast(job, source, result, file=file if keep_open else None)
 
     def pixels(self, job: Job[Path]) -> int:
         """Pixels that a file's header announces; 0 where `read` would refuse it."""
-        try:
-            return read_header(job.source, max_pixels=self._files.max_pixels).pixels
-        except ImageError:
-            return 0
+        if job.source not in self._pixels:
+            with InputFile(job.source, max_pixels=self._files.max_pixels) as file:
+                try:
+                    self._pixels[job.source] = file.header.pixels
+                except ImageError:
+                    self._pixels[job.source] = 0
+        return self._pixels[job.source]
 
     def read(self, job: Job[Path]) -> Ready | Settled:
-        """Checks what can be checked without the network, and reads the input.
+        """Check what can be checked without the network, and read the input.
 
         Raises:
             RuntimeError: A bug of ours.
         """
+        with self._opened(job) as file:
+            return self._read_opened(job, file)
+
+    def close(self) -> None:
+        """Close the files that forecasts left open and nobody has read."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _read_opened(self, job: Job[Path], file: InputFile) -> Ready | Settled:
         entry, begun = None, False
         try:
-            entry = self._entry(job)
+            entry = self._entry(job, file)
             if self._is_done(job, entry):
                 return Settled(FileSkipped(job, DONE_BEFORE), begun)
             if (refusal := self._refusal(job)) is not None:
@@ -150,7 +176,7 @@ class Stages:
                 return Settled(self.failed(job, entry, no_device_left(job)), begun)
             begun = True
             start = time.perf_counter()
-            sequence = self._read(job)
+            sequence = self._read(job, file)
             return Ready(sequence, entry, time.perf_counter() - start)
         except FileError as error:
             if (failure := file_failure(job, error)) is None:
@@ -160,7 +186,7 @@ class Stages:
     def write(
         self, job: Job[Path], sequence: ImageSequence, entry: Entry | None, timings: Timings
     ) -> FileDone | FileFailed:
-        """Writes an output, whole or not at all, and keeps its record.
+        """Write an output, whole or not at all, and keep its record.
 
         Args:
             job: Which.
@@ -195,7 +221,7 @@ class Stages:
         on_progress: Progress,
         on_notice: Notice,
     ) -> FileDone:
-        """Reads, restores and writes an image band by band, and keeps its record.
+        """Read, restore and write an image band by band, and keep its record.
 
         Args:
             job: Which.
@@ -210,11 +236,12 @@ class Stages:
         """
         watch = Stopwatch()
         options = self._files
-        binary_alpha = self._has_binary_alpha(job)
         with (
-            open_bands(job.source, max_pixels=options.max_pixels) as source,
+            InputFile(job.source, max_pixels=options.max_pixels) as file,
             self._recorded(job, ready.entry),
         ):
+            binary_alpha = has_binary_alpha(file.bands())
+            source = file.bands()
             with watch.restoring():
                 header, bands = restore.bands(
                     watch.reading(source), binary_alpha, on_progress, on_notice
@@ -227,7 +254,7 @@ class Stages:
         return FileDone(job, timings, header.width, header.height, size, report=report)
 
     def failed(self, job: Job[Path], entry: Entry | None, error: MambairError) -> FileFailed:
-        """Keeps the record of a failure and gives the outcome."""
+        """Keep the record of a failure and give the outcome."""
         if self._recipe is not None:
             # What keeps the record from being written is often what failed: a full disk.
             with suppress(OutputError):
@@ -235,10 +262,19 @@ class Stages:
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
 
-    def _entry(self, job: Job[Path]) -> Entry | None:
+    def _opened(self, job: Job[Path]) -> InputFile:
+        """The input as a forecast left it open, unless it was changed since."""
+        file = self._open.pop(job.source, None)
+        if file is not None and file.is_current():
+            return file
+        if file is not None:
+            file.close()
+        return InputFile(job.source, max_pixels=self._files.max_pixels)
+
+    def _entry(self, job: Job[Path], file: InputFile) -> Entry | None:
         if self._recipe is None:
             return None
-        return Entry(sha256_of(job.source), self._recipe(job.source), source=job.source)
+        return Entry(file.sha256, self._recipe(file), source=job.source)
 
     def _is_done(self, job: Job[Path], entry: Entry | None) -> bool:
         if not self._resume or entry is None:
@@ -249,9 +285,9 @@ class Stages:
         ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
         return None if ours else job.refusal
 
-    def _headers(self, job: Job[Path]) -> tuple[ImageHeader, ImageHeader, bool]:
+    def _headers(self, job: Job[Path], file: InputFile) -> tuple[ImageHeader, ImageHeader, bool]:
         """Headers of the input and of the output, and whether the image is too large as a whole."""
-        source = read_header(job.source, max_pixels=self._files.max_pixels)
+        source = file.header
         scale = self._files.scale
         result = replace(source, width=source.width * scale, height=source.height * scale)
         check_target(job.target, result)
@@ -261,23 +297,19 @@ class Stages:
             _check_bands(job, source)
         return source, result, in_bands
 
-    def _read(self, job: Job[Path]) -> ImageSequence | None:
-        """Reads all images of a file; None if they are too large for the memory there is."""
-        _, _, in_bands = self._headers(job)
+    def _read(self, job: Job[Path], file: InputFile) -> ImageSequence | None:
+        """Read all images of a file; None if they are too large for the memory there is."""
+        _, _, in_bands = self._headers(job, file)
         _make_directory(job.target.parent)
         if in_bands:
             return None
-        sequence = read_images(job.source, max_pixels=self._files.max_pixels)
+        sequence = file.read()
         check_images(job.target, sequence)
         return sequence
 
-    def _has_binary_alpha(self, job: Job[Path]) -> bool:
-        with open_bands(job.source, max_pixels=self._files.max_pixels) as source:
-            return has_binary_alpha(source)
-
     @contextmanager
     def _recorded(self, job: Job[Path], entry: Entry | None) -> Iterator[None]:
-        """Keeps the record of an output that is written inside."""
+        """Keep the record of an output that is written inside."""
         if entry is None:
             yield
             return
@@ -294,7 +326,7 @@ class Stages:
 
 
 def _check_directory(directory: Path) -> None:
-    """Finds out before the work whether an output directory can be written to, or made."""
+    """Find out before the work whether an output directory can be written to, or made."""
     if not os.access(nearest_directory(directory), os.W_OK | os.X_OK):
         raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
 

@@ -15,6 +15,7 @@ from mambair_cli.batches.urls import Place, Url
 from mambair_cli.disk import sha256_of
 from mambair_cli.distributed.messages import FileResult, FileTask
 from mambair_cli.errors import ImageError, MambairError
+from mambair_cli.imaging.files import InputFile
 
 
 class StagedFile:
@@ -26,7 +27,9 @@ class StagedFile:
         digest_for: Returns the sha256 of the weights that a file is restored with.
     """
 
-    def __init__(self, task: FileTask, scratch: Path, digest_for: Callable[[Path], str]) -> None:
+    def __init__(
+        self, task: FileTask, scratch: Path, digest_for: Callable[[InputFile], str]
+    ) -> None:
         self._task = task
         self._digest_for = digest_for
         source = _local(task.source, scratch / "in")
@@ -53,8 +56,9 @@ class StagedFile:
                 "keep files on a file system that all nodes share, or in a store such as s3://",
             )
         if task.recipe is not None:
-            recipe = {**task.recipe, "weights": self._digest_for(here)}
-            self.entry = replace(self.entry, input=sha256_of(here), recipe=recipe)
+            with InputFile(here) as file:
+                recipe = {**task.recipe, "weights": self._digest_for(file)}
+                self.entry = replace(self.entry, input=file.sha256, recipe=recipe)
 
     def is_done(self) -> bool:
         """Tell whether an earlier run made the output from the same input, and it is whole."""

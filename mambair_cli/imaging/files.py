@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.formats import BY_SUFFIX, Format
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence, RestorableImage
-from mambair_cli.imaging.reading.contents import Contents
+from mambair_cli.imaging.metadata.jpeg_quality import jpeg_quality_of
 from mambair_cli.imaging.reading.gif import open_gif
 from mambair_cli.imaging.reading.heif import open_avif, open_heic
 from mambair_cli.imaging.reading.jpeg import open_jpeg
 from mambair_cli.imaging.reading.jxl import open_jxl
-from mambair_cli.imaging.reading.opening import identified, open_file
+from mambair_cli.imaging.reading.opening import Contents, identified, open_file
 from mambair_cli.imaging.reading.pillow import open_frames
 from mambair_cli.imaging.reading.png import open_png
-from mambair_cli.imaging.reading.raster import RasterBands
 from mambair_cli.imaging.reading.tiff import open_tiff
 from mambair_cli.imaging.writing.images import write_bands, write_image, write_images
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "SUPPORTED_SUFFIXES",
+    "InputFile",
     "can_band",
     "open_bands",
     "read_header",
     "read_image",
     "read_images",
+    "read_jpeg_quality",
     "write_bands",
     "write_image",
     "write_images",
@@ -51,21 +57,158 @@ _READERS: dict[Format, Callable[[Path, IO[bytes], int], Contents]] = {
 }
 
 
-def read_header(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageHeader:
-    """Read what a file's header announces of its upright pixels, without decoding them.
+class InputFile:
+    """An image file, opened once for all that is asked of it, and only when something is.
+
+    For one thread at a time. Everything but `path` and `close` opens the file.
 
     Args:
         path: The file.
         max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
 
-    Returns:
-        Of files with several images, the size and type of the first.
+    Raises:
+        ImageError: By every method: the file is missing, empty, or cannot be read.
+    """
+
+    def __init__(self, path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.path = path
+        self._max_pixels = max_pixels
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file's bytes, in hexadecimal."""
+        position = self._file.tell()
+        self._file.seek(0)
+        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
+        self._file.seek(position)
+        return digest
+
+    @cached_property
+    def jpeg_quality(self) -> int | None:
+        """The quality of a JPEG file, 1 to 100, without its pixels; None where it is no such file.
+
+        Damage, and how large it says it is, are told by what reads the file.
+        """
+        position = self._file.tell()
+        self._file.seek(0)
+        with _without_warnings():
+            quality = jpeg_quality_of(self._file)
+        self._file.seek(position)
+        return quality
+
+    @property
+    def header(self) -> ImageHeader:
+        """What the file announces of its upright pixels, without decoding them.
+
+        Of a file with several images it is the size and type of the first.
+
+        Raises:
+            ImageError: As `read` raises, for all that can be known without the pixels.
+        """
+        return self._contents.header
+
+    def read(self) -> ImageSequence:
+        """Decode all images, as `read_images` says.
+
+        Raises:
+            ImageError: As `read_images` raises.
+        """
+        with _without_warnings():
+            return self._contents.read()
+
+    def bands(self) -> BandReader:
+        """Open the only image for a pass from top to bottom, as `open_bands` says.
+
+        Raises:
+            ImageError: As `open_bands` raises.
+        """
+        self.require_one()
+        if self._contents.bands is None:
+            raise ImageError(
+                f"{self.path} cannot be read in bands", hint="convert it to PNG or TIFF first"
+            )
+        return self._contents.bands()
+
+    def require_one(self) -> None:
+        """Refuse several images.
+
+        Raises:
+            ImageError: There are several.
+        """
+        if self.header.images > 1:
+            raise ImageError(
+                f"{self.path} has {self.header.images} frames or pages; only single images are "
+                "supported here",
+                hint="split it into one file per frame or page",
+            )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything was asked of it since it was last closed."""
+        return "_file" in self.__dict__
+
+    def is_current(self) -> bool:
+        """Whether the path still names the file that was opened, and nobody has changed it."""
+        try:
+            now = self.path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(now, self._status) and (
+            (now.st_size, now.st_mtime_ns) == (self._status.st_size, self._status.st_mtime_ns)
+        )
+
+    def close(self) -> None:
+        """Close the file; asked anything more, it is opened again."""
+        file = self.__dict__.get("_file")
+        for name in ("_file", "_status", "_contents", "sha256", "jpeg_quality"):
+            self.__dict__.pop(name, None)
+        if file is not None:
+            file.close()
+
+    @cached_property
+    def _file(self) -> io.BufferedReader:
+        file = open_file(self.path)
+        self._status = os.fstat(file.fileno())
+        return file
+
+    @cached_property
+    def _contents(self) -> Contents:
+        file_format = identified(self.path, self._file)
+        reader = _READERS.get(file_format, open_frames)
+        with _without_warnings():
+            return reader(self.path, self._file, self._max_pixels)
+
+
+def read_header(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageHeader:
+    """Read what a file's header announces, as `InputFile.header`.
+
+    Args:
+        path: The file.
+        max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
 
     Raises:
         ImageError: As `read_images` raises, for all that can be known without the pixels.
     """
-    with _opened(path, max_pixels) as contents:
-        return contents.header
+    with InputFile(path, max_pixels=max_pixels) as file:
+        return file.header
+
+
+def read_jpeg_quality(path: Path) -> int | None:
+    """Read the quality of a JPEG file, as `InputFile.jpeg_quality`; None if it cannot be read."""
+    with contextlib.suppress(ImageError), InputFile(path) as file:
+        return file.jpeg_quality
+    return None
 
 
 def read_images(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageSequence:
@@ -83,8 +226,8 @@ def read_images(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageSeq
         ImageError: The file is missing, unreadable, damaged, not an image, too large, needs a
             plugin that is not installed, or holds samples that stand for no brightness.
     """
-    with _opened(path, max_pixels) as contents:
-        return contents.read()
+    with InputFile(path, max_pixels=max_pixels) as file:
+        return file.read()
 
 
 def read_image(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> RestorableImage:
@@ -97,9 +240,9 @@ def read_image(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Restorabl
     Raises:
         ImageError: As `read_images` raises, or there are several images.
     """
-    with _opened(path, max_pixels) as contents:
-        _require_one(path, contents)
-        return contents.read().images[0]
+    with InputFile(path, max_pixels=max_pixels) as file:
+        file.require_one()
+        return file.read().images[0]
 
 
 @contextlib.contextmanager
@@ -116,13 +259,8 @@ def open_bands(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
     Raises:
         ImageError: As `read_image` raises, or the format is not read in bands.
     """
-    with _opened(path, max_pixels) as contents:
-        _require_one(path, contents)
-        if contents.raster is None:
-            raise ImageError(
-                f"{path} cannot be read in bands", hint="convert it to PNG or TIFF first"
-            )
-        yield RasterBands(contents.raster)
+    with InputFile(path, max_pixels=max_pixels) as file:
+        yield file.bands()
 
 
 def can_band(path: Path) -> bool:
@@ -132,19 +270,8 @@ def can_band(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Contents]:
-    with open_file(path) as file, warnings.catch_warnings():
-        # Pillow warns of odd metadata, which does not concern the user here.
+def _without_warnings() -> Iterator[None]:
+    """Keep quiet what Pillow warns of: odd metadata, which does not concern the user here."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file_format = identified(path, file)
-        reader = _READERS.get(file_format, open_frames)
-        yield reader(path, file, max_pixels)
-
-
-def _require_one(path: Path, contents: Contents) -> None:
-    if contents.header.images > 1:
-        raise ImageError(
-            f"{path} has {contents.header.images} frames or pages; only single images are supported"
-            " here",
-            hint="split it into one file per frame or page",
-        )
+        yield

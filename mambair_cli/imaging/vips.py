@@ -11,7 +11,7 @@ import mmap
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import pyvips
@@ -52,18 +52,17 @@ def load(loader: str, path: Path, **options: object) -> pyvips.Image:
     return pyvips.Operation.call(loader, os.fsencode(path), **{**_STRICT, **options})
 
 
-def load_patched(path: Path, patches: Mapping[int, bytes]) -> pyvips.Image:
+def load_patched(file: IO[bytes], patches: Mapping[int, bytes]) -> pyvips.Image:
     """Open a file for one pass as if other bytes stood at a position in it.
 
     Args:
-        path: The file.
+        file: The file, open.
         patches: What stands there instead, by position in the file.
 
     Raises:
         VipsError: The header cannot be read.
     """
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     for position, patch in patches.items():
         content[position : position + len(patch)] = patch
     pyvips.vips_lib.vips_error_clear()

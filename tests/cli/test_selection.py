@@ -20,7 +20,7 @@ from mambair_cli.cli.console import Messages
 from mambair_cli.cli.selection import models_for
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, ImageError
-from mambair_cli.imaging.files import read_image
+from mambair_cli.imaging.files import InputFile, read_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.restoration.device.compute import Compute
@@ -184,15 +184,15 @@ def test_the_weights_of_a_file_are_known_by_their_digest_before_they_are_loaded(
         chosen = cache(Request("dejpeg"))
         rough, fine = tmp_path / "rough.jpg", make_image(tmp_path / "fine.jpg")
         Image.open(fine).save(rough, quality=8)
-        assert chosen.digest_for(rough) == sha256_of(other)
-        assert chosen.digest_for(fine) == sha256_of(weights / "dejpeg-q30.safetensors")
-    assert chosen.suited_to(read_image(fine)).sha256 == chosen.digest_for(fine)
+        assert chosen.digest_for(InputFile(rough)) == sha256_of(other)
+        assert chosen.digest_for(InputFile(fine)) == sha256_of(weights / "dejpeg-q30.safetensors")
+    assert chosen.suited_to(read_image(fine)).sha256 == chosen.digest_for(InputFile(fine))
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
 def test_a_file_that_says_no_quality_is_named(cache, photo):
     with pytest.raises(ImageError) as caught:
-        cache(Request("dejpeg")).digest_for(photo)
+        cache(Request("dejpeg")).digest_for(InputFile(photo))
     assert caught.value.message == (
         f"{photo} does not say with which JPEG quality it was once saved"
     )
@@ -200,7 +200,7 @@ def test_a_file_that_says_no_quality_is_named(cache, photo):
 
 def test_weights_that_hold_for_all_have_one_digest(cache, weights, photo):
     file = weights / "sr-x2.safetensors"
-    assert cache(Request("sr", weights=str(file))).digest_for(photo) == sha256_of(file)
+    assert cache(Request("sr", weights=str(file))).digest_for(InputFile(photo)) == sha256_of(file)
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")

@@ -29,7 +29,7 @@ def wait(*_, **__):
 owner.{name} = wait
 """
 PLACES = {
-    "reading": ("batches", "stages", "read_images"),
+    "reading": ("imaging.files", "InputFile", "read"),
     "writing": ("batches", "stages", "write_images"),
     "compiling": ("cli", "restoring", "prepare_scan"),
     "loading": ("batches", "models", "load_checkpoint"),

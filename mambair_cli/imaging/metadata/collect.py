@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image
@@ -62,11 +61,11 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
     return upright_metadata(metadata, turned)
 
 
-def read_tiff_metadata(path: Path, page: int = 0, directory: int | None = None) -> Metadata:
+def read_tiff_metadata(file: IO[bytes], page: int = 0, directory: int | None = None) -> Metadata:
     """Collect the metadata of a TIFF file, also of one whose pixels Pillow cannot hold.
 
     Args:
-        path: TIFF or BigTIFF file.
+        file: TIFF or BigTIFF file; it is left at the position it had.
         page: Which of its images, from 0.
         directory: Position of the page's directory, where it is known; finding it takes time.
 
@@ -76,8 +75,7 @@ def read_tiff_metadata(path: Path, page: int = 0, directory: int | None = None) 
     Raises:
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        return upright_metadata(_of_tiff(file, page, directory))
+    return upright_metadata(_of_tiff(file, page, directory))
 
 
 def stored_orientation(exif: object, xmp: object) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cache
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,11 @@ _LUMINANCE_TABLE = np.array(
 )
 
 
-def read_jpeg_quality(path: Path) -> int | None:
-    """The quality of a JPEG file, 1 to 100, without its pixels; None where it is no such file."""
-    # Of no concern here, and told by whoever reads the file: damage, and how large it says it is.
+def jpeg_quality_of(file: IO[bytes]) -> int | None:
+    """The quality of an open JPEG file, 1 to 100, by its header; None where it is no such file."""
     with (
         contextlib.suppress(OSError, SyntaxError, Image.DecompressionBombError),
-        warnings.catch_warnings(action="ignore"),
-        Image.open(path, formats=["JPEG"]) as image,
+        Image.open(file, formats=["JPEG"]) as image,
     ):
         tables = getattr(image, "quantization", {})
         return estimate_jpeg_quality(tables[0]) if 0 in tables else None
@@ -52,12 +50,13 @@ def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
         1 (worst) to 100.
     """
     steps = np.log(np.maximum(np.array(luminance_table, dtype=np.float64), 1))
-    qualities = range(1, 101)
-    errors = [np.abs(np.log(_scaled_table(quality)) - steps).sum() for quality in qualities]
-    return qualities[int(np.argmin(errors))]
+    return 1 + int(np.argmin(np.abs(_logarithms_of_tables() - steps).sum(axis=1)))
 
 
-def _scaled_table(quality: int) -> NDArray[np.int64]:
-    """Libjpeg's `jpeg_quality_scaling` and `jpeg_add_quant_table` for baseline files."""
-    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.asarray(np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255))
+@cache
+def _logarithms_of_tables() -> NDArray[np.float64]:
+    """`(100 64)`: libjpeg's tables for qualities 1 to 100, made as for baseline files."""
+    qualities = np.arange(1, 101)[:, None]
+    percent = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
+    tables = np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255)
+    return np.asarray(np.log(tables))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from mambair_cli.imaging.reading.contents import Contents
-from mambair_cli.imaging.reading.opening import damaged
+from mambair_cli.imaging.reading.opening import Contents, damaged
 from mambair_cli.imaging.reading.pillow import open_frames
 
 _SCREEN_BYTES, _SCREEN_FLAGS = 13, 10

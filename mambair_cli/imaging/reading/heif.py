@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import ImageFile
@@ -12,9 +12,12 @@ from PIL import ImageFile
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, Pixels, RestorableImage
 from mambair_cli.imaging.metadata.collect import read_metadata
-from mambair_cli.imaging.reading.contents import Contents
-from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged
+from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged
 from mambair_cli.imaging.reading.pillow import of_frames, open_image
+from mambair_cli.imaging.reading.raster import unread_first
+
+if TYPE_CHECKING:
+    import pyvips
 
 _ALPHA_BANDS = {1: False, 2: True, 3: False, 4: True}
 
@@ -30,14 +33,21 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         return of_frames(path, image, file)
     try:
         # Pillow decodes to 8 bits and does not say how many there were.
-        deep = vips.load("heifload", path)
+        deep = _by_libvips(path)
         bits = int(deep.get("bits-per-sample"))
     except vips.VipsError as error:
         raise damaged(path, vips.reason(error)) from error
     if bits <= 8:
         return of_frames(path, image, file)
-    size = deep.width, deep.height
-    return _deep(image, file, bits, (*size, deep.bands), lambda: _by_libvips(path))
+    open_again = unread_first(deep, lambda _: _by_libvips(path))
+
+    def decode() -> Pixels:
+        try:
+            return vips.to_array(open_again("warning"))
+        except vips.VipsError as error:
+            raise damaged(path, vips.reason(error)) from error
+
+    return _deep(image, file, bits, (deep.width, deep.height, deep.bands), decode)
 
 
 def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -51,7 +61,7 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     if bits <= 8 or frames > 1:
         return of_frames(path, image, file)
     shape = (*image.size, len(image.getbands()))
-    return _deep(image, file, bits, shape, lambda: _by_pillow_heif(path))
+    return _deep(image, file, bits, shape, lambda: _by_pillow_heif(path, file))
 
 
 def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
@@ -85,18 +95,16 @@ def _deep(
     return Contents(header, read)
 
 
-def _by_libvips(path: Path) -> Pixels:
-    try:
-        return vips.to_array(vips.load("heifload", path))
-    except vips.VipsError as error:
-        raise damaged(path, vips.reason(error)) from error
+def _by_libvips(path: Path) -> pyvips.Image:
+    return vips.load("heifload", path)
 
 
-def _by_pillow_heif(path: Path) -> Pixels:
+def _by_pillow_heif(path: Path, file: IO[bytes]) -> Pixels:
     import pillow_heif
 
     try:
-        image = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+        file.seek(0)
+        image = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
         samples = np.asarray(image)
     except DAMAGE as error:
         raise damaged(path, error) from error

@@ -12,10 +12,9 @@ from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
-from mambair_cli.imaging.reading.contents import Contents, of_rasters
-from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged
+from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged
 from mambair_cli.imaging.reading.pillow import open_image
-from mambair_cli.imaging.reading.raster import Raster
+from mambair_cli.imaging.reading.raster import Raster, of_rasters, unread_first
 
 if TYPE_CHECKING:
     import pyvips
@@ -48,7 +47,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         raise damaged(path, vips.reason(error)) from error
     raster = Raster(
         path,
-        decode,
+        unread_first(samples, decode),
         samples.bands,
         orientation=metadata.stored_orientation,
         metadata=metadata,

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from mambair_cli.imaging.image import ImageSequence
-from mambair_cli.imaging.reading.contents import Contents
-from mambair_cli.imaging.reading.opening import check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.opening import Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import open_frames
 
 _CODESTREAM = b"\xff\x0a"

@@ -1,10 +1,14 @@
-"""Opening files for reading, and saying why one cannot be read."""
+"""Opening files for reading: what a reader of a format gives, and why a file cannot be read."""
 
 from __future__ import annotations
 
+import io
 import logging
+import stat
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +17,7 @@ from PIL import Image
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.formats import Format
+from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence
 
 # Sizes are checked here, frames included and with the user's own limit, which a limit of Pillow's
 # that all threads share cannot be.
@@ -39,19 +44,36 @@ DAMAGE = (
 )
 
 
-def open_file(path: Path) -> IO[bytes]:
+@dataclass(frozen=True)
+class Contents:
+    """A file's images, known from its header; the file stays open while they are used.
+
+    Attributes:
+        header: Of the first image, with the number of all.
+        read: Decodes all images; raises `ImageError` if the file is damaged.
+        bands: Opens the only image for a pass from top to bottom, as `read` raises; None where it
+            is not decoded band by band.
+    """
+
+    header: ImageHeader
+    read: Callable[[], ImageSequence]
+    bands: Callable[[], BandReader] | None = None
+
+
+def open_file(path: Path) -> io.BufferedReader:
     """Open a regular file that is not empty.
 
     Raises:
         ImageError: It is missing, empty, not regular, or cannot be opened.
     """
     try:
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise ImageError(f"{path} is a directory, not an image")
         # Opening a pipe or a device could wait for ever.
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(status.st_mode):
             raise ImageError(f"{path} is not a regular file")
-        if path.stat().st_size == 0:
+        if status.st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes)", hint="copy or download it again")
         return path.open("rb")
     except FileNotFoundError as error:
@@ -68,6 +90,7 @@ def identified(path: Path, file: IO[bytes]) -> Format:
     Raises:
         ImageError: It is none of `formats.FORMATS`, or its plugin is not installed.
     """
+    file.seek(0)
     file_format = formats.identify(file.read(formats.SIGNATURE_BYTES))
     file.seek(0)
     if file_format is None:

@@ -20,8 +20,7 @@ from mambair_cli.imaging.image import (
     Timing,
 )
 from mambair_cli.imaging.metadata.collect import read_metadata
-from mambair_cli.imaging.reading.contents import Contents
-from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.orientation import turn, turned_size
 
 _DEEP_MODES = ("I;16", "F")

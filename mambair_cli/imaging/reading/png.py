@@ -7,10 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.metadata.collect import read_metadata
-from mambair_cli.imaging.reading.contents import Contents, of_rasters
-from mambair_cli.imaging.reading.opening import check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.opening import Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import of_frames, open_image
-from mambair_cli.imaging.reading.raster import Raster
+from mambair_cli.imaging.reading.raster import Raster, of_rasters, unread_first
 
 if TYPE_CHECKING:
     import pyvips
@@ -41,14 +40,15 @@ def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         return vips.load("pngload", path, fail_on="error")
 
     try:
-        bands = decode("").bands
+        samples = decode("warning")
     except vips.VipsError as error:
         raise damaged(path, vips.reason(error)) from error
+    bands = samples.bands
     colours = 1 if bands < 3 else 3
     metadata = read_metadata(image, file)
     raster = Raster(
         path,
-        decode,
+        unread_first(samples, decode),
         colours,
         alpha=colours if bands > colours else None,
         orientation=metadata.stored_orientation,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,16 @@ import numpy as np
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
-from mambair_cli.imaging.image import Band, ImageHeader, Pixels, RestorableImage, ValueRange
+from mambair_cli.imaging.image import (
+    Band,
+    ImageHeader,
+    ImageSequence,
+    Pixels,
+    RestorableImage,
+    ValueRange,
+)
 from mambair_cli.imaging.metadata.image_metadata import Metadata
-from mambair_cli.imaging.reading.opening import damaged, unsupported
+from mambair_cli.imaging.reading.opening import Contents, damaged, unsupported
 from mambair_cli.imaging.reading.orientation import streams, turn, turn_lazily, turned_size
 
 if TYPE_CHECKING:
@@ -66,7 +73,7 @@ class Raster:
             ImageError: The header is damaged, or the type is not restored.
         """
         try:
-            image = self.straight()
+            image = self._unread[0]
         except vips.VipsError as error:
             raise self.damaged(error) from error
         dtype = vips.dtype_of(image)
@@ -102,6 +109,16 @@ class Raster:
         Raises:
             VipsError: The header is damaged.
         """
+        if fail_on == "warning" and self._unread:
+            return self._unread.pop()
+        return self._opened(fail_on)
+
+    @cached_property
+    def _unread(self) -> list[pyvips.Image]:
+        """The image that gave the header, until a pass takes it."""
+        return [self._opened("warning")]
+
+    def _opened(self, fail_on: str) -> pyvips.Image:
         image = self.decode(fail_on)
         colours = image.extract_band(0, n=self.colours) if image.bands > self.colours else image
         alpha = None if self.alpha is None else image.extract_band(self.alpha)
@@ -209,6 +226,34 @@ class RasterBands:
         if not streams(orientation):
             image = vips.spooled(image)
         self._fetch = vips.rows(turn_lazily(image, orientation))
+
+
+def unread_first(
+    image: pyvips.Image, decode: Callable[[str], pyvips.Image]
+) -> Callable[[str], pyvips.Image]:
+    """What opens a file for a pass: gives the image that is open already once, then opens it anew.
+
+    Args:
+        image: As `decode` gave it for `warning`, none of its rows read.
+        decode: As in `Raster`.
+    """
+    unread = [image]
+    return lambda fail_on: unread.pop() if unread and fail_on == "warning" else decode(fail_on)
+
+
+def of_rasters(rasters: Sequence[Raster]) -> Contents:
+    """The contents of a file that libvips decodes.
+
+    Raises:
+        ImageError: A header is damaged.
+    """
+    only = rasters[0] if len(rasters) == 1 else None
+    header = replace(rasters[0].header, images=len(rasters), in_bands=only is not None)
+    return Contents(
+        header,
+        lambda: ImageSequence(tuple(raster.read() for raster in rasters)),
+        None if only is None else lambda: RasterBands(only),
+    )
 
 
 def _harmless(error: vips.VipsError) -> bool:

@@ -16,9 +16,8 @@ from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.metadata.collect import read_tiff_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
-from mambair_cli.imaging.reading.contents import Contents, of_rasters
-from mambair_cli.imaging.reading.opening import DAMAGE, check_pixels, damaged, unsupported
-from mambair_cli.imaging.reading.raster import Raster
+from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
+from mambair_cli.imaging.reading.raster import Raster, of_rasters
 from mambair_cli.imaging.reading.tiff_pages import (
     CMYK,
     LAB,
@@ -50,16 +49,16 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     pages, left_out = read_pages(path, file)
     check_pixels(path, sum(page.width * page.height for page in pages), max_pixels)
     beside = (f"{left_out} smaller copies or masks left out",) if left_out else ()
-    return of_rasters([_raster(path, page, beside) for page in pages])
+    return of_rasters([_raster(path, file, page, beside) for page in pages])
 
 
-def _raster(path: Path, page: TiffPage, changes: tuple[str, ...]) -> Raster:
+def _raster(path: Path, file: IO[bytes], page: TiffPage, changes: tuple[str, ...]) -> Raster:
     if page.photometric == LAB and page.floats:
         raise unsupported(path, "floating-point Lab pixels")
-    metadata = read_tiff_metadata(path, page.index, page.position)
+    metadata = read_tiff_metadata(file, page.index, page.position)
     raster = Raster(
         path,
-        _decoder(path, page),
+        _decoder(path, file, page),
         _RGB_COLOURS if page.photometric == PALETTE else page.colours,
         alpha=page.alpha,
         premultiplied=page.premultiplied,
@@ -113,17 +112,17 @@ def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
     return image.colourspace("rgb16")
 
 
-def _decoder(path: Path, page: TiffPage) -> Callable[[str], pyvips.Image]:
+def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyvips.Image]:
     """What opens the page for one pass."""
     if page.bits == 64 or (page.planar and page.tiled):
-        return _from_memory(lambda: _by_tifffile(path, page))
+        return _from_memory(lambda: _by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):
-        return _from_memory(lambda: _by_pillow(path, page))
+        return _from_memory(lambda: _by_pillow(path, file, page))
     if page.patches:
         # To find a page, libvips would read the tags of all others, each time. And it would divide
         # by the opacity, but cut the fractions off, and mistake the white of floating point.
-        return lambda _: vips.load_patched(path, page.patches)
+        return lambda _: vips.load_patched(file, page.patches)
     return lambda _: vips.load("tiffload", path)
 
 
@@ -133,7 +132,7 @@ def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
     return lambda _: vips.from_array(once())
 
 
-def _by_tifffile(path: Path, page: TiffPage) -> Pixels:
+def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
     """Decode what libvips does not: 64 bits, tiles of separate planes."""
     import tifffile
 
@@ -144,7 +143,8 @@ def _by_tifffile(path: Path, page: TiffPage) -> Pixels:
             "save it without compression first",
         )
     try:
-        with tifffile.TiffFile(path) as tiff:
+        file.seek(0)
+        with tifffile.TiffFile(file) as tiff:
             pixels = np.asarray(tiff.pages[page.index].asarray())
         if page.planar:
             pixels = np.moveaxis(pixels, 0, -1)
@@ -157,10 +157,11 @@ def _by_tifffile(path: Path, page: TiffPage) -> Pixels:
     return pixels.astype(np.float32 if page.floats else stored)
 
 
-def _by_pillow(path: Path, page: TiffPage) -> Pixels:
+def _by_pillow(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
     """Decode to 8-bit RGB what libvips does not: Lab, and luma and chroma that are not JPEG."""
     try:
-        with Image.open(path, formats=["TIFF"]) as image:
+        file.seek(0)
+        with Image.open(file, formats=["TIFF"]) as image:
             image.seek(page.index)
             image.load()
             rgb = image.convert("RGB") if image.mode != "LAB" else _srgb_of_lab(image)

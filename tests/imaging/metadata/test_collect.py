@@ -1,5 +1,6 @@
 """Metadata through every pair of formats, and the quality read from JPEG tables."""
 
+import io
 import struct
 
 import numpy as np
@@ -177,7 +178,7 @@ def test_pages_of_a_tiff_keep_their_own_descriptions(tmp_path, pixels):
     path = tmp_path / "out.tif"
     write_images(path, ImageSequence(tuple(images)))
     for page in range(3):
-        metadata = read_tiff_metadata(path, page)
+        metadata = read_tiff_metadata(io.BytesIO(path.read_bytes()), page)
         tags = Image.Exif()
         tags.load(metadata.exif)
         assert tags[ExifTags.Base.ImageDescription] == f"page {page}"
@@ -209,7 +210,7 @@ def test_tiff_files_that_pillow_cannot_open_keep_theirs(tmp_path, order, bigtiff
         )
     with pytest.raises(UnidentifiedImageError):
         Image.open(path)
-    metadata = read_tiff_metadata(path)
+    metadata = read_tiff_metadata(io.BytesIO(path.read_bytes()))
     assert metadata.icc_profile == PROFILE
     assert metadata.iptc == b"\x1c\2\x69\0\3abc"
     assert metadata.dpi == (150, 300)  # turned with the image
@@ -224,7 +225,7 @@ def test_tiff_files_that_pillow_cannot_open_keep_theirs(tmp_path, order, bigtiff
 def test_the_shape_that_tifffile_describes_is_not_kept(tmp_path):
     path = tmp_path / "in.tif"
     tifffile.imwrite(path, np.zeros((17, 31, 3), np.uint16), photometric="rgb", software="a lab's")
-    metadata = read_tiff_metadata(path)
+    metadata = read_tiff_metadata(io.BytesIO(path.read_bytes()))
     tags = Image.Exif()
     tags.load(metadata.exif)
     assert dict(tags) == {ExifTags.Base.Software: "a lab's"}
