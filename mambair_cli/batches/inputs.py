@@ -10,12 +10,12 @@ from pathlib import Path, PurePosixPath
 
 from mambair_cli.batches import places
 from mambair_cli.batches.manifest import Manifest
+from mambair_cli.batches.naming import OWN_PREFIX
 from mambair_cli.batches.places import Locations
 from mambair_cli.batches.urls import Place, Url, path_text
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
-OWN_PREFIX = ".mambair-"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 

@@ -18,7 +18,7 @@ OF_THE_FILE = ("stem", "name", "parent", "index", "ext")
 OF_THE_RUN = ("task", "model", "scale", "sigma", "quality")
 FIELDS = (*OF_THE_FILE, *OF_THE_RUN)
 _WIDTH = re.compile(r"0([1-9])d?")
-_RESERVED = ".mambair-"
+OWN_PREFIX = ".mambair-"
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class NameTemplate:
             for literal, field, digits in self.pieces
         )
         plain = Path(name).suffix != "" and not {os.sep, os.altsep, "\0"} & set(name)
-        if not plain or name.startswith(_RESERVED):
+        if not plain or name.startswith(OWN_PREFIX):
             raise UsageError(
                 f"{source} cannot be written as {name!r}, which is no file name of an image",
                 "folders come from -o and from the tree of the inputs; see --name and --suffix",

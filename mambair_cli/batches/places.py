@@ -24,6 +24,8 @@ class Locations:
 
     def of(self, place: Place) -> Place:
         """Return the absolute path of an entry, which need not exist."""
+        if isinstance(place, Url):
+            return place.resolve()
         return self.of_folder(place.parent) / place.name
 
     def of_folder(self, folder: Place) -> Place:
@@ -107,7 +109,8 @@ def files_below(folder: Place, excluded: Place | None, *, recursive: bool) -> It
     """
     if isinstance(folder, Url):
         for url in stores.below(folder, recursive=recursive):
-            if not is_hidden(url, folder) and excluded not in url.resolve().parents:
+            left_out = excluded is not None and excluded in url.resolve().parents
+            if not left_out and not is_hidden(url, folder):
                 yield url
         return
     for parent, directories, files in os.walk(folder, onerror=_refuse_unreadable):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Self
 
@@ -45,7 +45,7 @@ class Url:
         return f"{self.scheme}://{self.path if self.path.parts else ''}"
 
     def __truediv__(self, below: str | PurePath) -> Self:
-        return replace(self, path=self.path / below)
+        return type(self)(self.scheme, self.path / below)
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class Url:
     @property
     def parent(self) -> Self:
         """As of a path."""
-        return replace(self, path=self.path.parent)
+        return type(self)(self.scheme, self.path.parent)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class Url:
     @property
     def parents(self) -> list[Self]:
         """As of a path."""
-        return [replace(self, path=path) for path in self.path.parents]
+        return [type(self)(self.scheme, path) for path in self.path.parents]
 
     @property
     def is_in_object_store(self) -> bool:
@@ -97,7 +97,7 @@ class Url:
 
     def resolve(self) -> Self:
         """Return the one spelling of all that mean the same file; there are no links."""
-        return replace(self, scheme=_ALIASES.get(self.scheme, self.scheme))
+        return type(self)(_ALIASES.get(self.scheme, self.scheme), self.path)
 
     def relative_to(self, other: Url) -> PurePosixPath:
         """As of a path."""
