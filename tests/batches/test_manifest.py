@@ -209,17 +209,19 @@ def test_names_that_are_no_text_are_kept(tmp_path):
     assert (tmp_path / manifest_name()).read_bytes().isascii()
 
 
-@pytest.mark.parametrize("keep", range(0, 300, 7))
-def test_a_record_cut_anywhere_is_as_if_it_was_not_there(target, keep):
+def test_a_record_cut_anywhere_is_as_if_it_was_not_there(target):
     manifest = Manifest(target.parent)
     manifest.begin(target, ENTRY)
     size = manifest.path.stat().st_size
     manifest.finish(target, ENTRY)
     content = manifest.path.read_bytes()
-    manifest.path.write_bytes(content[: min(size + keep, len(content) - 2)])
-    cut = Manifest(target.parent)
-    assert cut.knows(target)
-    assert not cut.has_intact(target, ENTRY)
+    wrong = []
+    for end in range(size, len(content) - 1):
+        manifest.path.write_bytes(content[:end])
+        cut = Manifest(target.parent)
+        if not cut.knows(target) or cut.has_intact(target, ENTRY):
+            wrong.append(content[:end])
+    assert not wrong
 
 
 def test_records_of_another_version_are_passed_over(target):

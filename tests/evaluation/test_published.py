@@ -1,7 +1,5 @@
 """The paper's tables: complete, and the same scores that the catalogue gives its models."""
 
-import pytest
-
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.evaluation.published import peers_of, reported_for, results, table_of
 from mambair_cli.networks.spec import ModelSpec
@@ -17,14 +15,17 @@ def test_every_row_of_the_tables_is_there():
     assert counts["Table 6, p. 14"] == 6
 
 
-@pytest.mark.parametrize("entry", catalogue.entries(), ids=lambda entry: entry.id)
-def test_the_catalogue_says_what_the_tables_say(entry):
-    for score in entry.published:
-        rows = reported_for(entry.spec, ensemble=score.ensemble)
-        assert any(
+def test_the_catalogue_says_what_the_tables_say():
+    wrong = [
+        (entry.id, score)
+        for entry in catalogue.entries()
+        for score in entry.published
+        if not any(
             score.psnr.items() <= row.psnr.items() and score.ssim.items() <= row.ssim.items()
-            for row in rows
-        ), score
+            for row in reported_for(entry.spec, ensemble=score.ensemble)
+        )
+    ]
+    assert not wrong
 
 
 def test_a_model_is_compared_with_its_own_table_and_level():
