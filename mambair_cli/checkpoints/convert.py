@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from mambair_cli.checkpoints import metadata
-from mambair_cli.checkpoints.files import require_file
+from mambair_cli.checkpoints import header
 from mambair_cli.checkpoints.load import open_checkpoint
+from mambair_cli.checkpoints.reference import require_file
 from mambair_cli.checkpoints.state_dict import RawCheckpoint
 from mambair_cli.disk import check_writable, sha256_of, write_whole
 from mambair_cli.errors import OutputError, UsageError
@@ -58,7 +58,7 @@ def convert(
     _check_target(source, target, overwrite=overwrite)
     raw, network, found = open_checkpoint(source)
     purpose = spec or found
-    origin = {metadata.SOURCE: source.name, metadata.SOURCE_SHA256: sha256_of(source)}
+    origin = {header.SOURCE: source.name, header.SOURCE_SHA256: sha256_of(source)}
     store(target, raw, network, purpose, origin, dtype=dtype)
     return purpose
 
@@ -85,7 +85,7 @@ def store(
     Raises:
         OutputError: The file cannot be written.
     """
-    entries = {**raw.metadata, **metadata.describe(network.config, spec), **origin}
+    entries = {**raw.metadata, **header.describe(network.config, spec), **origin}
     _write(path, raw.tensors, entries, dtype)
 
 
@@ -109,7 +109,7 @@ def write_checkpoint(
     Raises:
         OutputError: The file cannot be written.
     """
-    entries = {**metadata.describe(network.config, spec), **(extra_metadata or {})}
+    entries = {**header.describe(network.config, spec), **(extra_metadata or {})}
     _write(path, network.state_dict(), entries, dtype)
 
 
@@ -137,9 +137,9 @@ def _write(
         key: tensor.detach().to("cpu", STORAGE_TYPES[dtype] if dtype else tensor.dtype).contiguous()
         for key, tensor in tensors.items()
     }
-    header = {"format": "pt", **entries, metadata.VERSION: _package_version()}
+    entries = {"format": "pt", **entries, header.VERSION: _package_version()}
     try:
-        write_whole(path, save(_apart(stored), header))
+        write_whole(path, save(_apart(stored), entries))
     except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mambair_cli.checkpoints import catalogue, metadata
+from mambair_cli.checkpoints import catalogue, header
 from mambair_cli.checkpoints.detect import detect_config
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
 from mambair_cli.disk import sha256_of
@@ -115,7 +115,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 def _configuration(raw: RawCheckpoint) -> NetworkConfig:
     detected = detect_config(raw.tensors)
-    stated = metadata.stated_config(raw.metadata)
+    stated = header.stated_config(raw.metadata)
     if stated is None:
         return detected
     if contradictions := list(_contradictions(asdict(stated), asdict(detected))):
@@ -175,7 +175,7 @@ def _listed(what: str, items: Sequence[str], shown: int = 3) -> str:
 
 
 def _specification(path: Path, raw: RawCheckpoint, config: NetworkConfig) -> ModelSpec:
-    stated = metadata.stated_spec(raw.metadata)
+    stated = header.stated_spec(raw.metadata)
     if stated is None:
         return identify(path, config)
     if (stated.scale, stated.channels) != (config.scale, config.channels):

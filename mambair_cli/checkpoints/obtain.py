@@ -15,14 +15,19 @@ from filelock import FileLock, Timeout
 from mambair_cli.checkpoints import cache, catalogue
 from mambair_cli.checkpoints.cache import Pin
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
-from mambair_cli.checkpoints.files import WEIGHTS_SUFFIXES, require_file
-from mambair_cli.checkpoints.reference import HUB, HubReference, page
+from mambair_cli.checkpoints.reference import (
+    HUB,
+    WEIGHTS_SUFFIXES,
+    HubReference,
+    page,
+    require_file,
+)
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
     from mambair_cli.checkpoints.choice import Choice
-    from mambair_cli.checkpoints.transfer import HubFile, Listener
+    from mambair_cli.checkpoints.reference import HubFile, Listener
 
 LISTED = 20
 UNNOTICED_SECONDS = 0.5
@@ -262,7 +267,7 @@ def _not_there(candidates: Sequence[HubReference], names: Sequence[str]) -> Chec
 
 
 def _taken_in(name: str, entry: CatalogueEntry | None, file: HubFile, source: Path) -> Pin:
-    from mambair_cli.checkpoints import metadata
+    from mambair_cli.checkpoints import header
     from mambair_cli.checkpoints.convert import store
     from mambair_cli.checkpoints.load import open_checkpoint
 
@@ -287,10 +292,10 @@ def _taken_in(name: str, entry: CatalogueEntry | None, file: HubFile, source: Pa
             network,
             spec,
             {
-                metadata.SOURCE: file.path,
-                metadata.SOURCE_SHA256: digest,
-                metadata.SOURCE_REPOSITORY: file.repo,
-                metadata.SOURCE_REVISION: file.revision,
+                header.SOURCE: file.path,
+                header.SOURCE_SHA256: digest,
+                header.SOURCE_REPOSITORY: file.repo,
+                header.SOURCE_REVISION: file.revision,
             },
         )
     return Pin(

@@ -1,12 +1,17 @@
-"""References to files of Hugging Face Hub repositories: `hf://owner/repo[@revision]/path`."""
+"""What weights are named by: files of this machine, or `hf://owner/repo[@revision]/path`."""
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from dataclasses import dataclass
-from typing import Literal, Self
+from pathlib import Path
+from typing import Literal, Protocol, Self
 
-from mambair_cli.errors import UsageError
+from mambair_cli.errors import CheckpointError, UsageError
+
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
 HUB = "hf://"
 Kind = Literal["model", "dataset"]
@@ -69,6 +74,52 @@ class HubReference:
         return f"{HUB}{self.repo}@{revision}/{self.path}"
 
 
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a model repository at one commit.
+
+    Attributes:
+        reference: What was asked for.
+        revision: The commit.
+        digest: SHA-256 of the file, or Git's object id for a small one, as the Hub states it.
+        size: Its bytes; None where the Hub does not say.
+    """
+
+    reference: HubReference
+    revision: str
+    digest: str
+    size: int | None
+
+    @property
+    def repo(self) -> str:
+        """Owner and name of the repository."""
+        return self.reference.repo
+
+    @property
+    def path(self) -> str:
+        """Path of the file in the repository."""
+        return self.reference.path
+
+
+class Listener(Protocol):
+    """Is told what happens while something is fetched."""
+
+    def waiting(self, name: str) -> None:
+        """Another process fetches the same."""
+
+    def started(self, file: HubFile) -> None:
+        """A download begins."""
+
+    def progressed(self, done: int, total: int | None) -> None:
+        """So many bytes of so many are here."""
+
+    def troubled(self, reason: str) -> None:
+        """The connection failed, and is tried again."""
+
+    def finished(self) -> None:
+        """The download has ended, well or not."""
+
+
 def page(repo: str, kind: Kind = "model") -> str:
     """Gives the address of the page of a repository.
 
@@ -80,3 +131,37 @@ def page(repo: str, kind: Kind = "model") -> str:
         The address on the public Hub.
     """
     return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
+
+
+def require_file(path: Path) -> None:
+    """Checks that a path names a file.
+
+    Args:
+        path: What the user gave.
+
+    Raises:
+        CheckpointError: It is missing or a directory; the hint names what is there instead.
+    """
+    # The functions of os.path answer where those of Path raise: a name too long, no permission.
+    if os.path.isfile(path):  # noqa: PTH113
+        return
+    is_directory = os.path.isdir(path)  # noqa: PTH112
+    directory = path if is_directory else path.parent
+    siblings = _weights_in(directory)
+    if is_directory:
+        hint = "name one of its files: " + ", ".join(siblings[:5]) if siblings else None
+        raise CheckpointError(f"{path} is a directory, not a weights file", hint)
+    close = difflib.get_close_matches(path.name, siblings, n=3) or siblings[:5]
+    if close:
+        hint = f"{directory} holds: " + ", ".join(close)
+    else:
+        hint = "`mambair models list` names the models; --weights takes a .safetensors or .pth file"
+    raise CheckpointError(f"no such weights file: {path}", hint)
+
+
+def _weights_in(directory: Path) -> list[str]:
+    try:
+        files = sorted(directory.iterdir())
+    except OSError:
+        return []
+    return [file.name for file in files if file.suffix.lower() in WEIGHTS_SUFFIXES]

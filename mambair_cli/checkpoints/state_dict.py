@@ -17,8 +17,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mambair_cli.checkpoints.files import require_file
 from mambair_cli.checkpoints.pickle_program import harm
+from mambair_cli.checkpoints.reference import require_file
 from mambair_cli.errors import CheckpointError
 
 # Where trainers put the state dict, best first: the averaged weights are the published ones.

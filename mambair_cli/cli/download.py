@@ -18,11 +18,11 @@ from rich.progress import (
 from mambair_cli.cli.console import Messages, duration
 
 if TYPE_CHECKING:
-    from mambair_cli.checkpoints.transfer import HubFile
+    from mambair_cli.checkpoints.reference import HubFile
 
 
 class DownloadDisplay:
-    """Shows what happens while weights are fetched, as `checkpoints.transfer.Listener`.
+    """Shows what happens while weights are fetched, as `checkpoints.reference.Listener`.
 
     Args:
         messages: Where to show it.

@@ -16,7 +16,7 @@ from mambair_cli.evaluation.datasets import Dataset
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
-    from mambair_cli.checkpoints.transfer import Listener
+    from mambair_cli.checkpoints.reference import Listener
 
 # Of folders with as many images as the set has, the one that holds the references.
 REFERENCES = ("hr", "original_png", "original", "gt")

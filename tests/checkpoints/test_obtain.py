@@ -23,9 +23,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from mambair_cli.checkpoints import cache, catalogue, convert
-from mambair_cli.checkpoints import hub as hub_module
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.checkpoints.choice import Choice, choose
+from mambair_cli.checkpoints.hub_session import reporting_to
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import fetch, obtain, resolve
 from mambair_cli.checkpoints.reference import HubReference
@@ -353,7 +353,7 @@ def test_one_bar_where_huggingface_hub_draws_two(capfd):
         transfer_desc="x4.pth: downloading",
         total=1000,
         log_level=logging.WARNING,
-        tqdm_class=hub_module._reporting_to(heard),
+        tqdm_class=reporting_to(heard),
     ) as reporter:
         for done in (400, 1000):
             report = SimpleNamespace(
@@ -524,7 +524,7 @@ def test_a_disk_that_fills_up_during_the_conversion(hub: Hub, published, monkeyp
     message, hint = refused(HubReference("me/weights", "x4.pth"), OutputError)
     assert message == (
         f"{cache.home()}/hub/me/weights/x4.pth.safetensors cannot be written: "
-        "[Errno 28] No space left on device"
+        "No space left on device"
     )
     assert hint == "check that its folder exists and is writable"
 
