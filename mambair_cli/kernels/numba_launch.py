@@ -20,12 +20,12 @@ _one_kernel_at_a_time = threading.Lock()  # Numba's portable thread pool must no
 
 
 def flat(tensor: Tensor) -> NDArray[np.float32]:
-    """Views a float32 CPU tensor as a flat array, copying only what is not contiguous."""
+    """View a float32 CPU tensor as a flat array; copy only what is not contiguous."""
     return tensor.detach().contiguous().view(-1).numpy()
 
 
 def launch(kernel: Any, *arguments: Any) -> None:
-    """Runs a parallel kernel on no more threads than torch was given."""
+    """Run a parallel kernel on no more threads than torch was given."""
     with _one_kernel_at_a_time:
         numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
         kernel(*arguments)
@@ -34,7 +34,7 @@ def launch(kernel: Any, *arguments: Any) -> None:
 def padded(
     parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
 ) -> NDArray[np.float32]:
-    """Lays a parameter out for a kernel, once for a frozen one (`parameters.made_once`).
+    """Lay a parameter out for a kernel, once for a frozen one (`parameters.made_once`).
 
     Args:
         parameter: Any shape and float dtype.
@@ -55,5 +55,5 @@ def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> N
 
 
 def tasks_for(rows: int) -> int:
-    """Into how many tasks to split `rows` independent rows: a few for each thread."""
+    """Choose how many tasks share `rows` independent rows: a few for each thread."""
     return min(rows, 4 * torch.get_num_threads())

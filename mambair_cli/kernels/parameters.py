@@ -15,7 +15,7 @@ _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def recorded(tensors: Iterable[Tensor]) -> bool:
-    """Whether autograd records what is computed from these tensors.
+    """Tell whether autograd records what is computed from these tensors.
 
     To be asked before `Function.apply`: inside of it grad mode is off, and `needs_input_grad` is
     true for parameters in training even where `torch.no_grad` keeps nothing of what is saved.
@@ -24,7 +24,7 @@ def recorded(tensors: Iterable[Tensor]) -> bool:
 
 
 def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
-    """Makes something of a parameter; of a frozen one it is kept until the parameter changes.
+    """Make something of a parameter; of a frozen one keep it until the parameter changes.
 
     For one that requires gradients it is made each time: fused optimizers change it unnoticed. So
     it is for one made in inference mode, which counts no changes.

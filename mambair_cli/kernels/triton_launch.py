@@ -14,7 +14,7 @@ GPUS = ("cuda", "xpu")
 
 
 def running_on(device: torch.device) -> AbstractContextManager[object]:
-    """A context in which kernels are launched on a device: Triton takes the current one."""
+    """Have kernels launched on a device in this context: Triton takes the current one."""
     if device.type in GPUS:
         here: AbstractContextManager[object] = torch.get_device_module(device).device(device)
         return here
@@ -30,7 +30,7 @@ def launch(
 
 
 def channels_last(parameter: Tensor) -> Tensor:
-    """Returns a parameter `(k d)` or `(k d x)` in float32, the latter as `(k x d)`."""
+    """Return a parameter `(k d)` or `(k d x)` in float32, the latter as `(k x d)`."""
     return made_once(parameter, _channels_last)
 
 

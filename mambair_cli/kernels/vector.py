@@ -66,7 +66,7 @@ def _first_lanes(builder: Any, count: Any) -> Any:
 
 @intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
-    """Loads `LANES` values from a flat float32 array; the index is not checked."""
+    """Load `LANES` values from a flat float32 array; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values, _FLOATS.as_pointer())
@@ -79,7 +79,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Stores `LANES` values into a flat float32 array; the index is not checked."""
+    """Store `LANES` values into a flat float32 array; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
@@ -91,7 +91,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def load_part(typing: Any, array: Any, index: Any, count: Any) -> Any:
-    """Loads the first `count` lanes from a flat float32 array and zeros into the others."""
+    """Load the first `count` lanes from a flat float32 array and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
@@ -105,7 +105,7 @@ def load_part(typing: Any, array: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def store_part(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
-    """Stores the first `count` lanes into a flat float32 array."""
+    """Store the first `count` lanes into a flat float32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
@@ -119,7 +119,7 @@ def store_part(typing: Any, array: Any, index: Any, value: Any, count: Any) -> A
 
 @intrinsic
 def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Asks for a cache line of a flat float32 array ahead of its use."""
+    """Ask for a cache line of a flat float32 array ahead of its use."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values, _BYTES)
@@ -132,7 +132,7 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def splat(typing: Any, scalar: Any) -> Any:
-    """Copies a float32 into every lane."""
+    """Copy a float32 into every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return _splat(builder, values[0], _FLOATS)
@@ -142,7 +142,7 @@ def splat(typing: Any, scalar: Any) -> Any:
 
 @intrinsic
 def splat_part(typing: Any, scalar: Any, count: Any) -> Any:
-    """Copies a float32 into the first `count` lanes and zeros into the others."""
+    """Copy a float32 into the first `count` lanes and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         copies = _splat(builder, values[0], _FLOATS)
@@ -154,7 +154,7 @@ def splat_part(typing: Any, scalar: Any, count: Any) -> Any:
 
 @intrinsic
 def splat_at(typing: Any, array: Any, index: Any) -> Any:
-    """Copies one value of a flat float32 array into every lane; the index is not checked."""
+    """Copy one value of a flat float32 array into every lane; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pointer = _address(context, builder, signature.args[0], *values, _FLOAT.as_pointer())
@@ -188,7 +188,7 @@ add, sub, mul, div = (_binary(name) for name in ("fadd", "fsub", "fmul", "fdiv")
 
 
 def _choice(comparison: str, to_zero: bool = False) -> Any:
-    """Makes an operation that selects by comparing its first value to its second, or to zero."""
+    """Make an operation that selects by comparing its first value to its second, or to zero."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         other = ir.Constant(_FLOATS, [0.0] * LANES) if to_zero else values[1]
@@ -199,19 +199,19 @@ def _choice(comparison: str, to_zero: bool = False) -> Any:
 
 @intrinsic
 def maximum(typing: Any, a: Any, b: Any) -> Any:
-    """The larger of two values in each lane; the second where the first is not a number."""
+    """Take the larger of two values in each lane; the second where the first is not a number."""
     return vector(vector, vector), _choice(">")
 
 
 @intrinsic
 def minimum(typing: Any, a: Any, b: Any) -> Any:
-    """The smaller of two values in each lane; the second where the first is not a number."""
+    """Take the smaller of two values in each lane; the second where the first is not a number."""
     return vector(vector, vector), _choice("<")
 
 
 @intrinsic
 def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
-    """`a` in the lanes where `x` is below zero, `b` in the others."""
+    """Take `a` in the lanes where `x` is below zero, `b` in the others."""
     return vector(vector, vector, vector), _choice("<", to_zero=True)
 
 
@@ -227,7 +227,7 @@ def _add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
 
 @intrinsic
 def total(typing: Any, a: Any) -> Any:
-    """Sums the lanes, pairwise."""
+    """Sum the lanes, pairwise."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         (value,), lanes = values, LANES
@@ -247,7 +247,7 @@ def total(typing: Any, a: Any) -> Any:
 
 @intrinsic
 def totals(typing: Any, array: Any, index: Any) -> Any:
-    """Sums each of the `LANES` vectors from `index` on: lane `j` is the total of vector `j`.
+    """Sum each of the `LANES` vectors from `index` on: lane `j` is the total of vector `j`.
 
     Vectors are folded in pairs, so that one sum costs two shuffles and an addition.
     """
@@ -334,13 +334,13 @@ _NORMAL_PEAK = np.float32(1 / np.sqrt(2 * np.pi))
 
 @njit(inline="always")
 def normal_density(x):
-    """Density of the standard normal distribution."""
+    """Compute the density of the standard normal distribution."""
     return mul(splat(_NORMAL_PEAK), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E))))
 
 
 @njit(inline="always")
 def normal_cumulative(x):
-    """Cumulative standard normal distribution, the gate of GELU."""
+    """Compute the cumulative standard normal distribution, the gate of GELU."""
     z = maximum(x, sub(splat(ZERO), x))
     t = div(splat(ONE), fma(z, splat(_P0), splat(ONE)))
     value = fma(splat(_P5), t, splat(_P4))

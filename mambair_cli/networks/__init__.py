@@ -10,7 +10,7 @@ RestorationNetwork = MambaIR | MambaIRUNet
 
 
 def build_network(config: NetworkConfig) -> RestorationNetwork:
-    """Builds a network with fresh weights, on the default device.
+    """Build a network with fresh weights, on the default device.
 
     Args:
         config: Which network.

@@ -15,7 +15,7 @@ SQUEEZE = 30  # channels over the hidden channels of the attention's gate
 
 
 def convolutions(sequence: nn.Sequential) -> list[nn.Conv2d]:
-    """Returns the convolutions among the layers of a sequence, in order."""
+    """Return the convolutions among the layers of a sequence, in order."""
     return [layer for layer in sequence if isinstance(layer, nn.Conv2d)]
 
 
@@ -39,7 +39,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the gate `(b c)` of features `(b h w c)`."""
+        """Return the gate `(b c)` of features `(b h w c)`."""
         return self.ops.channel_gate(x, *convolutions(self.attention))
 
 
@@ -72,7 +72,7 @@ class CAB(nn.Module):
             )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps `(b h w c)` to features of that shape and their gate `(b c)`, not yet multiplied."""
+        """Map `(b h w c)` to features of that shape and their gate `(b c)`, not yet multiplied."""
         *layers, attention = self.cab
         if self.light:
             squeeze, local, expand, context = convolutions(self.cab)
@@ -107,7 +107,7 @@ class ResidualStateSpaceBlock(nn.Module):
         self.ops: Ops = PLAIN
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b h w c)` to `(b h w c)`."""
+        """Map `(b h w c)` to `(b h w c)`."""
         attended = self.self_attention(self.ops.norm(x, self.ln_1))
         x, normed = self.ops.residual_norm(x, attended, self.skip_scale, self.ln_2)
         local, gate = self.conv_blk(normed)

@@ -15,7 +15,7 @@ UPSAMPLER_CHANNELS = 64
 
 
 def closing_convolution(channels: int, kind: str) -> nn.Module:
-    """Returns the convolution that closes a residual group: `1conv`, or the bottleneck `3conv`."""
+    """Return the convolution that closes a residual group: `1conv`, or the bottleneck `3conv`."""
     if kind == "1conv":
         return nn.Conv2d(channels, channels, 3, padding=1)
     return nn.Sequential(
@@ -35,7 +35,7 @@ class TokenNorm(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b h w c)` to `(b h w c)`."""
+        """Map `(b h w c)` to `(b h w c)`."""
         normed: Tensor = self.norm(x)
         return normed
 
@@ -56,7 +56,7 @@ class BlockSequence(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b h w c)` to `(b h w c)`."""
+        """Map `(b h w c)` to `(b h w c)`."""
         for block in self.blocks:
             x = block(x)
         return x
@@ -71,7 +71,7 @@ class ResidualGroup(nn.Module):
         self.conv = closing_convolution(config.embed_dim, config.resi_connection)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b h w c)` to `(b h w c)`."""
+        """Map `(b h w c)` to `(b h w c)`."""
         deep = self.residual_group(x).permute(0, 3, 1, 2)
         return cast(Tensor, self.conv(deep).permute(0, 2, 3, 1) + x)
 
@@ -126,7 +126,7 @@ class MambaIR(nn.Module):
         return self.config.channels
 
     def deep_features(self, shallow: Tensor) -> Tensor:
-        """Maps shallow features `(b c h w)` to deep features of the same shape, skip included."""
+        """Map shallow features `(b c h w)` to deep features of the same shape, skip included."""
         x = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for group in self.layers:
             x = group(x)
@@ -134,7 +134,7 @@ class MambaIR(nn.Module):
         return cast(Tensor, self.conv_after_body(deep) + shallow)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Restores a batch of images.
+        """Restore a batch of images.
 
         Args:
             x: `(b c h w)` in [0, 1], any height and width.

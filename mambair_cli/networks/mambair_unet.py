@@ -22,7 +22,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(channels, dim, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b dim h w)`."""
+        """Map `(b c h w)` to `(b dim h w)`."""
         return cast(Tensor, self.proj(x))
 
 
@@ -40,17 +40,17 @@ class Resample(nn.Module):
         self.body = nn.Sequential(nn.Conv2d(dim, channels, 3, padding=1, bias=False), shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b c h w)` to `(b 2c h/2 w/2)`, or to `(b c/2 2h 2w)`."""
+        """Map `(b c h w)` to `(b 2c h/2 w/2)`, or to `(b c/2 2h 2w)`."""
         return cast(Tensor, self.body(x))
 
 
 def downsample(dim: int) -> Resample:
-    """Halves the sides and doubles the channels."""
+    """Halve the sides and double the channels."""
     return Resample(dim, dim // 2, nn.PixelUnshuffle(2))
 
 
 def upsample(dim: int) -> Resample:
-    """Doubles the sides and halves the channels."""
+    """Double the sides and halve the channels."""
     return Resample(dim, dim * 2, nn.PixelShuffle(2))
 
 
@@ -104,7 +104,7 @@ class MambaIRUNet(nn.Module):
         return self.config.channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Denoises a batch of images.
+        """Denoise a batch of images.
 
         Args:
             x: `(b c h w)` in [0, 1], any height and width.
@@ -129,7 +129,7 @@ class MambaIRUNet(nn.Module):
 
 
 def run_blocks(blocks: nn.ModuleList, features: Tensor) -> Tensor:
-    """Runs blocks that work channels last on features `(b c h w)`."""
+    """Run blocks that work channels last on features `(b c h w)`."""
     x = features.permute(0, 2, 3, 1)
     for block in blocks:
         x = block(x)

@@ -45,7 +45,7 @@ class SS2D(nn.Module):
             self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initialises as Mamba does: steps log-uniform in [0.001, 0.1], `A = -(1..n)`, `D = 1`."""
+        """Initialise as Mamba does: steps log-uniform in [0.001, 0.1], `A = -(1..n)`, `D = 1`."""
         for linear in (self.in_proj, self.out_proj):
             nn.init.trunc_normal_(linear.weight, std=0.02)
         bound = self.d_inner**-0.5
@@ -61,7 +61,7 @@ class SS2D(nn.Module):
         nn.init.ones_(self.Ds)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps `(b h w c)` to `(b h w c)`."""
+        """Map `(b h w c)` to `(b h w c)`."""
         into_scan, into_gate = self.in_proj.weight.chunk(2)
         # Here a network needs most memory: no intermediate result outlives its last reader.
         y = self._scanned(self.ops.depthwise(functional.linear(x, into_scan), self.conv2d, "silu"))
@@ -69,7 +69,7 @@ class SS2D(nn.Module):
         return cast(Tensor, self.out_proj(self.ops.norm_gate(y, z, self.out_norm)))
 
     def _scanned(self, u: Tensor) -> Tensor:
-        """Scans `(b h w d)`; see `dispatch.selective_scan_2d` for the result."""
+        """Scan `(b h w d)`; see `dispatch.selective_scan_2d` for the result."""
         projected = self.ops.project(u, self.x_proj_weight.flatten(0, 1))
         k, d = self.dt_projs_bias.shape
         return dispatch.selective_scan_2d(
@@ -83,6 +83,6 @@ class SS2D(nn.Module):
         )
 
     def _state_matrix(self) -> Tensor:
-        """A, `(k d n)`; made once where it is frozen."""
+        """Return A, `(k d n)`; made once where it is frozen."""
         shape = self.dt_projs_bias.shape
         return made_once(self.A_logs, lambda logs: -torch.exp(logs).view(*shape, -1))

@@ -58,7 +58,7 @@ class Conversion:
         )
 
     def needed(self, rows: slice) -> slice:
-        """Which rows of the source have to be read to restore some of them."""
+        """Tell which rows of the source have to be read to restore some of them."""
         top, bottom = rows.start - _CONTEXT, rows.stop + _CONTEXT
         if self.source.has_alpha:
             top = (rows.start - _BLOCK // 2) // _BLOCK * _BLOCK
@@ -66,13 +66,13 @@ class Conversion:
         return slice(max(0, top), min(bottom, self.source.height))
 
     def prepared(self, part: Band) -> Band:
-        """Continues the visible colours under transparent areas of some rows of the image."""
+        """Continue the visible colours under transparent areas of some rows of the image."""
         if part.alpha is None:
             return part
         return Band(spread_under_alpha(part.pixels, part.alpha), part.alpha)
 
     def shown(self, part: Band) -> Tensor:
-        """What the network is shown of some prepared rows.
+        """Make what the network is shown of some prepared rows.
 
         Returns:
             `(1 channels rows w)` float32 in [0, 1].
@@ -84,7 +84,7 @@ class Conversion:
         return x.expand(-1, self.channels, -1, -1)
 
     def rows(self, restored: Tensor, start: int, part: Band, first: int) -> Iterator[Band]:
-        """Turns rows of the network's answer into rows of the result, a few at a time.
+        """Turn rows of the network's answer into rows of the result, a few at a time.
 
         Args:
             restored: `(1 channels rows w*scale)` float32 in [0, 1].

@@ -72,7 +72,7 @@ class Effort:
 def cost_of(
     network: nn.Module, header: ImageHeader, spec: ModelSpec, options: RestoreOptions
 ) -> Cost:
-    """Plans a file as `restore_image` or `restore_bands` would, and reckons its memory.
+    """Plan a file as `restore_image` or `restore_bands` would, and reckon its memory.
 
     Raises:
         MemoryLimitError: Memory is short even with the smallest tiles.

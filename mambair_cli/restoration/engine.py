@@ -63,14 +63,14 @@ class Engine:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The context in which `stream` must be consumed."""
+        """Enter the context in which `stream` must be consumed."""
         # Kernels and graphs run on the current device, whatever their tensors' device is.
         current = nullcontext() if self._interface is None else self._interface.device(self.device)
         with torch.inference_mode(), current:
             yield
 
     def stream(self, batches: Iterator[Tensor], plan: Plan, home: torch.device) -> Iterator[Tensor]:
-        """Restores batches of tiles.
+        """Restore batches of tiles.
 
         Args:
             batches: `(g c h w)` float32 each.
@@ -86,7 +86,7 @@ class Engine:
         return direct(batches, run, self.device)
 
     def release(self) -> bool:
-        """Frees what is kept on the device for later runs; returns whether there were graphs."""
+        """Free what is kept on the device for later runs; return whether there were graphs."""
         held = self._graphs is not None and self._graphs.held
         if self._graphs is not None:
             self._graphs.release()

@@ -14,7 +14,7 @@ Restore = Callable[[Tensor], Tensor]
 
 
 def transform(x: Tensor, member: int) -> Tensor:
-    """Applies one of the eight flips and quarter turns: flips first, then a transposition.
+    """Apply one of the eight flips and quarter turns: flips first, then a transposition.
 
     Args:
         x: `(b c h w)`.
@@ -28,7 +28,7 @@ def transform(x: Tensor, member: int) -> Tensor:
 
 
 def inverse(x: Tensor, member: int) -> Tensor:
-    """Undoes `transform` exactly.
+    """Undo `transform` exactly.
 
     Args:
         x: `(b c h w)` as `transform` returned it, of any resolution.
@@ -42,7 +42,7 @@ def inverse(x: Tensor, member: int) -> Tensor:
 
 
 def self_ensemble(restore: Restore, x: Tensor, members: int) -> Tensor:
-    """Restores images in all eight orientations and averages.
+    """Restore images in all eight orientations and average.
 
     Args:
         restore: Maps `(n c h w)` to `(n c h*s w*s)`.

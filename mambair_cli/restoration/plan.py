@@ -62,14 +62,14 @@ class RestoreOptions:
         validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
 
     def overlap_of(self, tile: int) -> int:
-        """Pixels that neighbours share in a grid of the given tile size."""
+        """Choose the pixels that neighbours share in a grid of the given tile size."""
         if self.overlap is not None and tile == self.tile:
             return self.overlap
         # The tile was not the user's choice, or the overlap was not: it may give way.
         return min(DEFAULT_OVERLAP if self.overlap is None else self.overlap, tile // 4)
 
     def grid(self, height: int, width: int, tile: int) -> Grid:
-        """Divides an image into tiles of at most the given side; 0 for the whole image."""
+        """Divide an image into tiles of at most the given side; 0 for the whole image."""
         return plan_grid(height, width, tile, self.overlap_of(tile))
 
 
@@ -130,7 +130,7 @@ class Limits:
     strict: bool = False
 
     def plan(self, height: int, width: int, options: RestoreOptions) -> Plan:
-        """Plans an image.
+        """Plan an image.
 
         Args:
             height: Pixels of the input image.
@@ -179,7 +179,7 @@ class Limits:
 
 
 def attempts(first: Plan, options: RestoreOptions, release: Callable[[], bool]) -> Iterator[Plan]:
-    """The plan, then what to try when memory runs out; each needs less than the one before.
+    """Yield the plan, then what to try when memory runs out; each needs less than the one before.
 
     The tiles stay the same as long as possible, so that finished ones can be kept. There is no
     attempt with the result moved to the CPU: it is never on the GPU unless the caller's image is.
@@ -223,7 +223,7 @@ _WORKED: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 
 
 def remember(network: nn.Module, plan: Plan, per_pixel: int) -> None:
-    """Plans the network's next images with no more memory than what just worked."""
+    """Plan the network's next images with no more memory than what just worked."""
     _WORKED[network] = plan.pixels * per_pixel
 
 
@@ -237,7 +237,7 @@ def limits_of(
     max_memory: int | None = None,
     rows: int | None = None,
 ) -> Limits:
-    """Asks what the network and its device allow.
+    """Ask what the network and its device allow.
 
     Args:
         network: On its device.

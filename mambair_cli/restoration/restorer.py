@@ -34,7 +34,7 @@ def restore_tensor(
     on_progress: Progress | None = None,
     on_notice: Notice | None = None,
 ) -> Tensor:
-    """Restores one image.
+    """Restore one image.
 
     When memory runs out, fewer tiles or self-ensemble members run at a time, and finished tiles are
     kept; then the image is started again with smaller tiles. What worked limits the network's next
@@ -84,7 +84,7 @@ def plan_whole(
     options: RestoreOptions,
     results: int,
 ) -> tuple[Plan, Limits]:
-    """Plans an image that is held in memory as a whole, with what the plan depends on.
+    """Plan an image that is held in memory as a whole, with what the plan depends on.
 
     Args:
         network: As for `restore_tensor`.
@@ -115,7 +115,7 @@ def restore_image(
     on_progress: Progress | None = None,
     on_notice: Notice | None = None,
 ) -> RestorableImage:
-    """Restores an image as read from a file; gray stays gray, opacity is scaled and not restored.
+    """Restore an image as read from a file; gray stays gray, opacity is scaled and not restored.
 
     A gray image goes through a colour network as three equal channels, averaged afterwards. Of a
     colour image a gray network gets the luma; the chroma is kept (at a scale above 1, bicubic). The

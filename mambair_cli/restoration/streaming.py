@@ -39,12 +39,12 @@ _WINDOW_SHARE = 0.5
 
 
 def memory_budget(options: RestoreOptions) -> int:
-    """Bytes of main memory that can still be taken: what is free, or less by `max_memory`."""
+    """Ask how many bytes of memory can still be taken: what is free, or less by `max_memory`."""
     return memory.available_main_memory(options.max_memory)
 
 
 def needs_bands(header: ImageHeader, scale: int, budget_bytes: int) -> bool:
-    """Whether an image is too large to be restored as a whole.
+    """Tell whether an image is too large to be restored as a whole.
 
     Args:
         header: Of the image.
@@ -63,7 +63,7 @@ def needs_bands(header: ImageHeader, scale: int, budget_bytes: int) -> bool:
 
 
 def has_binary_alpha(reader: BandReader) -> bool:
-    """Whether the opacity of an image is nothing or full everywhere; reads the whole file.
+    """Tell whether an image's opacity is nothing or full everywhere; read the whole file.
 
     Args:
         reader: Open at the top; nothing else can be read from it afterwards.
@@ -96,7 +96,7 @@ def restore_bands(
     *,
     binary_alpha: bool = False,
 ) -> tuple[ImageHeader, Iterator[Band]]:
-    """Restores an image while it is read and written.
+    """Restore an image while it is read and written.
 
     When memory runs out, fewer tiles or self-ensemble members run at a time. Smaller tiles are
     taken only while nothing was handed on, which is when it shows: all tiles have one shape.
@@ -140,7 +140,7 @@ def plan_bands(
     spec: ModelSpec,
     options: RestoreOptions,
 ) -> tuple[Plan, Limits]:
-    """Plans an image that is restored in bands, with what the plan depends on.
+    """Plan an image that is restored in bands, with what the plan depends on.
 
     Raises:
         MemoryLimitError: Memory is short even with the smallest tiles.
@@ -194,7 +194,7 @@ def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iter
 
 
 def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
-    """Most rows of a window: those of the user's tile, or as many as memory has room for."""
+    """Choose the most rows of a window: the user's tile, or as many as memory has room for."""
     available = memory_budget(options)
     least = min(height, SMALLEST_AUTO_TILE)
     if options.tile == "auto":
@@ -213,11 +213,11 @@ def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
 
 
 def _bytes_of_a_row(header: ImageHeader, channels: int) -> int:
-    """Bytes for each row of the source that is shown to a network of so many channels."""
+    """Reckon the bytes for each row of the source that a network of so many channels is shown."""
     spreading = _FLOAT * (1 + 4 * header.channels) if header.has_alpha else 0
     return header.width * (_pixel_bytes(header) + channels * _FLOAT + spreading)
 
 
 def _pixel_bytes(header: ImageHeader) -> int:
-    """Bytes of one pixel with its opacity."""
+    """Reckon the bytes of one pixel with its opacity."""
     return header.dtype.itemsize * (header.channels + header.has_alpha)

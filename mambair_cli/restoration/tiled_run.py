@@ -33,7 +33,7 @@ class Reports:
 
     @classmethod
     def to(cls, on_progress: Progress | None, on_notice: Notice | None) -> Reports:
-        """Those that were given."""
+        """Report to those that were given."""
         return cls(on_progress or _ignore, on_notice or _ignore)
 
 
@@ -74,7 +74,7 @@ class TiledRun:
         reports.notice(f"running {planned}")
 
     def complete(self, x: Tensor) -> Tensor:
-        """Restores the tiles of the mosaic's window.
+        """Restore the tiles of the mosaic's window.
 
         Args:
             x: `(1 c rows w)` float32, the window's rows.
@@ -112,7 +112,7 @@ class TiledRun:
         self._reports.notice(f"memory ran out; trying {plan}")
 
     def _is_complete(self, x: Tensor) -> bool:
-        """Restores the tiles that are missing; False when memory ran out.
+        """Restore the tiles that are missing; return False when memory ran out.
 
         Nothing of a failed attempt is alive afterwards but the finished tiles.
         """
@@ -145,7 +145,7 @@ class TiledRun:
 
 
 def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor:
-    """Memory for a result, `(1 c h w)` float32, not initialised; without it no plan can work.
+    """Take memory for a result, `(1 c h w)` float32, not initialised; no plan works without it.
 
     Raises:
         MemoryLimitError: There is not enough.
@@ -164,4 +164,4 @@ def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor
 
 
 def _ignore(*_: object) -> None:
-    """Stands in for a callback that nobody gave."""
+    """Stand in for a callback that nobody gave."""

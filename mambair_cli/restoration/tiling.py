@@ -40,7 +40,7 @@ class Axis:
     starts: tuple[int, ...]
 
     def weights(self, scale: int) -> list[Tensor]:
-        """Blending weights of each tile at the output's resolution.
+        """Make the blending weights of each tile at the output's resolution.
 
         Args:
             scale: Output side over input side.
@@ -69,7 +69,7 @@ class Grid:
 
 
 def validate_tiling(tile: int, overlap: int) -> None:
-    """Refuses tile sizes and overlaps that cannot work.
+    """Refuse tile sizes and overlaps that cannot work.
 
     Args:
         tile: Largest side of a tile in input pixels; 0 for the whole image.
@@ -95,7 +95,7 @@ def validate_tiling(tile: int, overlap: int) -> None:
 
 
 def plan_axis(side: int, tile: int, overlap: int) -> Axis:
-    """Divides one axis evenly.
+    """Divide one axis evenly.
 
     Args:
         side: Pixels of the image along the axis.
@@ -114,7 +114,7 @@ def plan_axis(side: int, tile: int, overlap: int) -> Axis:
 
 
 def plan_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
-    """Divides an image into even tiles of one shape.
+    """Divide an image into even tiles of one shape.
 
     Args:
         height: Pixels of the input image.
@@ -152,7 +152,7 @@ class Mosaic:
         self.restart(grid)
 
     def restart(self, grid: Grid) -> None:
-        """Forgets all tiles and goes on with another grid for the same image."""
+        """Forget all tiles and go on with another grid for the same image."""
         self.grid = grid
         self.done = self.top = 0
         self.canvas.zero_()
@@ -171,7 +171,7 @@ class Mosaic:
         return self.canvas[:, :, : (self._next_top - self.top) * self._scale]
 
     def advance(self) -> bool:
-        """Moves the window down to the next tile; returns False if none is left."""
+        """Move the window down to the next tile; return False if none is left."""
         finished = self.finished.shape[2]
         kept = self.canvas.shape[2] - finished
         # The two may overlap in memory.
@@ -181,7 +181,7 @@ class Mosaic:
         return self.done < len(self.grid)
 
     def batches(self, x: Tensor, size: int) -> Iterator[Tensor]:
-        """Cuts the window's tiles that are not done, in as few batches of about one size as can be.
+        """Cut the window's tiles that are not done, in as few batches of about one size as can be.
 
         Args:
             x: `(1 c rows w)`, the image's rows in the window.
@@ -204,7 +204,7 @@ class Mosaic:
             yield tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
     def add(self, restored: Tensor, on_tile: Callable[[], None]) -> None:
-        """Blends the next batch in.
+        """Blend the next batch in.
 
         Args:
             restored: `(g c th*scale tw*scale)` float32, in the order of `batches`.
@@ -266,7 +266,7 @@ def _normalised(starts: tuple[int, ...], size: int) -> list[Tensor]:
 
 
 def _rise(overlap: int) -> Tensor:
-    """Weights over an overlap after a cut: nothing for a quarter, a taper for half, then one."""
+    """Weight an overlap after a cut: nothing for a quarter, a taper for half, then one."""
     margin = overlap // 4
     taper = overlap - 2 * margin
     centres = torch.arange(overlap, dtype=torch.float64) - margin + 0.5

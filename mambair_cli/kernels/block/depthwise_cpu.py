@@ -27,7 +27,7 @@ NONE, SILU, GELU = 0, 1, 2
 
 @njit(inline="always")
 def _neighbours(at, y, x, h, w, reach):
-    """Fills `at` with pixel offsets of the nine neighbours, the image's size for those outside."""
+    """Fill `at` with pixel offsets of the nine neighbours, the image's size for those outside."""
     for tap in range(9):
         ny, nx = y + (tap // 3 - 1) * reach, x + (tap % 3 - 1) * reach
         inside = 0 <= ny < h and 0 <= nx < w
@@ -36,7 +36,7 @@ def _neighbours(at, y, x, h, w, reach):
 
 @njit(inline="always")
 def _filter(image, weights, start, taps, size, width, pixel, c, v):
-    """Adds the nine weighted neighbours of one vector of channels to `start`."""
+    """Add the nine weighted neighbours of one vector of channels to `start`."""
     value = start
     for tap in range(9):
         if taps[tap] != size:
@@ -86,7 +86,7 @@ def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):
 
 @njit(inline="always")
 def _slope(value, activation):
-    """Derivative of an activation."""
+    """Differentiate an activation."""
     if activation == SILU:
         s = sigmoid(value)
         return mul(s, fma(value, sub(splat(ONE), s), splat(ONE)))
@@ -97,7 +97,7 @@ def _slope(value, activation):
 def depthwise_backward(
     x, weights, bias, dout, dinner, dx, dweights, dbias, b, h, w, c, reach, activation
 ):
-    """Gradients of `depthwise_forward`; `dweights` and `dbias` have a row to sum for each task.
+    """Differentiate `depthwise_forward`; `dweights` and `dbias` have a row to sum for each task.
 
     `dinner` receives the gradient before the activation; without one, pass `dout` for it.
     """

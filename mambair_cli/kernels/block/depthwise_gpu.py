@@ -31,14 +31,14 @@ def _load(at, mask):
 
 @triton.jit
 def _filter_row(weights, row: tl.constexpr, c, mask):
-    """The three columns of one row of the filter."""
+    """Load the three columns of one row of the filter."""
     at = weights + row * 3 * c
     return _load(at, mask), _load(at + c, mask), _load(at + 2 * c, mask)
 
 
 @triton.jit
 def _filtered(start, left, middle, right, row):
-    """Adds an input row, weighted by a row of the filter, to `start`."""
+    """Add an input row, weighted by a row of the filter, to `start`."""
     return start + left * row[0] + middle * row[1] + right * row[2]
 
 

@@ -75,13 +75,13 @@ def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 def summed(y: Tensor) -> Tensor:
-    """Adds up parts `(p b h w c)`, in float32 at least; what has no axis of parts stays."""
+    """Add up parts `(p b h w c)`, in float32 at least; what has no axis of parts stays."""
     wide = torch.promote_types(y.dtype, torch.float32)
     return y.sum(0, dtype=wide) if y.dim() == 5 else y
 
 
 def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """Runs a 1x1 convolution on channels-last features `(... c)`."""
+    """Run a 1x1 convolution on channels-last features `(... c)`."""
     return functional.linear(x, conv.weight.flatten(1), conv.bias)
 
 

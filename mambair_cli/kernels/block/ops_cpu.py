@@ -21,7 +21,7 @@ def _float(*tensors: Tensor) -> list[Tensor]:
 
 
 def _sums(rows: int, channels: int) -> Tensor:
-    """Zeros for sums over pixels, a row for each task, padded to whole vectors."""
+    """Make zeros for sums over pixels, a row for each task, padded to whole vectors."""
     return torch.zeros(rows, channels + -channels % LANES)
 
 

@@ -104,7 +104,7 @@ def _parameters_of(arguments: Sequence[object]) -> Iterator[nn.Parameter]:
 def _differentiable_as(
     definition: Callable[[*Arguments], Result],
 ) -> Callable[[Callable[[*Arguments], Result]], Callable[[*Arguments], Result]]:
-    """Gives a fused step the gradients of its definition."""
+    """Give a fused step the gradients of its definition."""
 
     def decorate(fused: Callable[[*Arguments], Result]) -> Callable[[*Arguments], Result]:
         def step(*arguments: *Arguments) -> Result:
@@ -122,25 +122,25 @@ def _differentiable_as(
 
 
 def _matrix_dtype(device: torch.device) -> torch.dtype:
-    """What matrix products on a device compute in."""
+    """Tell what matrix products on a device compute in."""
     if torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return torch.float32
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """Rows `(p c)` of `(... c)`, evenly spaced: a view where that is possible, else a copy."""
+    """Return rows `(p c)` of `(... c)`, evenly spaced: a view if possible, else a copy."""
     rows = x.flatten(0, -2)
     return rows if rows.stride(-1) == 1 else rows.contiguous()
 
 
 def _align(c: int, *strides: int) -> int:
-    """The power of two up to `WIDEST_LOAD` that divides channels and strides."""
+    """Find the power of two up to `WIDEST_LOAD` that divides channels and strides."""
     return math.gcd(WIDEST_LOAD, c, *strides)
 
 
 def _tile(p: int, c: int, images: int = 1) -> dict[str, int]:
-    """Block shape of a point-wise kernel: smaller tiles where large ones would be too few.
+    """Choose a point-wise kernel's block: smaller tiles where large ones would be too few.
 
     From 128 channels one warp takes whole pixels and reduces them without barriers; below, four
     do. Both let the parameters have the layout of the tile, so that no value changes lanes.
@@ -153,7 +153,7 @@ def _tile(p: int, c: int, images: int = 1) -> dict[str, int]:
 
 
 def _slice(c: int, align: int) -> int:
-    """Channels of a depth-wise program: the width that leaves the fewest idle, the largest such."""
+    """Choose a depth-wise program's channels: the largest width that leaves the fewest idle."""
     least, most = SLICES
     if c <= most:
         return c
@@ -161,7 +161,7 @@ def _slice(c: int, align: int) -> int:
 
 
 def _taps(weight: Tensor) -> Tensor:
-    """Filters `(c 1 3 3)` as `(9 c)`: a kernel loads one tap of many channels."""
+    """Lay filters `(c 1 3 3)` out as `(9 c)`: a kernel loads one tap of many channels."""
     return weight.detach().reshape(-1, 9).t().contiguous()
 
 
@@ -201,7 +201,7 @@ def project(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _keeps_accumulator(device: torch.device) -> bool:
-    """Whether torch has products of half-precision matrices with a float32 result: on CUDA."""
+    """Tell whether torch multiplies half-precision matrices to a float32 result: on CUDA."""
     newer = hasattr(torch.ops.aten.mm, "dtype")
     return newer and device.type == "cuda" and torch.version.hip is None
 

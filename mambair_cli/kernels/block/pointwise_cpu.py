@@ -32,7 +32,7 @@ EPSILON = np.float32(1e-5)
 
 @njit(inline="always")
 def _center(buffer, c):
-    """Takes the mean off the first `c` values of a zero-padded buffer; returns 1 / deviation."""
+    """Take the mean off the first `c` values of a zero-padded buffer; return 1 / deviation."""
     sums = splat(ZERO)
     for v in range(0, c, LANES):
         sums = add(sums, load(buffer, v))
@@ -47,7 +47,7 @@ def _center(buffer, c):
 
 @njit(inline="always")
 def _take_gradient(slope, dn, value, weight, dw, db, v):
-    """Takes the gradient `dn` of one vector of a norm's output: for its weight, bias and input."""
+    """Take the gradient `dn` of one vector of a norm's output: for its weight, bias and input."""
     store(dw, v, fma(dn, value, load(dw, v)))
     store(db, v, add(load(db, v), dn))
     store(slope, v, mul(dn, load(weight, v)))
@@ -55,7 +55,7 @@ def _take_gradient(slope, dn, value, weight, dw, db, v):
 
 @njit(inline="always")
 def _mean_and_projection(slope, normed, c):
-    """What the gradient of a norm's input loses: its mean, and its part along the normed values."""
+    """Find what a norm's input gradient loses: its mean, its part along the normed values."""
     mean, projection = splat(ZERO), splat(ZERO)
     for v in range(0, c, LANES):
         mean = add(mean, load(slope, v))
@@ -98,7 +98,7 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
 def residual_norm_backward(
     x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
 ):
-    """Gradients of `residual_norm_forward`; the last three have a row for each task, to be summed.
+    """Differentiate `residual_norm_forward`; the last three have a row to sum for each task.
 
     `dkept` may be empty (nothing else used `kept`), and so may `dbranch` (there was no branch).
     """
@@ -153,7 +153,7 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
-    """Gradients of `norm_gate_forward`; the last two have a row for each task, to be summed."""
+    """Differentiate `norm_gate_forward`; the last two have a row to sum for each task."""
     width, tasks = weight.size, dweight.shape[0]
     for task in prange(tasks):
         buffer, slope = np.zeros(width, np.float32), np.zeros(width, np.float32)
@@ -202,7 +202,7 @@ def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
-    """Gradients of `gated_residual_forward`; `dskip`, `dgate` have `parts` rows to sum an image."""
+    """Differentiate `gated_residual_forward`; `dskip`, `dgate` have `parts` rows an image."""
     images = gate.shape[0]
     per_image = p // images
     for task in prange(images * parts):

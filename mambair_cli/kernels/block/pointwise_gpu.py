@@ -14,7 +14,7 @@ from triton import language as tl
 
 @triton.jit
 def _tile(p, c, PIXELS: tl.constexpr, CHANNELS: tl.constexpr, ALIGN: tl.constexpr):
-    """Pixels `(PIXELS 1)` and channels `(1 CHANNELS)` of this program, and which of them exist."""
+    """Find this program's pixels `(PIXELS 1)`, channels `(1 CHANNELS)`, and which of them exist."""
     pixels = tl.program_id(0).to(tl.int64) * PIXELS + tl.arange(0, PIXELS)[:, None]
     channels = tl.arange(0, CHANNELS)[None, :]
     return pixels, channels, (pixels < p) & (channels < c // ALIGN * ALIGN)
@@ -22,26 +22,26 @@ def _tile(p, c, PIXELS: tl.constexpr, CHANNELS: tl.constexpr, ALIGN: tl.constexp
 
 @triton.jit
 def _load(x, pixels, channels, inside, stride, ALIGN: tl.constexpr):
-    """The tile of a tensor, with zeros outside."""
+    """Load the tile of a tensor, with zeros outside."""
     at = pixels * (stride // ALIGN * ALIGN) + channels
     return tl.load(x + at, mask=inside, other=0).to(tl.float32)
 
 
 @triton.jit
 def _store(out, value, pixels, channels, inside, c, ALIGN: tl.constexpr):
-    """Writes the tile of a contiguous tensor, in the tensor's type."""
+    """Write the tile of a contiguous tensor, in the tensor's type."""
     tl.store(out + pixels * (c // ALIGN * ALIGN) + channels, value, mask=inside)
 
 
 @triton.jit
 def _parameter(values, channels, c, ALIGN: tl.constexpr):
-    """The values `(1 CHANNELS)` of a parameter of the channels, with zeros past the last."""
+    """Load the values `(1 CHANNELS)` of a parameter, with zeros past the last channel."""
     return tl.load(values + channels, mask=channels < c // ALIGN * ALIGN, other=0).to(tl.float32)
 
 
 @triton.jit
 def _layer_norm(x, weight, bias, channels, c, eps, ALIGN: tl.constexpr):
-    """Layer norm of a tile over its channels; the variance is that of the centred values."""
+    """Norm a tile over its channels; the variance is that of the centred values."""
     centred = tl.where(channels < c, x - tl.sum(x, axis=1, keep_dims=True) / c, 0.0)
     variance = tl.sum(centred * centred, axis=1, keep_dims=True) / c
     scale = _parameter(weight, channels, c, ALIGN)
@@ -195,7 +195,7 @@ def channel_sums(
     CHANNELS: tl.constexpr,
     ALIGN: tl.constexpr,
 ):
-    """Sums over the pixels of each part of each image; the grid counts parts, then images.
+    """Sum over the pixels of each part of each image; the grid counts parts, then images.
 
     Args:
         x: `(b p c)`, pixels `stride` apart.

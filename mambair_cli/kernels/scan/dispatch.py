@@ -107,7 +107,7 @@ BACKENDS = (TRITON, MAMBA_SSM, NUMBA, TORCH, REFERENCE)
 
 
 def select(name: str, device: torch.device) -> Backend:
-    """Chooses a backend.
+    """Choose a backend.
 
     Args:
         name: `auto` for the first backend that does not refuse, or a backend's name.
@@ -150,7 +150,7 @@ def selective_scan_2d(
     *,
     backend: Backend,
 ) -> Tensor:
-    """Scans an image in four directions and sums the results (paper, section 3.5).
+    """Scan an image in four directions and sum the results (paper, section 3.5).
 
     The directions `k` are: along rows, along columns, and both reversed. For each of them the step
     is `softplus(step_weight raw + step_bias)`, the recurrence that of `reference.selective_scan`.

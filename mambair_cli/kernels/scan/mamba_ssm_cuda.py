@@ -26,7 +26,7 @@ INSTALL = "MAMBA_KEEP_CUDA_BUILD=TRUE pip install --no-build-isolation --no-cach
 
 
 def refuses(device: torch.device) -> str | None:
-    """Why the official kernel cannot run on a device; what is cheap to find out comes first.
+    """Say why the official kernel cannot run on a device; ask first what is cheap to find out.
 
     Args:
         device: Where the tensors will be; ROCm devices are called `cuda` too.
@@ -57,7 +57,7 @@ def _cannot_import(module: str) -> str | None:
 
 
 def _rebuild(reason: str) -> str:
-    """What helps where an extension was built for another torch, CUDA or Python."""
+    """Say what helps where an extension was built for another torch, CUDA or Python."""
     if not any(sign in reason for sign in ("undefined symbol", ".so")):
         return ""
     return f" (build it for torch {torch.__version__}: {INSTALL} --force-reinstall --no-deps)"
@@ -66,7 +66,7 @@ def _rebuild(reason: str) -> str:
 def selective_scan_2d(
     u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """Unfolds, scans with the official kernel in float32, folds; see `dispatch.selective_scan_2d`.
+    """Unfold, scan with the official kernel in float32, fold; see `dispatch.selective_scan_2d`.
 
     As in the published code the kernel adds the step's bias and applies softplus, and reads B and C
     once for each direction, `(b k n l)`.

@@ -50,20 +50,20 @@ def _accumulate(array, index, value):
 
 @njit(inline="always")
 def _add_product(cells, cell, lanes, a, b):
-    """Adds `a * b` to the sum in a cell; `lanes` 0, not `LANES`, starts the sum."""
+    """Add `a * b` to the sum in a cell; `lanes` 0, not `LANES`, starts the sum."""
     store(cells, cell, fma(a, b, load_part(cells, cell, lanes)))
 
 
 @njit(inline="always")
 def _next_state(projected, column, delta, wu, a, state):
-    """The decay of one step, and the state after it; `column` is where its B of a state lies."""
+    """Find the decay of a step, and the state after it; `column` is where its B of a state lies."""
     decay = exp2(mul(delta, a))
     return decay, fma(decay, state, mul(wu, splat_at(projected, column)))
 
 
 @njit(inline="always")
 def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, after, a, g, dA):
-    """Takes the gradient of one state back over one step.
+    """Take the gradient of one state back over one step.
 
     Args:
         projected: Flat array that holds B and C.
@@ -98,7 +98,7 @@ def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, a
 def _state_gradients(
     projected, rows, cells, width, lanes, inputs, A, kept, at, g, dA, r, n, padded, v
 ):  # fmt: skip
-    """Runs all states of one vector of channels over four tokens, then their gradients back.
+    """Run all states of one vector of channels over four tokens, then their gradients back.
 
     Returns:
         For each token the gradients of `delta` (through A) and of `delta u`.
@@ -137,7 +137,7 @@ def _state_gradients(
 
 @njit(inline="always")
 def _raw_step(projected, row, weights, bias, r, padded, v):
-    """The step of one token and vector of channels before its softplus."""
+    """Project the step of one token and vector of channels, before its softplus."""
     step = bias
     for s in range(r):
         step = fma(splat_at(projected, row + s), load(weights, s * padded + v), step)
@@ -146,14 +146,14 @@ def _raw_step(projected, row, weights, bias, r, padded, v):
 
 @njit(inline="always")
 def _token_inputs(raw, u, dy):
-    """Step, step times input, output gradient."""
+    """Gather step, step times input, output gradient."""
     step = softplus(raw)
     return step, mul(step, u), dy
 
 
 @njit(inline="always")
 def _input_gradient(token, gradients, skip, raw, u):
-    """Gradients of `u` and of the raw step of one token."""
+    """Find the gradients of `u` and of the raw step of one token."""
     step, _, dy = token
     through_a, through_u = gradients
     slope = exp2(mul(sub(raw, step), splat(LOG2_E)))
@@ -166,7 +166,7 @@ def _four_tokens(
     u, dy, projected, weights, bias, A, skip, kept, at, du, g, dA, dD, db, dW, cells,
     rows, pixels, plane, onto, left, r, n, padded, v, d,
 ):  # fmt: skip
-    """Gradients of one vector of channels over four tokens, of which `left` are there."""
+    """Find the gradients of one vector of channels over four tokens, of which `left` are there."""
     count, width = d - v, cells.size // 4
     lanes = LANES if v > 0 else 0  # the first vector starts the sums over channels
     x0, x1, x2, x3 = load_four(u, pixels, v, count)
@@ -255,7 +255,7 @@ _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 def scan_backward(
     u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, b, h, w, d
 ):  # fmt: skip
-    """Gradients of the scan; tasks are images x (rows, columns).
+    """Differentiate the scan; tasks are images x (rows, columns).
 
     Args:
         u: As given to the forward kernel, like `projected`, `weight`, `bias`, `A` and `D`.

@@ -20,7 +20,7 @@ LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
 
 
 def channel_blocks(channels: int, tasks: int) -> int:
-    """Splits channels so that a block fits the cache and every thread has work.
+    """Split channels so that a block fits the cache and every thread has work.
 
     Args:
         channels: Channels, a multiple of `LANES`.
@@ -89,7 +89,7 @@ class _SelectiveScan2d(torch.autograd.Function):
 
 
 def selective_scan_2d(*inputs: Tensor) -> Tensor:
-    """Runs the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
+    """Run the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
     with torch.autocast("cpu", enabled=False):
         result: Tensor = _SelectiveScan2d.apply(  # type: ignore[no-untyped-call]
             recorded(inputs), *(tensor.float() for tensor in inputs)

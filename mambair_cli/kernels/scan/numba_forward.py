@@ -26,7 +26,7 @@ CACHE_LINE = 16
 
 @njit(inline="always")
 def pixel_of(direction, t, h, w):
-    """The pixel that a direction visits at step `t`: rows, columns, then both from the end."""
+    """Find the pixel that a direction visits at step `t`: rows, columns, then both from the end."""
     last = h * w - 1
     t = min(t, last)
     if direction >= 2:
@@ -38,7 +38,7 @@ def pixel_of(direction, t, h, w):
 
 @njit(inline="always")
 def four_pixels(direction, t, h, w):
-    """The pixels of four steps from `t` on; the last one again for steps beyond the end."""
+    """Find the pixels of four steps from `t` on; the last one again for steps beyond the end."""
     return (
         pixel_of(direction, t, h, w),
         pixel_of(direction, t + 1, h, w),
@@ -49,7 +49,7 @@ def four_pixels(direction, t, h, w):
 
 @njit(inline="always")
 def starts_of(pixels, stride, start):
-    """Where the values of four pixels start in a flat array."""
+    """Find where the values of four pixels start in a flat array."""
     return (
         start + pixels[0] * stride,
         start + pixels[1] * stride,
@@ -60,7 +60,7 @@ def starts_of(pixels, stride, start):
 
 @njit(inline="always")
 def prefetch_four(array, starts, v):
-    """Asks for the `v`-th values after four starts ahead of their use."""
+    """Ask for the `v`-th values after four starts ahead of their use."""
     prefetch(array, starts[0] + v)
     prefetch(array, starts[1] + v)
     prefetch(array, starts[2] + v)
@@ -69,7 +69,7 @@ def prefetch_four(array, starts, v):
 
 @njit(inline="always")
 def load_four(array, starts, v, count):
-    """The first `count` lanes of the `v`-th values after four starts."""
+    """Load the first `count` lanes of the `v`-th values after four starts."""
     return (
         load_part(array, starts[0] + v, count),
         load_part(array, starts[1] + v, count),
@@ -80,7 +80,7 @@ def load_four(array, starts, v, count):
 
 @njit(inline="always")
 def _steps(projected, rows, weight, bias, r, width, v):
-    """The steps of four tokens: the step projection and its softplus."""
+    """Compute the steps of four tokens: the step projection and its softplus."""
     d0 = d1 = d2 = d3 = load(bias, v)
     for s in range(r):
         x = load(weight, s * width + v)
@@ -93,7 +93,7 @@ def _steps(projected, rows, weight, bias, r, width, v):
 
 @njit(inline="always")
 def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
-    """Runs the recurrence of one vector of channels over four tokens, all states of it."""
+    """Run the recurrence of one vector of channels over four tokens, all states of it."""
     d0, d1, d2, d3 = steps
     y0, y1, y2, y3 = mul(skip, u[0]), mul(skip, u[1]), mul(skip, u[2]), mul(skip, u[3])
     w0, w1, w2, w3 = mul(d0, u[0]), mul(d1, u[1]), mul(d2, u[2]), mul(d3, u[3])
@@ -121,7 +121,7 @@ def _put_one(y, index, value, count, onto):
 
 @njit(inline="always")
 def put_four(y, starts, v, values, count, onto, left):
-    """Writes the values of the first `left` of four tokens, or adds them to what is there."""
+    """Write the values of the first `left` of four tokens, or add them to what is there."""
     _put_one(y, starts[0] + v, values[0], count, onto)
     if left > 1:
         _put_one(y, starts[1] + v, values[1], count, onto)
@@ -133,7 +133,7 @@ def put_four(y, starts, v, values, count, onto, left):
 
 @njit(inline="always")
 def _block_of(matrix, first, width):
-    """Copies `width` columns from `first` to a flat array that lies together in the cache."""
+    """Copy `width` columns from `first` to a flat array that lies together in the cache."""
     block = np.empty(matrix.shape[0] * width, np.float32)
     for s in range(matrix.shape[0]):
         block[s * width : (s + 1) * width] = matrix[s, first : first + width]
@@ -142,7 +142,7 @@ def _block_of(matrix, first, width):
 
 @njit(cache=True, error_model="numpy")
 def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):
-    """Scans `width` channels from `first` in direction `k`; backward directions add to `y`.
+    """Scan `width` channels from `first` in direction `k`; backward directions add to `y`.
 
     `at` holds the offsets of this image in `u`, `projected`, `y` and `kept`; four steps go together
     so that the state and A are read once for them.
@@ -188,7 +188,7 @@ _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
     error_model="numpy",
 )  # fmt: skip
 def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
-    """Scans a batch; tasks are images x (rows, columns) x channel blocks: none shares an output.
+    """Scan a batch; tasks are images x (rows, columns) x channel blocks: none shares an output.
 
     Args:
         u: `(b l d)`, flat.

@@ -15,7 +15,7 @@ DIRECTIONS = 4
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
 ) -> Tensor:
-    """Discretises the state space, then runs its recurrence (paper, eq. 2 and 3; Mamba, alg. 2).
+    """Discretise the state space, then run its recurrence (paper, eq. 2 and 3; Mamba, alg. 2).
 
         h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t        y_t = <C_t, h_t> + D u_t
 
@@ -48,7 +48,7 @@ def selective_scan(
 
 
 def to_sequences(image: Tensor) -> Tensor:
-    """Unfolds an image into the four scan orders: rows, columns, rows reversed, columns reversed.
+    """Unfold an image into the four scan orders: rows, columns, rows reversed, columns reversed.
 
     Args:
         image: `(b h w c)`.
@@ -63,7 +63,7 @@ def to_sequences(image: Tensor) -> Tensor:
 
 
 def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
-    """Folds the four scan orders back to pixels and sums them.
+    """Fold the four scan orders back to pixels and sum them.
 
     Args:
         sequences: `(b k c l)` with `k = 4` in the order of `to_sequences`.
@@ -81,7 +81,7 @@ def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
 def selective_scan_2d(
     u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """The four-direction scan by definition: unfold, scan, fold and sum (paper, section 3.5).
+    """Scan in four directions by definition: unfold, scan, fold and sum (paper, section 3.5).
 
     Arguments and result are those of `dispatch.selective_scan_2d`.
     """

@@ -37,7 +37,7 @@ LEAST_TOKENS = 16
 def selective_scan_2d(
     u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """Runs the scan in float32, or in float64 if `u` is; see `dispatch.selective_scan_2d`."""
+    """Run the scan in float32, or in float64 if `u` is; see `dispatch.selective_scan_2d`."""
     dtype = torch.promote_types(u.dtype, torch.float32)
     _, h, w, _ = u.shape
     with torch.autocast(u.device.type, enabled=False):
@@ -61,13 +61,13 @@ def selective_scan_2d(
 
 
 def _to_sequence(image: Tensor, direction: int) -> Tensor:
-    """`(b h w c)` to `(b l c)` in the order of one direction."""
+    """Unfold `(b h w c)` to `(b l c)` in the order of one direction."""
     sequence = (image.transpose(1, 2) if direction % 2 else image).flatten(1, 2)
     return sequence.flip(1) if direction >= 2 else sequence
 
 
 def _to_image(sequence: Tensor, size: tuple[int, int], direction: int) -> Tensor:
-    """`(b l c)` back to `(b h w c)`."""
+    """Fold `(b l c)` back to `(b h w c)`."""
     h, w = size
     sequence = sequence.flip(1) if direction >= 2 else sequence
     b, _, c = sequence.shape
@@ -77,7 +77,7 @@ def _to_image(sequence: Tensor, size: tuple[int, int], direction: int) -> Tensor
 def _scan(
     u: Tensor, block: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """One direction: `u` `(b l d)`, `block` `(b l r+2n)`, `step_weight` `(r d)`, `A` `(n d)`."""
+    """Scan a direction: `u` `(b l d)`, `block` `(b l r+2n)`, `step_weight` `(r d)`, `A` `(n d)`."""
     b, length, d = u.shape
     n = len(A)
     values = CACHED_VALUES if u.device.type == "cpu" else LAUNCHED_VALUES
@@ -106,7 +106,7 @@ def _scan_segment(
     A: Tensor,
     D: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Scans tokens that follow on a state `(b n d)`; returns `y` `(b s d)` and the last state."""
+    """Scan tokens that follow on a state `(b n d)`; return `y` `(b s d)` and the last state."""
     tokens, n = u.shape[1], len(A)
     raw, B, C = torch.split(block, [len(step_weight), n, n], -1)
     step = functional.softplus(raw @ step_weight + step_bias)
@@ -122,7 +122,7 @@ def _scan_segment(
 
 
 def _chunked(sequence: Tensor) -> Tensor:
-    """`(b s c)` to `(position chunk b c)`, zeros after the last token."""
+    """Cut `(b s c)` into `(position chunk b c)`, zeros after the last token."""
     b, tokens, c = sequence.shape
     positions = math.isqrt(tokens - 1) + 1
     filled = functional.pad(sequence, (0, 0, 0, -tokens % positions))
@@ -130,7 +130,7 @@ def _chunked(sequence: Tensor) -> Tensor:
 
 
 def _recur_(decay: Tensor, x: Tensor, state: Tensor) -> Tensor:
-    """Turns `x` into `h_t = decay_t h_{t-1} + x_t` in place; `decay` becomes that of its chunk.
+    """Turn `x` into `h_t = decay_t h_{t-1} + x_t` in place; `decay` becomes that of its chunk.
 
     Args:
         decay: `(position chunk b n d)`.
@@ -151,7 +151,7 @@ def _recur_(decay: Tensor, x: Tensor, state: Tensor) -> Tensor:
 
 
 def _delayed(x: Tensor, first: Tensor) -> Tensor:
-    """Every token gets the one before it, `(position chunk ...)`; the first token gets `first`."""
+    """Give every token the one before it, `(position chunk ...)`; the first token gets `first`."""
     heads = torch.cat([first[None], x[-1, :-1]])
     return torch.cat([heads[None], x[:-1]])
 

@@ -43,7 +43,7 @@ def adjoint_chunks(
     plane_stride, h, w, d, chunk_length, chunks,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Walks all chunks but the first backward, from an adjoint of zero."""
+    """Walk all chunks but the first backward, from an adjoint of zero."""
     channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d
     chunk, row = tl.program_id(1) + 1, tl.program_id(2)
@@ -74,7 +74,7 @@ def adjoint_chunks(
 def adjoint_after(
     adjoints_ptr, steps_ptr, A, row, chunks, chunk, d, channel, N: tl.constexpr, NP: tl.constexpr
 ):
-    """Adjoint `(NP block)` that enters a chunk from the chunks after it."""
+    """Find the adjoint `(NP block)` that enters a chunk from the chunks after it."""
     adjoint = tl.zeros([NP, channel.shape[0]], tl.float32)
     for i in range(chunks - 1 - chunk):
         own_at, step_at, mask = chunk_at(
@@ -90,7 +90,7 @@ def record_states(
     u_ptr, token_ptr, history_at, A, weight, bias, state, count, k, first, h, w, d, inside, mask,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
 ):  # fmt: skip
-    """Walks a chunk forward and stores the state before each of its tokens."""
+    """Walk a chunk forward and store the state before each of its tokens."""
     pixel, place, length, step, wrap = walk_from(first, k, h, w)
     for _ in range(count):
         tl.store(history_at, state, mask)
@@ -108,7 +108,7 @@ def scan_gradients(
     plane_stride, first_row, b, h, w, d, chunk_length, chunks,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Walks chunks forward to have their states, then backward for the gradients."""
+    """Walk chunks forward to have their states, then backward for the gradients."""
     block, chunk, row = tl.program_id(0), tl.program_id(1), first_row + tl.program_id(2)
     channel = block * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d

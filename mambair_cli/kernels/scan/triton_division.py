@@ -59,7 +59,7 @@ class Division:
 
 @cache
 def processor(device: torch.device) -> Processor:
-    """Reads what the division of work depends on from a device."""
+    """Read what the division of work depends on from a device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return Processor(properties.multi_processor_count, getattr(properties, "warp_size", 32))
@@ -70,7 +70,7 @@ def processor(device: torch.device) -> Processor:
 
 @lru_cache(maxsize=256)
 def divide(sequences: int, tokens: int, channels: int, processor: Processor) -> Division:
-    """Divides a scan so that the device is full and the first pass still small.
+    """Divide a scan so that the device is full and the first pass still small.
 
     Args:
         sequences: Images times directions.

@@ -55,7 +55,7 @@ def softplus(x):
 
 @triton.jit
 def walk_from(s, k, h, w):
-    """Where position `s` of direction `k` is, and how to go on from there.
+    """Find where position `s` of direction `k` is, and how to go on from there.
 
     Returns:
         The pixel; its place in its row or column, counted in walking direction; how long those are;
@@ -74,7 +74,7 @@ def walk_from(s, k, h, w):
 
 @triton.jit
 def advanced(pixel, place, length, step, wrap):
-    """The next pixel of a walk, and its place in its row or column."""
+    """Find the next pixel of a walk, and its place in its row or column."""
     at_end = place == length - 1
     return pixel + tl.where(at_end, wrap, step), tl.where(at_end, 0, place + 1)
 
@@ -84,7 +84,7 @@ def load_parameters(
     A_ptr, weight_ptr, bias_ptr, k, d, channel,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
 ):  # fmt: skip
-    """One direction's A times log2 e `(NP block)`, step projection `(RP block)` and its bias."""
+    """Load a direction's A times log2 e `(NP block)`, step projection `(RP block)` and its bias."""
     n, r = tl.arange(0, NP)[:, None], tl.arange(0, RP)[:, None]
     inside = channel < d
     A = tl.load(A_ptr + (k * N + n) * d + channel[None, :], (n < N) & inside[None, :], 0.0)
@@ -100,7 +100,7 @@ def load_token(
     u_ptr, token_ptr, pixel, d, inside,
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
 ):  # fmt: skip
-    """A pixel's input `(block)`, and one direction's raw step `(RP)`, B and C `(NP)` there.
+    """Load a pixel's input `(block)`, and one direction's raw step `(RP)`, B and C `(NP)` there.
 
     The pointers are those of the image's first pixel, for the block and the direction.
     """
@@ -124,7 +124,7 @@ def decay_over(A, step, N: tl.constexpr, NP: tl.constexpr):
 def chunk_at(
     states_ptr, steps_ptr, row, chunks, chunk, d, channel, N: tl.constexpr, NP: tl.constexpr
 ):
-    """Pointers to a chunk's state `(NP block)` and sum of steps `(block)`, and the state's mask."""
+    """Point to a chunk's state `(NP block)` and sum of steps `(block)`; mask the state."""
     n = tl.arange(0, NP)[:, None]
     at = row.to(tl.int64) * chunks + chunk
     mask = (n < N) & (channel < d)[None, :]
@@ -135,7 +135,7 @@ def chunk_at(
 def state_before(
     states_ptr, steps_ptr, A, row, chunks, chunk, d, channel, N: tl.constexpr, NP: tl.constexpr
 ):
-    """State `(NP block)` that enters a chunk, from the chunks before it."""
+    """Find the state `(NP block)` that enters a chunk, from the chunks before it."""
     state = tl.zeros([NP, channel.shape[0]], tl.float32)
     for before in tl.range(chunk, loop_unroll_factor=4):
         own_at, step_at, mask = chunk_at(
@@ -154,7 +154,7 @@ def scan_chunks(
     N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
     BLOCK: tl.constexpr, WRITE_PLANES: tl.constexpr,
 ):  # fmt: skip
-    """Scans chunks, in two passes over the same code.
+    """Scan chunks, in two passes over the same code.
 
     The first starts each chunk from zero and stores `states` and `steps`; the second makes the
     state before each chunk of those and stores each direction's outputs, `planes (4 b h w d)`.

@@ -20,7 +20,7 @@ HISTORY_BYTES = 256 * 2**20
 
 
 def refuses(device: torch.device) -> str | None:
-    """Says why the kernels cannot run on a device, or returns None where they can.
+    """Say why the kernels cannot run on a device, or return None where they can.
 
     With `TRITON_INTERPRET=1` in the environment Triton's interpreter runs them on a CPU, for tests.
     """
@@ -35,7 +35,7 @@ def refuses(device: torch.device) -> str | None:
 
 
 def block_sizes(A: Tensor, step_weight: Tensor) -> dict[str, int]:
-    """Sizes that the kernels are compiled for."""
+    """Name the sizes that the kernels are compiled for."""
     import triton
 
     n, r = A.shape[-1], step_weight.shape[-1]
@@ -49,7 +49,7 @@ def scan_pass(
     steps: Tensor,
     planes: Tensor | None,
 ) -> None:
-    """Runs one pass of `triton_forward.scan_chunks`: the first if there are no planes to fill."""
+    """Run one pass of `triton_forward.scan_chunks`: the first if there are no planes to fill."""
     from mambair_cli.kernels.scan.triton_forward import scan_chunks
 
     u, projected, step_weight, step_bias, A, D = tensors
@@ -66,7 +66,7 @@ def scan_pass(
 
 
 def chunk_states(tensors: Sequence[Tensor], division: Division) -> tuple[Tensor, Tensor]:
-    """Runs the first pass: the state at the end of each chunk and the sum of its steps."""
+    """Run the first pass: the state at the end of each chunk and the sum of its steps."""
     u, _, _, _, A, _ = tensors
     rows = u.shape[0], DIRECTIONS, division.chunks
     states = u.new_empty(*rows, A.shape[-1], u.shape[-1], dtype=torch.float32)
@@ -77,7 +77,7 @@ def chunk_states(tensors: Sequence[Tensor], division: Division) -> tuple[Tensor,
 
 
 def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...]:
-    """Differentiates the scan.
+    """Differentiate the scan.
 
     States are computed again; nothing but the inputs is kept from the forward pass. Runs repeat to
     the bit: what several programs contribute to one value is stored apart and summed afterwards.
@@ -161,7 +161,7 @@ class _SelectiveScan2d(torch.autograd.Function):
 
 
 def selective_scan_2d(u: Tensor, projected: Tensor, *parameters: Tensor) -> Tensor:
-    """Runs the scan with a float32 state; see `dispatch.selective_scan_2d`.
+    """Run the scan with a float32 state; see `dispatch.selective_scan_2d`.
 
     Args:
         u: As there; other dtypes than float32, bfloat16 and float16 are made float32.

@@ -62,7 +62,7 @@ class CudaGraph:
         return self._graph.pool()
 
     def replay(self, x: Tensor) -> Tensor:
-        """Runs it on another batch of the same shape; the result is the caller's own."""
+        """Run it on another batch of the same shape; the result is the caller's own."""
         self._x.copy_(x)
         self._graph.replay()
         return self._restored.clone()
@@ -96,11 +96,11 @@ class Graphs:
         return any(shape.graph is not None for shape in self._shapes.values())
 
     def release(self) -> None:
-        """Frees all graphs and their memory."""
+        """Free all graphs and their memory."""
         self._shapes.clear()
 
     def recording(self, state: object, precision: Precision, run: Run, notify: Notify) -> Run:
-        """Returns a run that records itself when a shape comes often enough, and replays it then.
+        """Return a run that records itself when a shape comes often enough, and replays it then.
 
         Args:
             state: The network's `half_weights.frozen_state`; graphs of an earlier one are released.
@@ -154,7 +154,7 @@ _GRAPHS: WeakKeyDictionary[nn.Module, Graphs] = WeakKeyDictionary()
 
 
 def graphs_of(network: nn.Module, interface: ModuleType) -> Graphs | None:
-    """Returns the graphs of a network, or None where the GPU's interface has none."""
+    """Return the graphs of a network, or None where the GPU's interface has none."""
     if not hasattr(interface, "CUDAGraph"):
         return None
     if network not in _GRAPHS:

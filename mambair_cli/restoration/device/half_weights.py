@@ -23,7 +23,7 @@ _TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]
 
 
 def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
-    """What changes whenever the weights of a network, or its scan, do.
+    """Return what changes whenever the weights of a network, or its scan, do.
 
     Args:
         network: Any module.
@@ -47,7 +47,7 @@ def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
 
 
 def with_half_weights(network: nn.Module, dtype: torch.dtype, state: object) -> nn.Module:
-    """Returns a network whose matrix products need no casts under autocast.
+    """Return a network whose matrix products need no casts under autocast.
 
     Norms, depth-wise kernels, the channel attention's gate and what makes the scan's state
     (`A_logs`, `Ds`, `dt_projs_*`) stay float32, as the kernels read them.

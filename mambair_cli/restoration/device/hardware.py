@@ -49,7 +49,7 @@ class Device:
 
 
 def found_devices() -> dict[torch.device, Device]:
-    """Looks at every device that torch sees; one that fails on being asked says so itself."""
+    """Look at every device that torch sees; one that fails on being asked says so itself."""
     import torch
 
     found = {torch.device("cpu"): Device(processor(), _precisions(torch.device("cpu")))}
@@ -66,7 +66,7 @@ def found_devices() -> dict[torch.device, Device]:
 
 
 def torch_platform() -> str:
-    """What the installed torch was built for, such as `CUDA 13.0`, `ROCm 7.1` or `CPU`."""
+    """Tell what the installed torch was built for, such as `CUDA 13.0`, `ROCm 7.1` or `CPU`."""
     import torch
 
     versions = {
@@ -81,7 +81,7 @@ def torch_platform() -> str:
 
 
 def _accelerator(device: torch.device, interface: Any) -> Device:
-    """Asks a GPU; `interface` is `torch.cuda` or `torch.xpu`."""
+    """Ask a GPU; `interface` is `torch.cuda` or `torch.xpu`."""
     try:
         properties = interface.get_device_properties(device)
         free, total = interface.mem_get_info(device)
@@ -115,7 +115,7 @@ def _precisions(device: torch.device) -> tuple[str, ...]:
 
 
 def processor() -> str:
-    """The name that the maker of the processor gave it."""
+    """Find the name that the maker of the processor gave it."""
     if CPU_INFO.is_file():
         for line in CPU_INFO.read_text().splitlines():
             name, _, value = line.partition(":")

@@ -28,7 +28,7 @@ _LEAST_TF32_CAPABILITY = (8, 0)
 
 
 def resolve_device(requested: str) -> torch.device:
-    """Finds the device that was asked for; one that is missing is an error, never a silent CPU run.
+    """Find the device that was asked for; one that is missing is an error, never a silent CPU run.
 
     Args:
         requested: `auto`, `cpu`, `cuda`, `cuda:N`, `mps`, `xpu` or `xpu:N`; `auto` prefers CUDA,
@@ -55,7 +55,7 @@ def resolve_device(requested: str) -> torch.device:
 
 
 def resolve_devices(requested: str) -> list[torch.device]:
-    """Finds the devices that share a directory of images.
+    """Find the devices that share a directory of images.
 
     Args:
         requested: As for `resolve_device`, or several GPUs of one kind, each with its number,
@@ -84,7 +84,7 @@ def resolve_devices(requested: str) -> list[torch.device]:
 
 
 def resolve_precision(requested: PrecisionRequest, device: torch.device) -> Precision:
-    """Decides the number format.
+    """Decide the number format.
 
     Half precision is never chosen on a CPU unless it is asked for. On a GPU without bf16 `auto` is
     fp32: its fp16 would be fast, but can overflow, and a default must be trustworthy.
@@ -115,7 +115,7 @@ def resolve_precision(requested: PrecisionRequest, device: torch.device) -> Prec
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """A context in which a float32 network computes in the given format.
+    """Have a float32 network compute in the given format in this context.
 
     On CUDA `fp32` means float32: torch rounds convolutions to TF32 unless it is told otherwise.
 

@@ -35,7 +35,7 @@ class SharedSetting:
 
     @contextmanager
     def being(self, wanted: Setting) -> Iterator[None]:
-        """Has the setting be `wanted` inside the context; two values must not be nested."""
+        """Have the setting be `wanted` inside the context; two values must not be nested."""
         thread = threading.get_ident()
         with self._changed:
             nested = thread in self._inside and self._wanted != wanted
@@ -60,7 +60,7 @@ def _has_new_interface() -> bool:
 
 
 def _switches() -> tuple[str, Any, Any]:
-    """The attribute that holds the setting, and the two objects that have it."""
+    """Find the attribute that holds the setting, and the two objects that have it."""
     products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if _has_new_interface():
         return "fp32_precision", products, getattr(cudnn, "conv")  # noqa: B009 - unknown to mypy
@@ -83,7 +83,7 @@ _SETTING = SharedSetting(_read, _write)
 
 @contextmanager
 def float32_products(*, tf32: bool) -> Iterator[None]:
-    """A context in which float32 matrix products and convolutions are exact, or in TF32.
+    """Have float32 matrix products and convolutions exact in this context, or in TF32.
 
     Args:
         tf32: Round the factors to TF32 (10 bits of mantissa instead of 23).

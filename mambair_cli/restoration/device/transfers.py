@@ -20,18 +20,18 @@ Run = Callable[[Tensor], Tensor]
 
 
 def pinned(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Returns an uninitialised tensor in main memory that a GPU can read and write by itself."""
+    """Return an uninitialised tensor in main memory that a GPU can read and write by itself."""
     return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
 @cache
 def _copy_stream(interface: ModuleType, device: torch.device) -> Any:
-    """The stream of a GPU's copies: one for all images, since torch caches memory for each."""
+    """Return the stream of a GPU's copies: one for all images, as torch caches memory for each."""
     return interface.Stream(device)
 
 
 def direct(batches: Iterator[Tensor], run: Run, device: torch.device) -> Iterator[Tensor]:
-    """Restores batches one after the other.
+    """Restore batches one after the other.
 
     Args:
         batches: `(g c h w)` each.
@@ -48,7 +48,7 @@ def direct(batches: Iterator[Tensor], run: Run, device: torch.device) -> Iterato
 def overlapped(
     batches: Iterator[Tensor], run: Run, device: torch.device, interface: ModuleType
 ) -> Iterator[Tensor]:
-    """Restores batches that are in main memory, copying beside the computation.
+    """Restore batches that are in main memory, copying beside the computation.
 
     Args:
         batches: `(g c h w)` each, on the CPU; the next one is asked for while one is computed.

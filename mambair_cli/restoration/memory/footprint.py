@@ -135,7 +135,7 @@ _FUSED = {"cpu": ("auto", "numba"), "cuda": ("auto", "triton"), "xpu": ("auto", 
 def bytes_per_pixel(
     config: NetworkConfig, precision: Precision, scan: str = "auto", device_type: str = "cpu"
 ) -> int:
-    """Peak memory of a network for each pixel of its input, weights not counted.
+    """Reckon a network's peak memory for each pixel of its input, weights not counted.
 
     Args:
         config: Which network.
@@ -186,7 +186,7 @@ class MeasuredFootprint:
 
 
 def measured_footprint(peaks: Mapping[int, int], predicted: int) -> MeasuredFootprint:
-    """Fits a line through measured peaks, to compare it with the model.
+    """Fit a line through measured peaks, to compare it with the model.
 
     Args:
         peaks: Bytes of memory at the peak of one run, by pixels of its input; at least two.
