@@ -28,14 +28,11 @@ import numpy as np
 from hardware import describe_commit, describe_cpu
 
 import mambair_cli as mambair
-from mambair_cli.batches.batch import (
-    Event,
-    FileDone,
-    FileOptions,
-    Restore,
-    plan_jobs,
-    run_batch,
-)
+from mambair_cli.batches.batch import run_batch
+from mambair_cli.batches.events import Event, FileDone
+from mambair_cli.batches.jobs import plan_jobs
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.work import Restore
 from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
 from mambair_cli.imaging.files import write_image
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage

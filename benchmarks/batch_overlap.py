@@ -28,7 +28,10 @@ from hardware import describe_commit, describe_cpu
 from PIL import Image, ImageFilter
 
 import mambair_cli as mambair
-from mambair_cli.batches.batch import FileOptions, Job, Restore, plan_jobs, run_batch
+from mambair_cli.batches.batch import run_batch
+from mambair_cli.batches.jobs import Job, plan_jobs
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.work import Restore
 from mambair_cli.imaging.files import read_image, write_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.restoration.device.scan_backend import prepare_kernels

@@ -6,47 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
-from mambair_cli.batches.events import (
-    DeviceLost,
-    Event,
-    FileDone,
-    FileFailed,
-    FileNoted,
-    FileSkipped,
-    FileStarted,
-    Outcome,
-    Report,
-    Summary,
-    TileDone,
-    Timings,
-)
+from mambair_cli.batches.events import Event, Report, Summary
 from mambair_cli.batches.forecasts import Forecast
-from mambair_cli.batches.jobs import Job, on_this_machine, plan_jobs
+from mambair_cli.batches.jobs import Job, on_this_machine
 from mambair_cli.batches.manifest import RecipeOf, Shard
 from mambair_cli.batches.pipeline import Pipeline
 from mambair_cli.batches.stages import FileOptions, Stages
 from mambair_cli.batches.work import Restore
-
-__all__ = [
-    "DeviceLost",
-    "Event",
-    "FileDone",
-    "FileFailed",
-    "FileNoted",
-    "FileOptions",
-    "FileSkipped",
-    "FileStarted",
-    "Forecast",
-    "Job",
-    "Outcome",
-    "Restore",
-    "Summary",
-    "TileDone",
-    "Timings",
-    "foresee",
-    "plan_jobs",
-    "run_batch",
-]
 
 
 def foresee(

@@ -16,7 +16,7 @@ from mambair_cli.cli.console import Messages, duration, print_data
 from mambair_cli.errors import MambairError
 
 if TYPE_CHECKING:
-    from mambair_cli.batches import batch
+    from mambair_cli.batches import events
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.urls import Place
 
@@ -42,7 +42,7 @@ class BatchDisplay:
         devices: Sequence[str],
         pixels: Mapping[Place, int] | None = None,
     ) -> None:
-        from mambair_cli.batches.batch import Summary
+        from mambair_cli.batches.events import Summary
 
         self.summary = Summary()
         self._messages = messages
@@ -103,35 +103,35 @@ class BatchDisplay:
         summary = self.summary
         return len(summary.done) + len(summary.skipped) + len(summary.failed)
 
-    def show(self, event: batch.Event) -> None:
+    def show(self, event: events.Event) -> None:
         """Show one event of the batch."""
-        from mambair_cli.batches import batch
+        from mambair_cli.batches import events
 
         name, values = describe(event)
         self._messages.event(name, **values)
         match event:
-            case batch.FileStarted():
+            case events.FileStarted():
                 self._started(event)
-            case batch.TileDone():
+            case events.TileDone():
                 self._tile_done(event)
-            case batch.FileNoted():
+            case events.FileNoted():
                 self._messages.detail(f"{event.job.source}: {event.text}")
-            case batch.DeviceLost():
+            case events.DeviceLost():
                 self._device_lost(event)
-            case batch.FileDone():
+            case events.FileDone():
                 self._finish_file(event)
                 self._done(event)
-            case batch.FileSkipped():
+            case events.FileSkipped():
                 self._finish_file(event)
                 text = f"{event.job.source}: skipped, {event.reason}"
                 self._messages.notice(text, "dim")
-            case batch.FileFailed():
+            case events.FileFailed():
                 self._finish_file(event)
                 # The failure of a single image is that of the command, which says it by itself.
                 if self._images > 1:
                     self._messages.notice(f"failed: {event.error.message}", "red")
 
-    def _started(self, event: batch.FileStarted) -> None:
+    def _started(self, event: events.FileStarted) -> None:
         source = event.job.source
         name = f"{event.device}: {source.name}" if self._shared else source.name
         if self._shared:
@@ -142,7 +142,7 @@ class BatchDisplay:
             self._bars[event.device], total=None, description=name, count="", visible=True
         )
 
-    def _tile_done(self, event: batch.TileDone) -> None:
+    def _tile_done(self, event: events.TileDone) -> None:
         source = event.job.source
         # One tile is done or not: a bar that only moves says more than one that stays at 0 of 1.
         total = event.total if event.total > 1 else None
@@ -156,13 +156,13 @@ class BatchDisplay:
         self._progress.advance(self._batch, now - self._begun.get(source, 0))
         self._begun[source] = now
 
-    def _device_lost(self, event: batch.DeviceLost) -> None:
+    def _device_lost(self, event: events.DeviceLost) -> None:
         self._progress.update(self._bars[event.device], visible=False)
         self._messages.notice(
             f"warning: {event.device} failed and is not used any more: {event.reason}", "yellow"
         )
 
-    def _done(self, event: batch.FileDone) -> None:
+    def _done(self, event: events.FileDone) -> None:
         source, times, report = event.job.source, event.timings, event.report
         size = f"{event.width}x{event.height}"
         if event.images > 1:
@@ -178,8 +178,8 @@ class BatchDisplay:
         if self._messages.lists_results:
             self._print_path(str(event.job.target))
 
-    def _finish_file(self, event: batch.Outcome) -> None:
-        from mambair_cli.batches.batch import FileDone
+    def _finish_file(self, event: events.Outcome) -> None:
+        from mambair_cli.batches.events import FileDone
 
         self.summary.add(event)
         source = event.job.source
@@ -229,32 +229,32 @@ class BatchDisplay:
             self._progress.start()
 
 
-def describe(event: batch.Event) -> tuple[str, dict[str, object]]:
+def describe(event: events.Event) -> tuple[str, dict[str, object]]:
     """Give the name of an event and its values, as `docs/events.md` describes them."""
-    from mambair_cli.batches import batch
+    from mambair_cli.batches import events
 
     values: dict[str, object] = {"source": str(event.job.source)}
     match event:
-        case batch.FileStarted():
+        case events.FileStarted():
             name = "file_started"
             values |= _target(event.job)
             values |= {"index": event.index, "total": event.total, "device": event.device}
-        case batch.TileDone():
+        case events.TileDone():
             name = "tile"
             values |= {"done": event.done, "total": event.total}
-        case batch.FileNoted():
+        case events.FileNoted():
             name = "file_noted"
             values |= {"text": event.text}
-        case batch.DeviceLost():
+        case events.DeviceLost():
             name = "device_lost"
             values |= {"device": event.device, "reason": event.reason}
-        case batch.FileDone():
+        case events.FileDone():
             name = "file_done"
             values |= _target(event.job) | _done(event)
-        case batch.FileSkipped():
+        case events.FileSkipped():
             name = "file_skipped"
             values |= _target(event.job) | {"reason": event.reason}
-        case batch.FileFailed():
+        case events.FileFailed():
             name = "file_failed"
             values |= _target(event.job) | _failure(event.error)
     return name, values
@@ -268,7 +268,7 @@ def _failure(error: MambairError) -> dict[str, object]:
     return {"kind": type(error).__name__, "error": error.message, "hint": error.hint}
 
 
-def _done(event: batch.FileDone) -> dict[str, object]:
+def _done(event: events.FileDone) -> dict[str, object]:
     times = event.timings
     return {
         "width": event.width,

@@ -64,7 +64,7 @@ def tell_files(
     forecasts: Sequence[Forecast], costs: Mapping[Place, Cost], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
-    from mambair_cli.batches.batch import FileFailed, FileSkipped
+    from mambair_cli.batches.events import FileFailed, FileSkipped
 
     for forecast in forecasts:
         job, outcome, result = forecast.job, forecast.outcome, forecast.result
@@ -110,7 +110,8 @@ def _with_cost(
     forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Place, Cost]
 ) -> Forecast:
     """Notes what a file takes; one that memory is short for gets another forecast."""
-    from mambair_cli.batches.batch import FileFailed, Forecast
+    from mambair_cli.batches.events import FileFailed
+    from mambair_cli.batches.forecasts import Forecast
     from mambair_cli.restoration.costs import cost_of
 
     if forecast.source is None:
@@ -131,7 +132,7 @@ def _tell_plan_event(
     *,
     dry_run: bool,
 ) -> None:
-    from mambair_cli.batches.batch import FileFailed, FileSkipped
+    from mambair_cli.batches.events import FileFailed, FileSkipped
 
     outcomes = [forecast.outcome for forecast in forecasts]
     messages.event(

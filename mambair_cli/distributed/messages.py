@@ -12,7 +12,6 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from mambair_cli.batches.batch import FileOptions
 from mambair_cli.batches.events import (
     Event,
     FileDone,
@@ -24,6 +23,7 @@ from mambair_cli.batches.events import (
     TileDone,
 )
 from mambair_cli.batches.manifest import Entry, Recipe
+from mambair_cli.batches.stages import FileOptions
 from mambair_cli.batches.urls import Place
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request

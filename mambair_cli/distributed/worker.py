@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from mambair_cli.batches.batch import FileOptions, Job, run_batch
+from mambair_cli.batches.batch import run_batch
 from mambair_cli.batches.events import (
     Event,
     FileDone,
@@ -24,7 +24,9 @@ from mambair_cli.batches.events import (
     FileSkipped,
 )
 from mambair_cli.batches.failures import FileError, file_failure
+from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.models import ModelCache, restorer_with
+from mambair_cli.batches.stages import FileOptions
 from mambair_cli.batches.urls import Url
 from mambair_cli.batches.work import Restore
 from mambair_cli.distributed.messages import (

@@ -10,18 +10,12 @@ import pytest
 from PIL import Image
 
 from mambair_cli.batches import stages
-from mambair_cli.batches.batch import (
-    FileDone,
-    FileFailed,
-    FileOptions,
-    FileSkipped,
-    FileStarted,
-    Restore,
-    TileDone,
-    plan_jobs,
-    run_batch,
-)
+from mambair_cli.batches.batch import run_batch
+from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
+from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.manifest import manifest_name
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.work import Restore
 from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
 from mambair_cli.imaging.image import Band
 

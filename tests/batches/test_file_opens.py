@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.batches.batch import FileOptions, Restore, foresee, plan_jobs, run_batch
+from mambair_cli.batches.batch import foresee, run_batch
+from mambair_cli.batches.jobs import plan_jobs
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.work import Restore
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.files import read_image
 

@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 
 from mambair_cli.batches import queues, stages
-from mambair_cli.batches.batch import (
+from mambair_cli.batches.batch import run_batch
+from mambair_cli.batches.events import (
     DeviceLost,
     FileDone,
     FileFailed,
     FileNoted,
-    FileOptions,
     FileStarted,
-    Restore,
     TileDone,
-    plan_jobs,
-    run_batch,
 )
+from mambair_cli.batches.jobs import plan_jobs
+from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.work import Restore
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.networks import MambaIRConfig, build_network

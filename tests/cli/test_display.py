@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mambair_cli.batches.batch import (
+from mambair_cli.batches.events import (
     DeviceLost,
     FileDone,
     FileFailed,
     FileSkipped,
     FileStarted,
-    Job,
     TileDone,
     Timings,
 )
+from mambair_cli.batches.jobs import Job
 from mambair_cli.cli.console import Messages, duration
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.errors import ImageError
