@@ -258,6 +258,7 @@ def open_bands(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[
 
     Raises:
         ImageError: As `read_image` raises, or the format is not read in bands.
+        OutputError: There is no room for a temporary file.
     """
     with InputFile(path, max_pixels=max_pixels) as file:
         yield file.bands()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from mambair_cli.imaging.image import Pixels
 
 _MOST_THREADS = 4
+_SPOOLED_BYTES = 2**24  # decoded at once
 
 # A cached image would be given again after its file was changed, and would hold memory.
 pyvips.cache_set_max(0)
@@ -110,11 +112,17 @@ def spooled(image: pyvips.Image) -> pyvips.Image:
     """Write the image to a temporary file, from which its rows can be read in any order.
 
     Raises:
-        VipsError: The file is damaged, or the disk is full.
+        VipsError: The file is damaged.
+        OSError: There is no room for the temporary file.
     """
-    target = pyvips.Image.new_temp_file("%s.v")
-    image.write(target)
-    return target
+    fetch, dtype = rows(image), np.dtype(_TYPES[image.format])
+    step = max(1, _SPOOLED_BYTES // (image.width * image.bands * dtype.itemsize))
+    with tempfile.TemporaryFile() as file:
+        for start in range(0, image.height, step):
+            file.write(fetch(start, min(start + step, image.height)).data)
+        file.flush()
+        shape = image.height, image.width, image.bands
+        return from_array(np.memmap(file, dtype, "r", shape=shape))
 
 
 def reasons(error: VipsError) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mambair_cli.errors import ImageError
+from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import (
     Band,
@@ -181,6 +182,7 @@ class RasterBands:
 
     Raises:
         ImageError: The file is damaged, or holds values that are no numbers.
+        OutputError: There is no room to unpack an image that has to be turned.
     """
 
     def __init__(self, raster: Raster) -> None:
@@ -224,8 +226,18 @@ class RasterBands:
     def _open(self, fail_on: str) -> None:
         image, orientation = self._raster.straight(fail_on), self._raster.orientation
         if not streams(orientation):
-            image = vips.spooled(image)
+            image = self._spooled(image)
         self._fetch = vips.rows(turn_lazily(image, orientation))
+
+    def _spooled(self, image: pyvips.Image) -> pyvips.Image:
+        try:
+            return vips.spooled(image)
+        except OSError as error:
+            raise OutputError(
+                f"{self._raster.path} cannot be unpacked in {tempfile.gettempdir()}: "
+                f"{error.strerror}",
+                "set TMPDIR to a folder with more room",
+            ) from error
 
 
 def unread_first(

@@ -28,7 +28,13 @@ from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_de
 from mambair_cli.imaging.writing.gif import write_gif
 from mambair_cli.imaging.writing.pillow import to_srgb, write_with_pillow
 from mambair_cli.imaging.writing.png import metadata_chunks, write_animated_png, write_png
-from mambair_cli.imaging.writing.targets import check_images, check_target, header_of, target_file
+from mambair_cli.imaging.writing.targets import (
+    Supply,
+    check_images,
+    check_target,
+    header_of,
+    target_file,
+)
 from mambair_cli.imaging.writing.tiff import write_tiff, write_tiff_bands
 
 _WHITE = ValueRange(0, 1)
@@ -138,8 +144,8 @@ def write_bands(
         )
     stored = replace(header, dtype=stored_type(header.dtype, file_format))
     ready = prepared(source.metadata, file_format.name, header.width, header.height, metadata)
-    rows = (_merged(band.pixels, band.alpha, stored) for band in bands)
-    with target_file(path) as file:
+    rows = Supply(_merged(band.pixels, band.alpha, stored) for band in bands)
+    with target_file(path, rows) as file:
         if file_format is formats.TIFF:
             write_tiff_bands(file, stored, rows, ready)
         else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Generic, TypeVar
 
 from mambair_cli.disk import whole_file
 from mambair_cli.errors import OutputError
@@ -100,12 +100,38 @@ def check_target(path: Path, header: ImageHeader) -> None:
         )
 
 
+# What writing a file raises; all but the first where a field is too small for a value.
+_FAILURES = (OSError, ValueError, OverflowError, struct.error)
+
+_T = TypeVar("_T")
+
+
+class Supply(Generic[_T]):
+    """What somebody else makes while it is written, and what went wrong with that.
+
+    Args:
+        items: What is written.
+    """
+
+    def __init__(self, items: Iterable[_T]) -> None:
+        self._items = items
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[_T]:
+        try:
+            yield from self._items
+        except _FAILURES as error:
+            self.failure = error
+            raise
+
+
 @contextlib.contextmanager
-def target_file(path: Path) -> Iterator[IO[bytes]]:
+def target_file(path: Path, supply: Supply[Any] | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing, as `disk.whole_file`, in directories that are made where missing.
 
     Args:
         path: The name that it takes.
+        supply: What is written; its failures are not those of the file, and go through.
 
     Raises:
         OutputError: The file cannot be written here, or the format that is written into it has a
@@ -116,19 +142,20 @@ def target_file(path: Path) -> Iterator[IO[bytes]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             yield file
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            f"cannot write {path}: {path.parent} is not a directory",
-            hint="choose another place with -o/--output",
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}", hint=_remedy(path, error)
-        ) from error
-    except (ValueError, OverflowError, struct.error) as error:  # a field of the format is too small
-        raise OutputError(
-            f"cannot write {path}: {error}", hint="write PNG instead: --format png"
-        ) from error
+    except _FAILURES as error:
+        if supply is not None and error is supply.failure:
+            raise
+        raise _failed(path, error) from error
+
+
+def _failed(path: Path, error: Exception) -> OutputError:
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        reason, hint = f"{path.parent} is not a directory", "choose another place with -o/--output"
+    elif isinstance(error, OSError):
+        reason, hint = error.strerror or str(error), _remedy(path, error)
+    else:
+        reason, hint = str(error), "write PNG instead: --format png"
+    return OutputError(f"cannot write {path}: {reason}", hint)
 
 
 def _remedy(path: Path, error: OSError) -> str:

@@ -3,6 +3,7 @@
 import gc
 import io
 import struct
+import tempfile
 import threading
 import zlib
 
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image
 from skimage import data
 
-from mambair_cli.errors import ImageError
+from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.files import can_band, open_bands, read_header, read_image
 from mambair_cli.imaging.image import ValueRange
@@ -44,6 +45,22 @@ def test_which_formats_are_read_in_bands(tmp_path, photo):
         pass
     assert error.value.message == f"{path} cannot be read in bands"
     assert error.value.hint == "convert it to PNG or TIFF first"
+
+
+def test_no_room_to_unpack_what_has_to_be_turned(tmp_path, photo):
+    resource = pytest.importorskip("resource")
+    path = turned(tmp_path / "photo.png", photo, 6)
+    _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, hard))
+    try:
+        with pytest.raises(OutputError) as error, open_bands(path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.message == (
+        f"{path} cannot be unpacked in {tempfile.gettempdir()}: File too large"
+    )
+    assert error.value.hint == "set TMPDIR to a folder with more room"
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])

@@ -1,6 +1,7 @@
 """Results appear whole or not at all, whatever happens while they are written."""
 
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -44,6 +45,20 @@ def test_an_interrupt_between_bands_leaves_nothing(tmp_path, suffix, failure):
         raise failure("the source is damaged")
 
     with pytest.raises(failure, match=r"^the source is damaged$"):
+        write_bands(
+            tmp_path / f"out.{suffix}", ImageHeader(5, 7, 3, PIXELS.dtype), bands(), Source()
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("failure", [ValueError, OverflowError, OSError, struct.error])
+def test_what_the_maker_of_bands_raises_is_not_told_of_the_file(tmp_path, suffix, failure):
+    def bands():
+        yield Band(PIXELS[:3])
+        raise failure("the network expects 3 channels")
+
+    with pytest.raises(failure, match=r"^the network expects 3 channels$"):
         write_bands(
             tmp_path / f"out.{suffix}", ImageHeader(5, 7, 3, PIXELS.dtype), bands(), Source()
         )
