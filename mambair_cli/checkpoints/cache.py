@@ -58,7 +58,7 @@ class Pin:
 
 
 def home() -> Path:
-    """Finds the folder of everything that is fetched.
+    """Find the folder of everything that is fetched.
 
     Returns:
         What `MAMBAIR_HOME` names, or the folder that the system has for a user's caches.
@@ -70,7 +70,7 @@ def home() -> Path:
 
 
 def converted_of(name: str) -> Path:
-    """Finds where a converted file is kept.
+    """Find where a converted file is kept.
 
     Args:
         name: A model id, or an `hf://` reference.
@@ -82,7 +82,7 @@ def converted_of(name: str) -> Path:
 
 
 def record_of(name: str) -> Path:
-    """Finds where the record of a fetched file is kept.
+    """Find where the record of a fetched file is kept.
 
     Args:
         name: A model id, or an `hf://` reference.
@@ -94,7 +94,7 @@ def record_of(name: str) -> Path:
 
 
 def find(name: str) -> Pin | None:
-    """Looks up what was fetched.
+    """Look up what was fetched.
 
     Args:
         name: A model id, or an `hf://` reference.
@@ -107,7 +107,7 @@ def find(name: str) -> Pin | None:
 
 
 def pins() -> list[Pin]:
-    """Lists everything that was fetched.
+    """List everything that was fetched.
 
     Returns:
         The records, by name, also of files that have gone since.
@@ -117,7 +117,7 @@ def pins() -> list[Pin]:
 
 
 def keep(pin: Pin) -> None:
-    """Writes a record, whole or not at all.
+    """Write a record, whole or not at all.
 
     Args:
         pin: The record; its file is there already.
@@ -132,7 +132,7 @@ def keep(pin: Pin) -> None:
 
 
 def damage(pin: Pin) -> str | None:
-    """Checks a fetched file against its record.
+    """Check a fetched file against its record.
 
     Args:
         pin: Its record.
@@ -150,7 +150,7 @@ def damage(pin: Pin) -> str | None:
 
 
 def remove(pin: Pin) -> None:
-    """Forgets a fetched file, and deletes it if it was converted.
+    """Forget a fetched file, and delete it if it was converted.
 
     Args:
         pin: Its record.
@@ -167,7 +167,7 @@ def remove(pin: Pin) -> None:
 
 
 def cannot_keep(error: OSError) -> OutputError:
-    """Says that the folder of fetched files cannot be written.
+    """Make the error for a folder of fetched files that cannot be written.
 
     Args:
         error: What the system said.

@@ -138,7 +138,7 @@ def _entry(row: Mapping[str, Any]) -> CatalogueEntry:
 
 @functools.cache
 def entries() -> tuple[CatalogueEntry, ...]:
-    """Reads the catalogue.
+    """Read the catalogue.
 
     Returns:
         Every known model, in the order of the catalogue.
@@ -149,7 +149,7 @@ def entries() -> tuple[CatalogueEntry, ...]:
 
 
 def find(model_id: str) -> CatalogueEntry:
-    """Looks a model up.
+    """Look a model up.
 
     Args:
         model_id: Its id.
@@ -167,7 +167,7 @@ def find(model_id: str) -> CatalogueEntry:
 
 
 def command(model: ModelSpec | CatalogueEntry) -> str:
-    """Names the command that uses weights.
+    """Name the command that uses weights.
 
     Args:
         model: The weights, or what they are for.
@@ -188,7 +188,7 @@ def command(model: ModelSpec | CatalogueEntry) -> str:
 
 
 def bundled_directory() -> Path:
-    """Finds the weights that ship with the package.
+    """Find the weights that ship with the package.
 
     Returns:
         The folder inside the installed package, or `weights/` of the repository it runs from.
@@ -201,7 +201,7 @@ def bundled_directory() -> Path:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Suggests what was meant.
+    """Suggest what was meant.
 
     Args:
         word: What was given.

@@ -42,7 +42,7 @@ def choose(
     variant: str | None = None,
     device_type: str = "cpu",
 ) -> Choice:
-    """Chooses the model for a request that names no weights.
+    """Choose the model for a request that names no weights.
 
     Args:
         task: What is to be restored.

@@ -1,4 +1,4 @@
-"""Writing safetensors files that say what they are, from a network or another weights file."""
+"""Safetensors files that say what they are, written from a network or another weights file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def convert(
     overwrite: bool = False,
     spec: ModelSpec | None = None,
 ) -> ModelSpec:
-    """Converts a weights file to safetensors with its configuration in the metadata.
+    """Convert a weights file to safetensors with its configuration in the metadata.
 
     Args:
         source: A `.pth` or `.safetensors` file.
@@ -72,7 +72,7 @@ def store(
     *,
     dtype: StorageType | None = None,
 ) -> None:
-    """Writes the content of another weights file as safetensors, whole or not at all.
+    """Write the content of another weights file as safetensors, whole or not at all.
 
     Args:
         path: The `.safetensors` file to write; one that is there is replaced.
@@ -97,7 +97,7 @@ def write_checkpoint(
     *,
     dtype: StorageType | None = None,
 ) -> None:
-    """Writes a network's weights as safetensors, replacing the file if there is one.
+    """Write a network's weights as safetensors, replacing the file if there is one.
 
     Args:
         path: The `.safetensors` file to write.
@@ -152,7 +152,7 @@ def _unwritable(path: Path, error: OSError | SafetensorError) -> OutputError:
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies what shares memory, as views in a pickle may; the format cannot hold that."""
+    """Copy what shares memory, as views in a pickle may; the format cannot hold that."""
     seen: set[int] = set()
     apart = {}
     for key, tensor in tensors.items():

@@ -32,7 +32,7 @@ INNER = "self_attention.in_proj.weight"
 
 
 def detect_config(tensors: Mapping[str, Tensor]) -> NetworkConfig:
-    """Finds the configuration that a state dict belongs to.
+    """Find the configuration that a state dict belongs to.
 
     The white level (`img_range`) leaves no trace in the shapes: it is 1.0, as in published weights.
 
@@ -154,7 +154,7 @@ def _count(tensors: Mapping[str, Tensor], level: str) -> int:
 
 
 def _ratio(widths: Sequence[tuple[int, int]]) -> float:
-    """Returns a ratio that gives every inner width: a published one, else one with few decimals."""
+    """Find a ratio that gives every inner width: a published one, else one with few decimals."""
     width, inner = widths[-1]
     rounded: list[float] = [
         math.ceil(inner / width * 10**digits) / 10**digits for digits in range(1, 10)

@@ -36,7 +36,7 @@ Record = TypeVar("Record")
 
 
 def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
-    """Writes a configuration, and a specification if there is one, as header entries.
+    """Write a configuration, and a specification if there is one, as header entries.
 
     Args:
         config: The network's configuration.
@@ -53,7 +53,7 @@ def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
 
 
 def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
-    """Reads the configuration from header entries.
+    """Read the configuration from header entries.
 
     Args:
         metadata: The header's text entries.
@@ -84,7 +84,7 @@ def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
 
 
 def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
-    """Reads what the weights are for from header entries.
+    """Read what the weights are for from header entries.
 
     Args:
         metadata: The header's text entries.

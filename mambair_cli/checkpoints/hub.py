@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what a repository holds, fetching one of its files, offering one.
+"""The Hugging Face Hub: list what a repository holds, fetch one of its files, offer one.
 
 The only module that asks the Hub for anything. Addresses, credentials and folders are those of
 huggingface_hub: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` keep their meaning.
@@ -48,7 +48,7 @@ MODEL_CARD = "README.md"
 
 
 def look_up(reference: HubReference, listener: Listener | None = None) -> HubFile | None:
-    """Asks the Hub for a file.
+    """Ask the Hub for a file.
 
     Args:
         reference: Which file.
@@ -75,7 +75,7 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
 
 
 def list_files(reference: HubReference, listener: Listener | None = None) -> list[str]:
-    """Lists the files of a repository.
+    """List the files of a repository.
 
     Args:
         reference: Any file of it; its path is not looked at.
@@ -93,7 +93,7 @@ def list_files(reference: HubReference, listener: Listener | None = None) -> lis
 
 
 def kept_files(reference: HubReference) -> list[str]:
-    """Lists what huggingface_hub keeps of a repository on this machine; the Hub is not asked.
+    """List what huggingface_hub keeps of a repository on this machine; the Hub is not asked.
 
     Args:
         reference: Any file of it; its path is not looked at.
@@ -109,7 +109,7 @@ def kept_files(reference: HubReference) -> list[str]:
 
 
 def kept_file(reference: HubReference) -> HubFile:
-    """Finds a file that huggingface_hub keeps.
+    """Find a file that huggingface_hub keeps.
 
     Args:
         reference: One of those that `kept_files` lists.
@@ -137,7 +137,7 @@ def _kept_folder(reference: HubReference) -> Path | None:
 
 
 def download(file: HubFile, listener: Listener | None = None) -> Path:
-    """Fetches a file into huggingface_hub's folder, unless it is there, and checks its digest.
+    """Fetch a file into huggingface_hub's folder, unless it is there, and check its digest.
 
     An interrupted connection is taken up again where it ended.
 
@@ -177,7 +177,7 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
 
 
 def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str) -> str:
-    """Puts files into a model repository, which is made if there is none.
+    """Put files into a model repository, and make it if there is none.
 
     Args:
         files: Path in the repository to the file on this machine; a model card that the repository

@@ -59,10 +59,10 @@ def reporting_to(listener: Listener) -> type[tqdm]:
             return True
 
         def update_transfer(self, _: float) -> None:
-            """Bytes on the wire, fewer than those of the file where the Hub knows parts of it."""
+            """Ignore bytes on the wire: fewer than the file has where the Hub knows parts of it."""
 
         def set_transfer_postfix_str(self, *_: Any, **__: Any) -> None:
-            """The rate of those."""
+            """Ignore the rate of those."""
 
     return Reporting
 
@@ -112,7 +112,7 @@ class _Telling(logging.Handler):
         self._listener = listener
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Passes on that the connection failed; the rest is for those who use the library."""
+        """Pass on that the connection failed; the rest is for those who use the library."""
         if str(record.msg).startswith("Error while downloading"):
             reason = _first_line(record.getMessage()).rpartition(": ")[2]
             self._listener.troubled(reason.partition(" (")[0])

@@ -44,7 +44,7 @@ class Inspection:
 
 
 def inspect_checkpoint(path: Path) -> Inspection:
-    """Reads a weights file, checks it as loading would, and reports what it is.
+    """Read a weights file, check it as loading would, and report what it is.
 
     Args:
         path: A `.safetensors` or `.pth` file.

@@ -48,7 +48,7 @@ class LoadedModel:
 
 
 def load_checkpoint(path: Path) -> LoadedModel:
-    """Loads a weights file into its network.
+    """Load a weights file into its network.
 
     Args:
         path: A file as `read_checkpoint` takes it.
@@ -65,7 +65,7 @@ def load_checkpoint(path: Path) -> LoadedModel:
 
 
 def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, ModelSpec]:
-    """Reads a weights file and checks it against its network.
+    """Read a weights file and check it against its network.
 
     Args:
         path: A file as `read_checkpoint` takes it.
@@ -89,7 +89,7 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
 
 
 def require_scale(spec: ModelSpec, scale: int) -> None:
-    """Checks that weights have the scale that was asked for.
+    """Check that weights have the scale that was asked for.
 
     Args:
         spec: What the weights are for.
@@ -187,7 +187,7 @@ def _specification(path: Path, raw: RawCheckpoint, config: NetworkConfig) -> Mod
 
 
 def identify(path: Path, config: NetworkConfig) -> ModelSpec:
-    """Finds out what weights are for, as far as name and configuration tell.
+    """Find out what weights are for, as far as name and configuration tell.
 
     Args:
         path: The weights file; only its name is looked at.

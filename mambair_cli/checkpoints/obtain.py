@@ -34,7 +34,7 @@ UNNOTICED_SECONDS = 0.5
 
 
 def resolve(reference: str, listener: Listener | None = None, *, again: bool = False) -> Path:
-    """Finds the weights file that a user means, fetching it where need be.
+    """Find the weights file that a user means, fetching it where need be.
 
     Args:
         reference: A model id, `hf://owner/repo[@revision]/path`, or the path of a file.
@@ -65,7 +65,7 @@ def resolve(reference: str, listener: Listener | None = None, *, again: bool = F
 def path_of(
     entry: CatalogueEntry, listener: Listener | None = None, *, again: bool = False
 ) -> Path:
-    """Finds the weights file of a known model, fetching it where need be.
+    """Find the weights file of a known model, fetching it where need be.
 
     Args:
         entry: The model.
@@ -90,7 +90,7 @@ def path_of(
 
 
 def canonical(name: str) -> str:
-    """Checks a name of weights that are bundled or can be fetched.
+    """Check a name of weights that are bundled or can be fetched.
 
     Args:
         name: A model id, or an `hf://` reference.
@@ -105,7 +105,7 @@ def canonical(name: str) -> str:
 
 
 def find(name: str) -> Path | None:
-    """Finds weights that can be used without the Hub.
+    """Find weights that can be used without the Hub.
 
     Args:
         name: A model id, or an `hf://` reference.
@@ -124,7 +124,7 @@ def find(name: str) -> Path | None:
 
 
 def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str | None]:
-    """Finds the weights file of a chosen model, or that of one that may stand in for it.
+    """Find the weights file of a chosen model, or that of one that may stand in for it.
 
     Args:
         choice: The model, and what may stand in.
@@ -154,7 +154,7 @@ def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str 
 def fetch(
     wanted: CatalogueEntry | HubReference, listener: Listener | None = None, *, again: bool = False
 ) -> Pin:
-    """Gives what was fetched before, or fetches it: download, check, convert, keep, record.
+    """Return what was fetched before, or fetch it: download, check, convert, keep, record.
 
     Args:
         wanted: A published model, or a file of a repository.
@@ -186,7 +186,7 @@ def fetch(
 
 @contextmanager
 def _alone(name: str, listener: Listener | None) -> Iterator[None]:
-    """Has other processes wait that want the same; they find it fetched then."""
+    """Make other processes wait that want the same; they find it fetched then."""
     record = cache.record_of(name)
     lock = FileLock(record.with_suffix(".lock"))
     try:
@@ -208,7 +208,7 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
 
 
 def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -> HubFile:
-    """Asks for the preferred names, then for what is there; without the Hub, for what is kept."""
+    """Ask for the preferred names, then for what is there; without the Hub, for what is kept."""
     from mambair_cli.checkpoints import hub
 
     if isinstance(wanted, HubReference):
@@ -235,7 +235,7 @@ def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -
 
 
 def _matching(entry: CatalogueEntry | HubReference, names: Sequence[str]) -> list[str]:
-    """Files that may be those of a model, the likeliest first: same folder, then safetensors."""
+    """List files that may be a model's, the likeliest first: same folder, then safetensors."""
     if isinstance(entry, HubReference):
         return []
     folder = PurePosixPath(entry.files[0]).parent

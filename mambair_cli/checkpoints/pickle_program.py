@@ -21,7 +21,7 @@ _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 
 
 def harm(path: Path) -> str | None:
-    """Looks through the pickles of a file that `torch.save` wrote, or that looks like one.
+    """Look through the pickles of a file that `torch.save` wrote, or that looks like one.
 
     Args:
         path: The file; what cannot be read of it is left to PyTorch's reader.
@@ -77,7 +77,7 @@ def _harm(program: BinaryIO) -> str | None:
 
 
 def _take(stack: list[int | None], operation: pickletools.OpcodeInfo) -> list[int | None]:
-    """Removes what an operation consumes, and returns it."""
+    """Remove what an operation consumes, and return it."""
     count = len(operation.stack_before)
     if pickletools.markobject in operation.stack_before:
         # Everything down to the mark; the mark and the slice above it are two of the operands.

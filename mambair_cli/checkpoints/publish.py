@@ -1,4 +1,4 @@
-"""Offering weights on the Hub: converted to safetensors, with a model card that describes them."""
+"""Weights offered on the Hub: converted to safetensors, with a model card that describes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LICENCE = re.compile(r"[A-Za-z0-9.+-]+")
 def push(
     file: Path, repo: str, *, private: bool = False, licence: str | None = None
 ) -> HubReference:
-    """Puts a weights file into a model repository.
+    """Put a weights file into a model repository.
 
     Args:
         file: A `.safetensors` or `.pth` file.
@@ -54,7 +54,7 @@ def push(
 
 
 def model_card(found: Inspection, reference: HubReference, licence: str | None) -> str:
-    """Writes the model card of a weights file.
+    """Write the model card of a weights file.
 
     Args:
         found: What the file holds.

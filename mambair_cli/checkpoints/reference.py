@@ -42,7 +42,7 @@ class HubReference:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Reads a reference.
+        """Read a reference.
 
         Args:
             text: What the user gave.
@@ -105,23 +105,23 @@ class Listener(Protocol):
     """Is told what happens while something is fetched."""
 
     def waiting(self, name: str) -> None:
-        """Another process fetches the same."""
+        """Hear that another process fetches the same."""
 
     def started(self, file: HubFile) -> None:
-        """A download begins."""
+        """Hear that a download begins."""
 
     def progressed(self, done: int, total: int | None) -> None:
-        """So many bytes of so many are here."""
+        """Hear how many bytes of how many are here."""
 
     def troubled(self, reason: str) -> None:
-        """The connection failed, and is tried again."""
+        """Hear that the connection failed and is tried again."""
 
     def finished(self) -> None:
-        """The download has ended, well or not."""
+        """Hear that the download has ended, well or not."""
 
 
 def page(repo: str, kind: Kind = "model") -> str:
-    """Gives the address of the page of a repository.
+    """Give the address of the page of a repository.
 
     Args:
         repo: Owner and name of the repository.
@@ -134,7 +134,7 @@ def page(repo: str, kind: Kind = "model") -> str:
 
 
 def require_file(path: Path) -> None:
-    """Checks that a path names a file.
+    """Check that a path names a file.
 
     Args:
         path: What the user gave.

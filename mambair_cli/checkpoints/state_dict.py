@@ -1,4 +1,4 @@
-"""Reading a weights file into tensors: safetensors, or a pickle by PyTorch's restricted reader."""
+"""A weights file read into tensors: safetensors, or a pickle by PyTorch's restricted reader."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class RawCheckpoint:
 
 
 def read_checkpoint(path: Path) -> RawCheckpoint:
-    """Reads a weights file; its bytes, and not its suffix, decide how.
+    """Read a weights file; its bytes, and not its suffix, decide how.
 
     Args:
         path: A `.safetensors` file, or a pickle written by `torch.save`.
@@ -182,7 +182,7 @@ def _refuse_bomb(path: Path) -> None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor holds all of its elements; a view may claim any size on a few bytes."""
+    """Tell whether a tensor holds all its elements; a view may claim any size on a few bytes."""
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.device.type != "cpu":
         return False
     return tensor.nbytes <= tensor.untyped_storage().nbytes()
@@ -212,7 +212,7 @@ def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
 
 
 def _first_global(path: Path, head: bytes) -> str | None:
-    """Name of the first function or class that a bare pickle asks for; nothing of it is run."""
+    """Name the first function or class that a bare pickle asks for; nothing of it is run."""
     if not head.startswith(b"\x80"):
         return None
     strings: list[str] = []

@@ -21,7 +21,7 @@ _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 16
 
 
 def stderr_console() -> Console:
-    """A console on standard error that colours only a terminal and obeys NO_COLOR."""
+    """Make a console on standard error that colours only a terminal and obeys NO_COLOR."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
@@ -63,7 +63,7 @@ def print_text(text: Text) -> None:
 
 
 def fits(table: Table) -> bool:
-    """Whether a table can be printed without folding any cell."""
+    """Tell whether a table can be printed without folding any cell."""
     console = _stdout_console()
     unlimited = console.options.update(width=FULL_WIDTH)
     return console.measure(table, options=unlimited).maximum <= console.width

@@ -75,7 +75,7 @@ def prepare(
     *,
     ensemble: bool,
 ) -> Setting:
-    """Chooses device, precision and scan, and says them.
+    """Choose device, precision and scan, and say them.
 
     Raises:
         BackendError: One of them cannot be had here.
@@ -94,7 +94,7 @@ def prepare(
 
 
 def task_asked(scale: int | None, sigma: int | None, quality: int | None) -> Task | None:
-    """The task that the given level is of; None where none is given.
+    """Tell the task that the given level is of; None where none is given.
 
     Raises:
         UsageError: Several are given.
@@ -116,7 +116,7 @@ def requests_for(
     sigma: int | None,
     quality: int | None,
 ) -> list[Request]:
-    """One request for each model that was named; for the best on the device where none was."""
+    """Make one request for each model that was named; for the best on the device where none was."""
     from mambair_cli.checkpoints.request import Request
 
     asked = Request(
@@ -132,7 +132,7 @@ def requests_for(
 
 
 def load(request: Request, setting: Setting) -> Model:
-    """Loads the model of a request.
+    """Load the model of a request.
 
     Raises:
         MambairError: There is no such model, or it cannot be had.

@@ -1,4 +1,4 @@
-"""Measures a network on a benchmark set."""
+"""Measuring a network on a benchmark set."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run_benchmark(
 
 
 def require_task(dataset: Dataset, spec: ModelSpec) -> None:
-    """Refuses a set that does not measure what a model does.
+    """Refuse a set that does not measure what a model does.
 
     Raises:
         UsageError: It measures another task; the hint names the sets for this one.
@@ -106,7 +106,7 @@ def measure(
     on_image: Callable[[ImageResult, Pictures], None] | None = None,
     further: Sequence[Metric] = (),
 ) -> SetResult:
-    """Restores and scores every image of a set.
+    """Restore and score every image of a set.
 
     Args:
         network: On its device, evaluation mode.

@@ -93,7 +93,7 @@ class Example:
 
 
 def find_dataset(name: str) -> Dataset:
-    """Looks a set up by its name, whatever the case, or by another name that it goes by.
+    """Look a set up by its name, whatever the case, or by another name that it goes by.
 
     Raises:
         UsageError: There is no such set; the hint names the closest ones, or all.
@@ -111,7 +111,7 @@ def find_dataset(name: str) -> Dataset:
 
 
 def examples_in(folder: Path, task: Task, scale: int) -> list[Example]:
-    """Finds the images of a set, in order of their names.
+    """Find the images of a set, in order of their names.
 
     Three layouts are known: references alone, in the folder itself or in one of `HR`, `GT`,
     `GTmod12`, `original` and the like; the same with low-resolution partners in `LR_bicubic/X4` and
@@ -159,7 +159,7 @@ def require_readable(examples: Iterable[Example]) -> None:
 
 
 def digest_of(examples: Iterable[Example]) -> str:
-    """Identifies the files of a set.
+    """Identify the files of a set.
 
     Returns:
         sha256 in hexadecimal over names and contents, independent of where the set lies.
@@ -172,7 +172,7 @@ def digest_of(examples: Iterable[Example]) -> str:
 
 
 def read_pixels(path: Path) -> Pixels:
-    """Reads a benchmark image.
+    """Read a benchmark image.
 
     Returns:
         `(h w c)` uint8, 1 channel where the file is gray.
@@ -249,7 +249,7 @@ def _images_in(folder: Path) -> list[Path]:
 def _paired(
     truths: Sequence[Path], partners: Sequence[Path], scale: int
 ) -> Iterator[tuple[Path, Path]]:
-    """Pairs by name, never by position."""
+    """Pair by name, never by position."""
     suffix = re.compile(rf"[_-]?x{scale}m?$", re.IGNORECASE)
     by_stem: dict[str, list[Path]] = {}
     stems = {path.stem for path in truths}
@@ -292,7 +292,7 @@ def _self_ex_examples(folder: Path, scale: int) -> list[Example]:
 
 
 def _blocks_in(folder: Path) -> list[Example]:
-    """SIDD's validation blocks: `(40 32 256 256 3)` uint8 in each of two MATLAB files."""
+    """Read SIDD's validation blocks: `(40 32 256 256 3)` uint8 in each of two MATLAB files."""
     files = [folder / f"Validation{kind}BlocksSrgb.mat" for kind in ("Gt", "Noisy")]
     missing = [path.name for path in files if not path.is_file()]
     if missing:

@@ -18,7 +18,7 @@ _WINDOW_SIGMA = 1.5
 
 
 def psnr(restored: Array, truth: Array, *, border: int = 0, peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio over all pixels and channels.
+    """Compute the peak signal-to-noise ratio over all pixels and channels.
 
     Args:
         restored: `(h w)` or `(h w c)`, any dtype, on the scale that `peak` names.
@@ -38,7 +38,7 @@ def psnr(restored: Array, truth: Array, *, border: int = 0, peak: float = 255.0)
 
 
 def ssim(restored: Array, truth: Array, *, border: int = 0, peak: float = 255.0) -> float:
-    """Structural similarity with the 11x11 Gaussian window of sigma 1.5, valid region only.
+    """Compute the structural similarity: 11x11 Gaussian window of sigma 1.5, valid region only.
 
     Follows the authors' MATLAB code (Wang et al., IEEE TIP 2004) without its downsampling; the
     channels of a colour image are averaged.
@@ -74,7 +74,7 @@ def ssim(restored: Array, truth: Array, *, border: int = 0, peak: float = 255.0)
 
 
 def y_psnr(restored: Array, truth: Array, border: int = 0) -> float:
-    """PSNR of the luma channel, the number in super-resolution tables.
+    """Compute the PSNR of the luma channel, the number in super-resolution tables.
 
     Args:
         restored: `(h w 3)` RGB, or `(h w 1)` or `(h w)` gray taken as luma; 0-255.
@@ -91,7 +91,7 @@ def y_psnr(restored: Array, truth: Array, border: int = 0) -> float:
 
 
 def y_ssim(restored: Array, truth: Array, border: int = 0) -> float:
-    """SSIM of the luma channel; arguments and errors as for `y_psnr` and `ssim`."""
+    """Compute the SSIM of the luma channel; arguments and errors as for `y_psnr` and `ssim`."""
     return ssim(_luma(restored), _luma(truth), border=border)
 
 
@@ -123,7 +123,7 @@ def _describe(image: Array) -> str:
 
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian-weighted mean around every position where the window fits."""
+    """Compute the Gaussian-weighted mean around every position where the window fits."""
     offsets = np.arange(_WINDOW_SIDE) - _WINDOW_SIDE // 2
     weights = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
     weights /= weights.sum()

@@ -67,7 +67,7 @@ class Page:
         self._lossy = False
 
     def add(self, group: str, name: str, label: str, scale: int, pictures: Pictures) -> None:
-        """Adds what one model made of one image of a set.
+        """Add what one model made of one image of a set.
 
         Args:
             group: The set.
@@ -100,7 +100,7 @@ class Page:
         self.add_layer("", name, label, in_8_bits(restored))
 
     def add_layer(self, group: str, name: str, label: str, pixels: Pixels) -> None:
-        """Adds one view of an image, unless it is there already.
+        """Add one view of an image, unless it is there already.
 
         Args:
             group: What the image belongs to.
@@ -115,7 +115,7 @@ class Page:
             picture.layers[label] = self._encoded(pixels)
 
     def render(self, runs: Sequence[Run] = ()) -> str:
-        """Writes the page.
+        """Write the page.
 
         Args:
             runs: What was measured; none for a page of pictures only.
@@ -164,13 +164,13 @@ def _template() -> jinja2.Template:
 
 
 def _in_order(picture: Picture) -> dict[str, Any]:
-    """A picture with its reference last, behind all that is compared with it."""
+    """Put the reference of a picture last, behind all that is compared with it."""
     layers = sorted(picture.layers.items(), key=lambda layer: layer[0] == REFERENCE)
     return {**vars(picture), "layers": dict(layers)}
 
 
 def _sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each set its table: what was measured among what is published, best last."""
+    """Make the table of each set: what was measured among what is published, best last."""
     tables: list[dict[str, Any]] = []
     for name in dict.fromkeys(run.result.dataset for run in runs):
         here = [run for run in runs if run.result.dataset == name]
@@ -192,7 +192,7 @@ def _sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 
 def _points(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What the plots show: PSNR over parameters, and over seconds an image where measured."""
+    """Collect what the plots show: PSNR over parameters, and over seconds an image if measured."""
     points = []
     for table in _sets(runs):
         for row in table["rows"]:

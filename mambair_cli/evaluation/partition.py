@@ -38,7 +38,7 @@ class Part:
 
 
 def parts_of(side: int) -> list[Part]:
-    """Cuts one axis.
+    """Cut one axis.
 
     Args:
         side: Pixels of the image along it.
@@ -57,7 +57,7 @@ def parts_of(side: int) -> list[Part]:
 
 
 def padded_side(side: int) -> int:
-    """Rounds a side up so that its parts are of one size."""
+    """Round a side up so that its parts are of one size."""
     count = side // PART_SIDE + 1
     return -(-side // count) * count
 
@@ -68,7 +68,7 @@ def restore_in_parts(
     scale: int,
     on_part: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Restores an image as the authors' evaluation does.
+    """Restore an image as the authors' evaluation does.
 
     Args:
         restore: Maps `(1 c h w)` to `(1 c h*scale w*scale)`, without cutting anything itself.

@@ -28,7 +28,7 @@ class Metric:
 
 
 def load_metric(name: str, device: torch.device) -> Metric:
-    """Loads a metric; its weights may be fetched by pyiqa.
+    """Load a metric; its weights may be fetched by pyiqa.
 
     Args:
         name: As pyiqa calls it: `lpips`, `dists`, `niqe`, ...

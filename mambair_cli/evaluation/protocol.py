@@ -61,7 +61,7 @@ class Scores:
 
 
 def prepare(example: Example, spec: ModelSpec, dataset: Dataset) -> Trial:
-    """Makes the input of an image as the paper does.
+    """Make the input of an image as the paper does.
 
     Super-resolution: the reference cropped to a multiple of the scale, the input as it comes with
     the set or MATLAB's antialiased bicubic. Denoising: the authors' seeded noise. JPEG: libjpeg at
@@ -100,7 +100,7 @@ def restore(
     inference: Inference,
     on_progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Restores the input of a trial.
+    """Restore the input of a trial.
 
     Args:
         network: On its device.
@@ -126,7 +126,7 @@ def restore(
 
 
 def unrestored(trial: Trial, spec: ModelSpec) -> NDArray[np.float32]:
-    """What there is without a network: the input itself, at a scale above 1 enlarged bicubically.
+    """Make what there is without a network: the input, at a scale above 1 enlarged bicubically.
 
     Returns:
         `(h*s w*s c)` float32 in [0, 1].
@@ -138,7 +138,7 @@ def unrestored(trial: Trial, spec: ModelSpec) -> NDArray[np.float32]:
 
 
 def score(restored: NDArray[np.float32], truth: NDArray[np.uint8], spec: ModelSpec) -> Scores:
-    """Scores a result by the rules of its task.
+    """Score a result by the rules of its task.
 
     Super-resolution: luma, without a border of `scale` pixels. Everything else: all channels, no
     border. Values are rounded to 8 bits first, but for real denoising.
@@ -157,7 +157,7 @@ def score(restored: NDArray[np.float32], truth: NDArray[np.uint8], spec: ModelSp
 
 
 def quantised(restored: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Rounds values in [0, 1] to `uint8`."""
+    """Round values in [0, 1] to `uint8`."""
     return np.asarray(np.rint(restored.clip(0, 1) * 255), np.uint8)
 
 

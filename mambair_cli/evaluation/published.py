@@ -61,13 +61,13 @@ class PublishedResult:
 
 @functools.cache
 def results() -> tuple[PublishedResult, ...]:
-    """Reads all rows, in the order of the tables."""
+    """Read all rows, in the order of the tables."""
     text = resources.files("mambair_cli.evaluation").joinpath("published.toml").read_text("utf-8")
     return tuple(PublishedResult(**row) for row in tomllib.loads(text)["result"])
 
 
 def table_of(spec: ModelSpec) -> list[PublishedResult]:
-    """Rows of the table that a model is to be compared with, at its scale, level or quality."""
+    """List the rows that a model is to be compared with, at its scale, level or quality."""
     table = "classic-sr" if spec.id.startswith(CLASSIC) else TABLE_OF_TASK.get(spec.task)
     scale = spec.scale if spec.scale > 1 else None
     level = (scale, spec.sigma, spec.quality)
@@ -95,7 +95,7 @@ def reported_on(dataset: str, spec: ModelSpec, *, ensemble: bool = False) -> Pub
 
 
 def reported_for(spec: ModelSpec, *, ensemble: bool = False) -> list[PublishedResult]:
-    """Rows that the authors give for a model of theirs; none for any other.
+    """List the rows that the authors give for a model of theirs; none for any other.
 
     Args:
         spec: The model.
@@ -112,6 +112,6 @@ def reported_for(spec: ModelSpec, *, ensemble: bool = False) -> list[PublishedRe
 
 
 def peers_of(spec: ModelSpec, dataset: str) -> list[PublishedResult]:
-    """Rows of a model's table that have a score on a data set, best last; the authors' included."""
+    """List the rows of a model's table with a score on a data set, the authors' too, best last."""
     rows = [row for row in table_of(spec) if dataset in row.psnr and not row.of_released_weights]
     return sorted(rows, key=lambda row: row.psnr[dataset])

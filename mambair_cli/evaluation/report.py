@@ -78,7 +78,7 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 
 
 def as_json(runs: Sequence[Run]) -> str:
-    """The whole report, images included, as one JSON document."""
+    """Write the whole report, images included, as one JSON document."""
     rows = [
         {
             **facts(run),
@@ -94,7 +94,7 @@ def as_json(runs: Sequence[Run]) -> str:
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """One line for each run, and a header."""
+    """Write one line for each run, and a header."""
     stream = io.StringIO()
     rows = [facts(run) for run in runs]
     writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -104,7 +104,7 @@ def as_csv(runs: Sequence[Run]) -> str:
 
 
 def as_markdown(runs: Sequence[Run]) -> str:
-    """A table of scores, the peers of each model, and what the numbers depend on."""
+    """Write a table of scores, the peers of each model, and what the numbers depend on."""
     head = "| data set | model | PSNR | SSIM | reported | difference | input | seconds |"
     lines = ["# Benchmark", "", head, "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(run))} |" for run in runs]
@@ -118,7 +118,7 @@ def as_markdown(runs: Sequence[Run]) -> str:
 
 
 def cells(run: Run) -> list[str]:
-    """One row of the table of scores, for people."""
+    """Write one row of the table of scores, for people."""
     result, row = run.result, run.reported
     name, count = result.dataset, len(result.images)
     reported = "" if row is None else f"{row.psnr[name]:.2f}"

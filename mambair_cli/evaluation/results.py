@@ -207,7 +207,7 @@ def check(runs: Sequence[Run], tolerance: float) -> None:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """Everything of a run but its images, with plain values for JSON and CSV."""
+    """Collect everything of a run but its images, as plain values for JSON and CSV."""
     result, row = run.result, run.reported
     name = result.dataset
     return {
@@ -244,7 +244,7 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def conditions(runs: Sequence[Run]) -> list[str]:
-    """What the numbers depend on, a line each."""
+    """Say what the numbers depend on, a line each."""
     return list(
         dict.fromkeys(
             line

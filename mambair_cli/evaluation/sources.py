@@ -23,7 +23,7 @@ REFERENCES = ("hr", "original_png", "original", "gt")
 
 
 def locate(dataset: Dataset, data: Path | None = None, listener: Listener | None = None) -> Path:
-    """Finds the folder of a set.
+    """Find the folder of a set.
 
     Args:
         dataset: The set.
@@ -107,7 +107,7 @@ def _unpack(dataset: Dataset, archive: Path, folder: Path) -> None:
 
 
 def _references(dataset: Dataset, unpacked: Path) -> Path:
-    """The folder of an archive that holds the set's references."""
+    """Find the folder of an archive that holds the set's references."""
     images: dict[Path, int] = defaultdict(int)
     for path in unpacked.rglob("*"):
         if path.suffix.lower() in SUPPORTED_SUFFIXES and not path.name.startswith("."):

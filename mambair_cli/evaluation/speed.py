@@ -50,7 +50,7 @@ def measure_speed(
     sizes: list[tuple[int, int]],
     runs: int,
 ) -> Iterator[Speed]:
-    """Restores noise of given sizes several times.
+    """Restore noise of given sizes several times.
 
     Args:
         network: On its device, evaluation mode.
@@ -90,13 +90,13 @@ def measure_speed(
 
 
 def reset_peak(device: torch.device) -> None:
-    """Have `peak_bytes` count from now on, where that can be had."""
+    """Make `peak_bytes` count from now on, where that can be had."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory so far: of a GPU since `reset_peak`, elsewhere of this process since it began."""
+    """Tell the most memory so far: of a GPU since `reset_peak`, else of this process at all."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":

@@ -210,7 +210,7 @@ def format_recipe(recipe: Recipe) -> str:
 
 
 def flatten(recipe: Recipe) -> dict[str, object]:
-    """Every value of a recipe by its dotted key, such as `optim.loss`."""
+    """List every value of a recipe by its dotted key, such as `optim.loss`."""
     return {
         f"{table}.{key}": value
         for table, values in asdict(recipe).items()
@@ -226,7 +226,7 @@ def _toml(value: object) -> str:
 
 
 def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
-    """Dotted key, value, smallest and largest allowed value."""
+    """List dotted keys with their values and the smallest and largest allowed ones."""
     network, data, optim = recipe.network, recipe.data, recipe.optim
     infinity = math.inf
     yield "network.embed_dim", network.embed_dim, 1, infinity

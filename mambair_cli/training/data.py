@@ -53,7 +53,7 @@ class Pair:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly inside a folder, sorted by name.
+    """List the image files directly inside a folder, sorted by name.
 
     Raises:
         RecipeError: The folder is missing or holds no image.
@@ -89,7 +89,7 @@ def _luma(pixels: Pixels) -> Pixels:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Height and width of the upright image, read from the file's header alone.
+    """Read height and width of the upright image from the file's header alone.
 
     Raises:
         ImageError: The file cannot be read as an image, or holds several.
@@ -230,7 +230,7 @@ class Sampler:
         self._pairs = PairCache(channels, scale, table.cache_mb * 10**6)
 
     def batch(self, iteration: int) -> Batch:
-        """The samples of one iteration."""
+        """Draw the samples of one iteration."""
         generator = np.random.default_rng([self._seed, iteration])
         samples = [self._sample(generator) for _ in range(self._table.batch)]
         low, high = (_to_tensor(side) for side in zip(*samples, strict=True))
@@ -239,7 +239,7 @@ class Sampler:
         return Batch(low, high)
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """Samples of iterations `start` to `stop - 1`, each made while the one before is used."""
+        """Draw iterations `start` to `stop - 1`, each while the one before is used."""
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming = thread.submit(self.batch, start)
             for iteration in range(start + 1, stop + 1):
@@ -288,20 +288,20 @@ class Sampler:
                 raise none_readable(self.unreadable)
 
     def _lead(self, size: int, generator: np.random.Generator) -> int:
-        """Pixels before a patch that are coded with it, so that blocks begin anywhere in it."""
+        """Draw how many pixels before a patch are coded with it: blocks begin anywhere in it."""
         if self._table.jpeg_quality is None:
             return 0
         return min(int(generator.integers(JPEG_BLOCK)), size - self._table.patch)
 
 
 def detail(pixels: Pixels) -> float:
-    """Mean difference between neighbouring values of `(h w c)`, on the 0-255 scale."""
+    """Compute the mean difference of neighbouring values of `(h w c)`, on the 0-255 scale."""
     signed = pixels.astype(np.int16)
     return float(sum(np.abs(np.diff(signed, axis=axis)).mean() for axis in (0, 1)) / 2)
 
 
 def turn(pixels: Pixels, quarters: int, *, mirrored: bool) -> Pixels:
-    """One of the eight symmetries of the square: quarter turns, then a left-right flip."""
+    """Apply one of the eight symmetries of the square: quarter turns, then a left-right flip."""
     turned = np.rot90(pixels, quarters)
     return turned[:, ::-1] if mirrored else turned
 

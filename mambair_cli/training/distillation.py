@@ -37,7 +37,7 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, low: Tensor, iteration: int) -> Tensor:
-        """Results `(b c h*s w*s)` float32 for inputs `(b c h w)`."""
+        """Restore inputs `(b c h w)` to `(b c h*s w*s)` float32."""
         drawn = np.random.default_rng([self._seed, iteration]).permutation(MEMBERS)
         upright = [
             inverse(self._network(transform(low, member)).float(), member)
@@ -47,7 +47,7 @@ class Teacher:
 
 
 def load_teacher(recipe: Recipe, device: torch.device, scan: str) -> Teacher | None:
-    """The teacher of a recipe on its device, or None if the recipe names none.
+    """Load the teacher of a recipe onto its device; None if the recipe names none.
 
     Raises:
         CheckpointError: Its weights cannot be had or read.

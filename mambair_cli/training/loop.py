@@ -27,7 +27,7 @@ class Step:
 
 
 def learning_rate(optim: OptimTable, iteration: int) -> float:
-    """Learning rate of an iteration, counted from 0: linear warm-up, then cosine or steps."""
+    """Compute the learning rate of an iteration from 0 on: linear warm-up, then cosine or steps."""
     if iteration < optim.warmup:
         return optim.learning_rate * (iteration + 1) / optim.warmup
     if optim.schedule == "step":
@@ -40,7 +40,7 @@ def learning_rate(optim: OptimTable, iteration: int) -> float:
 
 
 def ema_decay(optim: OptimTable, iteration: int) -> float:
-    """Decay of the averaged weights, lower at first so that the random start is soon forgotten."""
+    """Compute the decay of the averaged weights: low at first, to forget the random start soon."""
     return min(optim.ema_decay, (1 + iteration) / (10 + iteration))
 
 
@@ -68,7 +68,7 @@ class Trainer(Generic[Network]):
         self._optimizer = Optimizer(network, optim)
 
     def set_scan_backend(self, name: str) -> str:
-        """Have both networks scan with a backend, `auto` or named; returns its name.
+        """Have both networks scan with a backend, `auto` or named; return its name.
 
         Raises:
             BackendError: It cannot run here.
@@ -116,7 +116,7 @@ class Trainer(Generic[Network]):
             kept.copy_(current)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, beside the batch and the iteration."""
+        """Collect everything that the next step depends on, beside the batch and the iteration."""
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),

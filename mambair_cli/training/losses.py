@@ -16,7 +16,7 @@ FREQUENCY_WEIGHT = 0.1
 
 
 def l1(restored: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference (paper, equation 8).
+    """Compute the mean absolute difference (paper, equation 8).
 
     Args:
         restored: Network output `(b c h w)`, [0, 1].
@@ -29,7 +29,7 @@ def l1(restored: Tensor, truth: Tensor) -> Tensor:
 
 
 def charbonnier(restored: Tensor, truth: Tensor) -> Tensor:
-    """Smooth L1, `mean(sqrt(difference**2 + epsilon**2))` with epsilon 1e-3 (paper, equation 9).
+    """Compute a smooth L1, `mean(sqrt(difference**2 + 0.001**2))` (paper, equation 9).
 
     Args:
         restored: Network output `(b c h w)`, [0, 1].
@@ -42,7 +42,7 @@ def charbonnier(restored: Tensor, truth: Tensor) -> Tensor:
 
 
 def l2(restored: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared difference, what PSNR is the logarithm of.
+    """Compute the mean squared difference, what PSNR is the logarithm of.
 
     Args:
         restored: Network output `(b c h w)`, [0, 1].
@@ -55,7 +55,7 @@ def l2(restored: Tensor, truth: Tensor) -> Tensor:
 
 
 def l1_fft(restored: Tensor, truth: Tensor) -> Tensor:
-    """L1 plus 0.1 times the mean modulus of the difference's orthonormal Fourier transform.
+    """Compute L1 plus 0.1 times the mean modulus of the difference's orthonormal Fourier transform.
 
     Args:
         restored: Network output `(b c h w)`, [0, 1].

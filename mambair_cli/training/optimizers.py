@@ -60,7 +60,7 @@ class Optimizer:
             rule.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Everything that the next step depends on, beside weights and gradients."""
+        """Collect everything that the next step depends on, beside weights and gradients."""
         return [rule.state_dict() for rule in self._rules]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
@@ -70,7 +70,7 @@ class Optimizer:
 
 
 def _muon(matrices: list[Tensor], optim: OptimTable) -> torch.optim.Optimizer:
-    """Orthogonalised momentum, as long as a step of Adam (Jordan 2024; Liu et al. 2025)."""
+    """Orthogonalise momentum to the length of a step of Adam (Jordan 2024; Liu et al. 2025)."""
     if not hasattr(torch.optim, "Muon"):
         raise BackendError(
             f"PyTorch {torch.__version__} has no Muon optimizer",
@@ -89,21 +89,21 @@ def _is_vector(name: str, parameter: Tensor) -> bool:
 
 
 def _is_inside(name: str, parameter: Tensor) -> bool:
-    """Whether a weight is a product of many inputs and outputs, between the network's ends."""
+    """Tell whether a weight is a product of many inputs and outputs, between the network's ends."""
     if _is_vector(name, parameter) or name.startswith(ENDS):
         return False
     return min(_matrices(parameter)[0].shape) > 1 and parameter.shape[1] > 1
 
 
 def _matrices(parameter: Tensor) -> list[Tensor]:
-    """Views of a weight as matrices: one, one for each direction of the scan, or a flat kernel."""
+    """View a weight as matrices: one, one for each direction of the scan, or a flat kernel."""
     if parameter.ndim == 3:
         return list(parameter)
     return [parameter.view(len(parameter), -1)]
 
 
 def _decayed_and_spared(named: dict[str, nn.Parameter], decay: float) -> list[dict[str, Any]]:
-    """Decay matrices and kernels; spare vectors, and the scan's `A`, where zero is not neutral."""
+    """Decay matrices and kernels, not vectors, nor the scan's `A`, where zero is not neutral."""
     vectors = [p for name, p in named.items() if _is_vector(name, p)]
     matrices = [p for name, p in named.items() if not _is_vector(name, p)]
     groups = [

@@ -180,7 +180,7 @@ def train(
 
 
 def _check_precision(recipe: Recipe, device: torch.device) -> None:
-    """Refuses what a GPU would fail on, or emulate slowly; a CPU may be slow."""
+    """Refuse what a GPU would fail on, or emulate slowly; a CPU may be slow."""
     if device.type == "cpu":
         return
     try:
@@ -190,7 +190,7 @@ def _check_precision(recipe: Recipe, device: torch.device) -> None:
 
 
 def _initialise(network: RestorationNetwork, init: str | None) -> int:
-    """Take the tensors of other weights that fit by name and shape; returns how many did."""
+    """Take the tensors of other weights that fit by name and shape; return how many did."""
     if init is None:
         return 0
     path = resolve(init)

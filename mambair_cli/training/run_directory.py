@@ -162,7 +162,7 @@ class RunDirectory:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log; a last line without its end is left out."""
+    """Read the rows of a log; a last line without its end is left out."""
     lines = path.read_text("utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
 

@@ -19,7 +19,7 @@ from mambair_cli.training.data import degrade, list_images, read_all, read_pixel
 
 
 @dataclass(frozen=True)
-class Example:
+class ValidationImage:
     """A network input `(1 c h w)` float32 and the reference `(h*s w*s c)` uint8."""
 
     low: Tensor
@@ -54,7 +54,7 @@ class Validator:
         }
 
     def scores(self, network: nn.Module) -> dict[str, float]:
-        """Mean PSNR in dB by folder.
+        """Compute the mean PSNR in dB by folder.
 
         Super-resolution is measured on luma without a border of `scale` pixels, everything else on
         all channels without cropping.
@@ -66,7 +66,7 @@ class Validator:
         }
 
     @torch.inference_mode()
-    def _score(self, network: nn.Module, example: Example, device: torch.device) -> float:
+    def _score(self, network: nn.Module, example: ValidationImage, device: torch.device) -> float:
         restored = network(example.low.to(device)).float().cpu()
         pixels = quantised(restored[0].permute(1, 2, 0).numpy())
         if self._colour_sr:
@@ -74,20 +74,22 @@ class Validator:
         return psnr(pixels, example.truth, border=self._scale if self._scale > 1 else 0)
 
 
-def _read_folder(folder: Path, recipe: Recipe, unreadable: dict[Path, ImageError]) -> list[Example]:
+def _read_folder(
+    folder: Path, recipe: Recipe, unreadable: dict[Path, ImageError]
+) -> list[ValidationImage]:
     paired = (folder / "HR").is_dir()
     files = list_images(folder / "HR" if paired else folder)
     numbers = {path: index for index, path in enumerate(files)}
     partners = folder / "LR_bicubic" / f"X{recipe.network.scale}"
 
-    def read(path: Path) -> Example:
+    def read(path: Path) -> ValidationImage:
         # Noise depends on a file's place among all, so that it stays when another is damaged.
         return _read_example(path, partners if paired else None, numbers[path], recipe)
 
     return [example for _, example in read_all(files, read, unreadable)]
 
 
-def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) -> Example:
+def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) -> ValidationImage:
     scale, channels = recipe.network.scale, recipe.network.channels
     truth = crop_to_multiple(read_pixels(path, channels), scale)
     if partners is not None and scale > 1:
@@ -105,4 +107,4 @@ def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) 
     )
     white = 255 if noisy.dtype == np.uint8 else 1
     tensor = torch.from_numpy(noisy.copy()).permute(2, 0, 1)[None].float() / white
-    return Example(tensor.contiguous(), truth)
+    return ValidationImage(tensor.contiguous(), truth)

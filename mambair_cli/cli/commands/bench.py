@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 def complete_dataset(incomplete: str) -> list[str]:
-    """Names of the sets that begin like what was typed, for the shell."""
+    """List the sets whose names begin like what was typed, for the shell."""
     from mambair_cli.evaluation.datasets import DATASETS
 
     return [d.name for d in DATASETS if d.name.lower().startswith(incomplete.lower())]
@@ -58,7 +58,7 @@ def complete_dataset(incomplete: str) -> list[str]:
 def repeated(
     flag: str, metavar: str, purpose: str, complete: Callable[[str], list[str]] | None = None
 ) -> Any:
-    """An option that may be given several times."""
+    """Declare an option that may be given several times."""
     return typer.Option(
         flag,
         metavar=metavar,

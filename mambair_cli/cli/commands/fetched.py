@@ -166,7 +166,7 @@ def push(
 
 
 def _each(names: Sequence[str], act: Callable[[str], None], messages: Messages) -> None:
-    """Does something for each name; a failure does not keep it from the others.
+    """Do something for each name; a failure does not keep it from the others.
 
     Raises:
         MambairError: Some failed.

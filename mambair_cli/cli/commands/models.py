@@ -54,7 +54,7 @@ def list_models(
 
 
 def _print_narrow(rows: Sequence[tuple[str, str, str, str, str, Text]]) -> None:
-    """Two lines for each model, for terminals that cut the table."""
+    """Print two lines for each model, for terminals that cut the table."""
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for name, task, training, size, licence, weights in rows:
         line = f"{name:<{widths[0]}}  {task:<{widths[1]}}  {size:>{widths[3]}}  {licence}  "
