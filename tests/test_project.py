@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SCAN_PAGE = ROOT / "mambair_cli" / "kernels" / "scan" / "README.md"
 SETUP = "python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt "
 
 
@@ -22,6 +23,17 @@ def canonical(requirement: str) -> str:
     name = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert name is not None
     return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md"), SCAN_PAGE]
+
+
+def prose(document: Path) -> list[str]:
+    """Lines of a document but those that cannot be broken: code and pictures."""
+    outside_fences = document.read_text().split("```")[::2]
+    lines = [line for text in outside_fences for line in text.splitlines()]
+    return [line for line in lines if not line.startswith(("    ", "!["))]
 
 
 def readme_commands() -> list[str]:
@@ -55,9 +67,21 @@ def test_changelog_names_the_version_or_is_unreleased(project):
 
 
 def test_documents_link_to_files_that_exist():
-    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+    for document in documents():
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)[)#]", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_documents_name_modules_that_exist():
+    for document in documents():
+        places = [ROOT, ROOT / "mambair_cli", document.parent, document.parents[1]]
+        for path in re.findall(r"`([\w/]+\.py)\b", document.read_text()):
+            assert any((place / path).is_file() for place in places), f"{document.name}: {path}"
+
+
+def test_lines_of_documents_fit_a_terminal():
+    for document in documents():
+        assert [line for line in prose(document) if len(line) >= 120] == [], document
 
 
 def test_documented_commands_are_understood():
