@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from PIL.ExifTags import Base
@@ -23,6 +24,7 @@ from mambair_cli.imaging.metadata.tag_reader import (
 from mambair_cli.imaging.metadata.tiff_directory import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
+    MAKER_NOTE,
     Entry,
     exif_block,
 )
@@ -35,13 +37,12 @@ _ORIENTATION = 0x0112
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _INCH, _CENTIMETRE = 2, 3
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_MAKER_NOTE = 0x927C
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 
 # What `private` drops, with the phrase that says so.
 _PRIVATE_TAGS = {
     GPS_DIRECTORY: "GPS position",
-    _MAKER_NOTE: "maker notes",
+    MAKER_NOTE: "maker notes",
     0xC634: "maker notes",  # DNG's copy of them
     **dict.fromkeys(
         # of the body, the lens and the image; the last three as DNG and Photoshop write them
@@ -148,7 +149,7 @@ def without_orientation(exif: bytes) -> bytes:
 def without_maker_notes(exif: bytes) -> bytes:
     """Return the block written anew without the camera's own tags, or as it is if it has none."""
     entries = tuple(_main_entries(exif))
-    kept = tuple(_filtered(entry, {_MAKER_NOTE}) for entry in entries)
+    kept = tuple(_filtered(entry, {MAKER_NOTE}) for entry in entries)
     return exif if kept == entries else PREFIX + exif_block(kept)
 
 
@@ -189,7 +190,7 @@ def _all_tags(entries: tuple[Entry, ...]) -> Iterator[int]:
 
 def _filtered(entry: Entry, unwanted: set[int]) -> Entry:
     inside = tuple(_filtered(one, unwanted) for one in entry.directory if one.tag not in unwanted)
-    return Entry(entry.tag, entry.type, entry.data, inside)
+    return replace(entry, directory=inside)
 
 
 class _Block:

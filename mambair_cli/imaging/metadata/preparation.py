@@ -18,6 +18,7 @@ from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata,
 from mambair_cli.imaging.metadata.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
 from mambair_cli.imaging.metadata.png_chunks import IPTC_KEYWORD, raw_profile
 from mambair_cli.imaging.metadata.tag_reader import exif_entries
+from mambair_cli.imaging.metadata.tiff_directory import movable
 from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
 from mambair_cli.imaging.metadata.xmp import private_phrase, private_xmp, sized_xmp
 
@@ -52,6 +53,8 @@ _PROFILES_REFUSED = {
     "WEBP": (b"GRAY", "WebP stores gray as RGB"),
     "JXL": (b"", "cannot be written to JPEG XL"),  # Pillow's plugin hands none to the encoder
 }
+_MOST_SAMPLE_BYTES = 16  # of a pixel: floating point in colour, with opacity
+_CLASSIC_BYTES = 2**32 - 2**26
 _SEGMENT = 65533
 # Bytes; a profile has 14 bytes of header in each of at most 255 segments.
 _JPEG_LIMITS = {"exif": _SEGMENT, "comment": _SEGMENT, "icc_profile": 255 * (_SEGMENT - 14)}
@@ -144,6 +147,9 @@ def _held(metadata: Metadata, target: _Target) -> _Step:
             report = report.joined(ContentReport(dropped=(f"colour profile ({reason})",)))
     if left.exif and target.format_name == "TIFF":
         report = report.joined(ContentReport(dropped=_lost_in_tiff(left.exif)))
+        if _loses_maker_notes(left.exif, target):
+            left = replace(left, exif=without_maker_notes(left.exif))
+            report = report.joined(ContentReport(dropped=("maker notes",)))
     return left, report
 
 
@@ -167,6 +173,19 @@ def _lost_in_tiff(exif: bytes) -> tuple[str, ...]:
         return ("EXIF (damaged)",)
     lost = sorted(tags - DESCRIPTIVE_TAGS - LAYOUT_TAGS)
     return (f"EXIF tags {', '.join(str(tag) for tag in lost)}",) if lost else ()
+
+
+def _loses_maker_notes(exif: bytes, target: _Target) -> bool:
+    """Whether a TIFF file, where they lie elsewhere, would make them invalid."""
+    try:
+        entries = exif_entries(exif)
+    except ValueError:
+        return False
+    if movable(entries) != entries:
+        return True
+    # Offsets of 32 bits may not reach to the end of a larger file.
+    large = target.width * target.height * _MOST_SAMPLE_BYTES > _CLASSIC_BYTES
+    return large and any(one.offsets for entry in entries for one in entry.directory)
 
 
 def _private(metadata: Metadata, target: _Target) -> _Step:

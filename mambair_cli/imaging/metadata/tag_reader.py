@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
 
+from mambair_cli.imaging.metadata.maker_notes import offsets_in
 from mambair_cli.imaging.metadata.tiff_directory import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
     INTEROPERABILITY_DIRECTORY,
+    MAKER_NOTE,
     NUMBER_BYTES,
     VALUE_BYTES,
     Entry,
@@ -122,10 +124,20 @@ class TagFile:
                     if inside:
                         found.append(Entry(tag, _LONG, directory=inside))
                 elif data and place.type not in _NOT_TAKEN:
-                    found.append(Entry(tag, place.type, data))
+                    of_maker = tag == MAKER_NOTE
+                    found.append(
+                        self._maker_note(place, data) if of_maker else Entry(tag, place.type, data)
+                    )
             except ValueError:
                 continue
         return tuple(found)
+
+    def _maker_note(self, place: Place, data: bytes) -> Entry:
+        offsets = offsets_in(data, place.position, little_endian=self._order == "<")
+        if offsets is None:
+            return Entry(MAKER_NOTE, place.type, data, fixed=True)
+        from_its_start = Entry(MAKER_NOTE, place.type, data, offsets=offsets)
+        return replace(from_its_start, data=from_its_start.data_at(-place.position))
 
     def _table(self, directory: int) -> tuple[int, int, int]:
         """Number of entries, position of the first, bytes of each."""

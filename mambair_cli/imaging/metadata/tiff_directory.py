@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
+MAKER_NOTE = 0x927C
 
 _LONG, _LONG8 = 4, 16
 # Bytes of one value and of the numbers that it is made of, by type; 129 is the UTF-8 of EXIF 3.
@@ -29,18 +30,41 @@ class Entry:
         type: Number of the type, as in the TIFF specification and EXIF 3.
         data: All values in little-endian order; nothing for a directory.
         directory: The entries that the tag points to.
+        offsets: Where in `data` there are 32-bit numbers that count from the start of `data`, and
+            from the start of the file once they are written.
+        fixed: Whether `data` is valid only where it was read; it is not written then.
     """
 
     tag: int
     type: int
     data: bytes = b""
     directory: tuple[Entry, ...] = ()
+    offsets: tuple[int, ...] = ()
+    fixed: bool = False
+
+    def data_at(self, position: int) -> bytes:
+        """The value as it is to stand at a position of a file."""
+        data = bytearray(self.data)
+        for place in self.offsets:
+            (offset,) = struct.unpack_from("<I", data, place)
+            struct.pack_into("<I", data, place, offset + position)
+        return bytes(data)
+
+
+def movable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Leave out what is valid only where it was read, and directories that have nothing else."""
+    found = []
+    for entry in entries:
+        inside = movable(entry.directory)
+        if inside or (entry.data and not entry.fixed):
+            found.append(replace(entry, directory=inside))
+    return tuple(found)
 
 
 def exif_block(entries: Iterable[Entry]) -> bytes:
-    """The entries as an EXIF block without prefix, little-endian."""
+    """The entries that are `movable` as an EXIF block without prefix, little-endian."""
     header = 8
-    records, values = _CLASSIC.serialized(entries, header)
+    records, values = _CLASSIC.serialized(movable(entries), header)
     start = struct.pack("<2sHI", b"II", 42, header + len(values))
     return start + values + struct.pack("<H", len(records)) + b"".join(records) + bytes(4)
 
@@ -53,7 +77,7 @@ def add_entries(file: IO[bytes], entries: Iterable[Entry], page: int = 0) -> Non
 
     Args:
         file: Open for reading and writing.
-        entries: What to add, in any order.
+        entries: What to add, in any order; of them those that are `movable`.
         page: Which of the file's images they describe, from 0.
     """
     file.seek(0)
@@ -70,7 +94,7 @@ def add_entries(file: IO[bytes], entries: Iterable[Entry], page: int = 0) -> Non
     present = {struct.unpack("<H", record[:2])[0] for record in records}
     end = file.seek(0, 2)
     file.write(bytes(end % 2))
-    added = [entry for entry in entries if entry.tag not in present]
+    added = [entry for entry in movable(entries) if entry.tag not in present]
     new, values = layout.serialized(added, end + end % 2)
     file.write(values)
     start = file.tell()
@@ -124,8 +148,9 @@ class _Layout:
                 values += bytes(self.offset_bytes)
             field = data
             if len(data) > self.offset_bytes:
-                field = struct.pack(self.offset, position + len(values))
-                values += data + bytes(len(data) % 2)
+                place = position + len(values)
+                field = struct.pack(self.offset, place)
+                values += (entry.data_at(place) if entry.offsets else data) + bytes(len(data) % 2)
             number = len(data) // VALUE_BYTES[kind]
             head = struct.pack("<HH", entry.tag, kind) + struct.pack(self.offset, number)
             records.append(head + field.ljust(self.offset_bytes, b"\0"))

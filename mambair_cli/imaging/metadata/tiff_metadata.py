@@ -18,6 +18,7 @@ from mambair_cli.imaging.metadata.tiff_directory import (
     GPS_DIRECTORY,
     Entry,
     exif_block,
+    movable,
 )
 
 # Tags that say something to people; all others describe the file's own layout, or nothing that a
@@ -107,6 +108,9 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     if any(_is_shape(entry) for entry in described):
         dropped.append("description of the array's shape")
         described = tuple(entry for entry in described if not _is_shape(entry))
+    if movable(described) != described:
+        dropped.append("maker notes")
+        described = movable(described)
     orientation = next((numbers(entry) for entry in layout if entry.tag == _ORIENTATION), ())
     return TiffMetadata(
         icc_profile=blocks.get(_PROFILE),

@@ -22,6 +22,7 @@ XMP = (
     b"><tiff:ImageLength>17</tiff:ImageLength><dc:title>Ein Bild \xc3\xbc</dc:title>"
     b"<xmp:Thumbnails><rdf:Alt>...</rdf:Alt></xmp:Thumbnails></rdf:Description>"
 )
+NOTE = b"Apple iOS\0\0\x01MM\0\0"  # holds everywhere
 FORMATS = ("jpg", "png", "webp", "tif")
 
 
@@ -37,7 +38,7 @@ def exif():
     exif[ExifTags.Base.Orientation] = 6
     details = exif.get_ifd(ExifTags.IFD.Exif)
     details[ExifTags.Base.ExifImageWidth] = 31
-    details[ExifTags.Base.MakerNote] = b"maker note"
+    details[ExifTags.Base.MakerNote] = NOTE
     details[ExifTags.Base.DateTimeOriginal] = "2024:02:29 12:00:00"
     exif[ExifTags.IFD.Exif] = details
     place = exif.get_ifd(ExifTags.IFD.GPSInfo)
@@ -72,7 +73,7 @@ def test_exif_is_kept_and_corrected(tmp_path, pixels, exif, source, target):
         assert kept[ExifTags.Base.Make] == "Camera"
         assert kept.get(ExifTags.Base.Orientation, 1) == 1
         details = kept.get_ifd(ExifTags.IFD.Exif)
-        assert details[ExifTags.Base.MakerNote] == b"maker note"
+        assert details[ExifTags.Base.MakerNote] == NOTE
         assert details[ExifTags.Base.DateTimeOriginal] == "2024:02:29 12:00:00"
         # Orientation 6: the stored width of 31 became the height, and both were doubled.
         assert written.size == (34, 62)

@@ -113,12 +113,15 @@ def test_keep_corrects_orientation_and_sizes_and_nothing_else(
         assert tags[ExifTags.Base.Make] == "Camera"
         details = tags.get_ifd(ExifTags.IFD.Exif)
         assert (details[0xA002], details[0xA003]) == (34, 62)
-        assert details[ExifTags.Base.MakerNote] == MAKER_NOTE
+        # Nothing is known of its offsets, and a TIFF file's tags lie elsewhere.
+        lost = "tif" in (source, target)
+        assert details.get(ExifTags.Base.MakerNote) == (None if lost else MAKER_NOTE)
+        assert ("maker notes" in report.dropped) == lost
         assert details[ExifTags.Base.BodySerialNumber] == "PLANTED-0"
         assert details[ExifTags.Base.ExposureTime] == 1 / 250
         assert tags.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (48, 51, 29.6)
         stored = full_metadata[source].exif
-        assert target == "tif" or again.exif.index(MAKER_NOTE) == stored.index(MAKER_NOTE)
+        assert lost or again.exif.index(MAKER_NOTE) == stored.index(MAKER_NOTE)
     if "XMP" in report.kept:
         assert "XMP size tags updated" in report.changed
         assert b'exif:PixelXDimension="34"' in again.xmp

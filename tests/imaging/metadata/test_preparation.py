@@ -48,6 +48,7 @@ def test_what_a_format_does_not_hold_is_said(format_name, kept, label):
     report = prepared(FULL, format_name, 62, 34).report
     assert report.kept == tuple(kept.split("|"))
     lost = [f"{item} ({label} holds none)" for item in everything if item not in report.kept]
+    lost += ["maker notes"] if format_name == "TIFF" else []  # of no known kind
     assert set(report.dropped) == set(lost)
 
 

@@ -17,6 +17,7 @@ from mambair_cli.imaging.metadata.tag_reader import (
 from mambair_cli.imaging.metadata.tiff_directory import Entry, exif_block
 
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+MAKER_NOTE = b"FUJIFILM" + bytes(range(256))  # holds everywhere
 ENTRIES = (
     Entry(0x010F, 2, b"Camera\0"),
     Entry(0x011A, 5, struct.pack("<II", 300, 1)),
@@ -27,7 +28,7 @@ ENTRIES = (
         directory=(
             Entry(0x829A, 5, struct.pack("<II", 1, 250)),
             Entry(0x9204, 10, struct.pack("<ii", -1, 3)),
-            Entry(0x927C, 7, bytes(range(256))),
+            Entry(0x927C, 7, MAKER_NOTE),
             Entry(0xA001, 3, struct.pack("<H", 1)),
             Entry(INTEROPERABILITY, 4, directory=(Entry(1, 2, b"R98\0"),)),
         ),
@@ -48,7 +49,7 @@ def test_pillow_reads_what_is_written():
     details = exif.get_ifd(ExifTags.IFD.Exif)
     assert details[ExifTags.Base.ExposureTime] == 1 / 250
     assert details[ExifTags.Base.ExposureBiasValue] == pytest.approx(-1 / 3)
-    assert details[ExifTags.Base.MakerNote] == bytes(range(256))
+    assert details[ExifTags.Base.MakerNote] == MAKER_NOTE
     assert exif.get_ifd(ExifTags.IFD.GPSInfo)[1] == "N"
 
 
