@@ -148,7 +148,7 @@ def train(
     """Train or fine-tune weights; interrupted at any moment, a run goes on with --resume."""
     from mambair_cli.kernels.scan import dispatch
     from mambair_cli.restoration.device.compute import describe_device
-    from mambair_cli.restoration.device.precision import resolve_device
+    from mambair_cli.restoration.device.devices import resolve_device
     from mambair_cli.training.config import load_recipe
     from mambair_cli.training.run import train as run_training
 

@@ -9,11 +9,10 @@ import torch
 
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.kernels.scan.dispatch import Backend
+from mambair_cli.restoration.device.devices import resolve_device, resolve_devices
 from mambair_cli.restoration.device.precision import (
     Precision,
     PrecisionRequest,
-    resolve_device,
-    resolve_devices,
     resolve_precision,
 )
 
