@@ -7,14 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mambair_cli.imaging.orientation import STEPS
+
 MEMBERS = 8
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+# Orientations; the first four keep height and width, the others swap them.
+_ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)
 
 Restore = Callable[[Tensor], Tensor]
 
 
 def transform(x: Tensor, member: int) -> Tensor:
-    """Apply one of the eight flips and quarter turns: flips first, then a transposition.
+    """Apply one of the eight flips and quarter turns.
 
     Args:
         x: `(b c h w)`.
@@ -23,8 +26,8 @@ def transform(x: Tensor, member: int) -> Tensor:
     Returns:
         `(b c h w)`, or `(b c w h)` when transposed; the same values in another order.
     """
-    flipped = x.flip(_FLIPS[member % 4])
-    return flipped.transpose(2, 3) if member >= 4 else flipped
+    swapped, reversed_dimensions = _steps(member)
+    return (x.transpose(2, 3) if swapped else x).flip(reversed_dimensions)
 
 
 def inverse(x: Tensor, member: int) -> Tensor:
@@ -37,8 +40,15 @@ def inverse(x: Tensor, member: int) -> Tensor:
     Returns:
         The image before the transformation.
     """
-    turned = x.transpose(2, 3) if member >= 4 else x
-    return turned.flip(_FLIPS[member % 4])
+    swapped, reversed_dimensions = _steps(member)
+    upright = x.flip(reversed_dimensions)
+    return upright.transpose(2, 3) if swapped else upright
+
+
+def _steps(member: int) -> tuple[bool, tuple[int, ...]]:
+    """Whether height and width are swapped, and the dimensions that are reversed then."""
+    swapped, rows, columns = STEPS[_ORIENTATIONS[member]]
+    return swapped, (2,) * rows + (3,) * columns
 
 
 def self_ensemble(restore: Restore, x: Tensor, members: int) -> Tensor:

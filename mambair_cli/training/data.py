@@ -24,6 +24,7 @@ from mambair_cli.evaluation.degrade import (
 )
 from mambair_cli.evaluation.protocol import quantised
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_header, read_image
+from mambair_cli.imaging.orientation import turn
 from mambair_cli.imaging.writing.depth import to_depth
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
@@ -34,6 +35,8 @@ Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 JPEG_BLOCK = 8
+# By how many quarter turns to the left, then as seen in a mirror.
+ORIENTATIONS = ((1, 8, 3, 6), (2, 7, 4, 5))
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ class Sampler:
         low, high = cut.low, cut.high
         if table.augment:
             turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-            low, high = (turn(side, turns, mirrored=mirrored) for side in (low, high))
+            low, high = (turn(side, ORIENTATIONS[mirrored][turns]) for side in (low, high))
         degraded = degrade(low, table.noise_sigma, table.jpeg_quality, generator)
         side = table.patch
         return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
@@ -298,12 +301,6 @@ def detail(pixels: Pixels) -> float:
     """Compute the mean difference of neighbouring values of `(h w c)`, on the 0-255 scale."""
     signed = pixels.astype(np.int16)
     return float(sum(np.abs(np.diff(signed, axis=axis)).mean() for axis in (0, 1)) / 2)
-
-
-def turn(pixels: Pixels, quarters: int, *, mirrored: bool) -> Pixels:
-    """Apply one of the eight symmetries of the square: quarter turns, then a left-right flip."""
-    turned = np.rot90(pixels, quarters)
-    return turned[:, ::-1] if mirrored else turned
 
 
 def degrade(

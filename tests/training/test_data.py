@@ -11,9 +11,11 @@ from PIL import Image
 from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import downscale
 from mambair_cli.imaging import formats
+from mambair_cli.imaging.orientation import turn
 from mambair_cli.training import data
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.data import (
+    ORIENTATIONS,
     PairCache,
     Sampler,
     degrade,
@@ -21,7 +23,6 @@ from mambair_cli.training.data import (
     list_images,
     read_pixels,
     read_size,
-    turn,
 )
 from mambair_cli.training.parsing import Span
 
@@ -233,8 +234,18 @@ def test_the_cache_stays_within_its_limit_and_gives_the_same_pixels(data_root: P
 
 def test_all_eight_symmetries_occur() -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    turned = {turn(pixels, n, mirrored=m).tobytes() for n in range(4) for m in (False, True)}
+    turned = {turn(pixels, n).tobytes() for row in ORIENTATIONS for n in row}
     assert len(turned) == 8
+
+
+def test_patches_are_turned_by_quarters_and_then_mirrored() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    for quarters in range(4):
+        turned = np.rot90(pixels, quarters)
+        for mirrored, expected in enumerate((turned, turned[:, ::-1])):
+            ours = turn(pixels, ORIENTATIONS[mirrored][quarters])
+            assert np.array_equal(ours, expected)
+            assert ours.strides == expected.strides
 
 
 def test_degradations() -> None:

@@ -20,8 +20,8 @@ from mambair_cli.imaging.image import (
     Timing,
 )
 from mambair_cli.imaging.metadata.collect import read_metadata
+from mambair_cli.imaging.orientation import turn, turned_size
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
-from mambair_cli.imaging.reading.orientation import turn, turned_size
 
 _DEEP_MODES = ("I;16", "F")
 _GRAY_MODES = ("1", "L", "LA", "La", *_DEEP_MODES)

@@ -23,8 +23,8 @@ from mambair_cli.imaging.image import (
     ValueRange,
 )
 from mambair_cli.imaging.metadata.image_metadata import Metadata
+from mambair_cli.imaging.orientation import streams, turn, turn_lazily, turned_size
 from mambair_cli.imaging.reading.opening import Contents, damaged, unsupported
-from mambair_cli.imaging.reading.orientation import streams, turn, turn_lazily, turned_size
 
 if TYPE_CHECKING:
     import pyvips

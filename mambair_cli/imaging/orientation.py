@@ -1,4 +1,8 @@
-"""The eight EXIF orientations: which way an image as stored is turned to stand upright."""
+"""The eight symmetries of a rectangle's pixels, numbered as EXIF numbers orientations.
+
+By them an image as stored is turned upright, an ensemble restores it eight ways, and training sees
+its patches from all sides.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
     import pyvips
 
 # Whether rows and columns are swapped, then rows and then columns reversed.
-_STEPS = {
+STEPS = {
     1: (False, False, False),
     2: (False, False, True),
     3: (False, True, True),
@@ -26,12 +30,12 @@ _STEPS = {
 
 def turned_size(width: int, height: int, orientation: int) -> tuple[int, int]:
     """Width and height of the upright image."""
-    return (height, width) if _STEPS[orientation][0] else (width, height)
+    return (height, width) if STEPS[orientation][0] else (width, height)
 
 
 def turn(pixels: Pixels, orientation: int) -> Pixels:
     """Turn `(h w ...)` pixels upright; a view of them."""
-    swapped, rows, columns = _STEPS[orientation]
+    swapped, rows, columns = STEPS[orientation]
     if swapped:
         pixels = np.swapaxes(pixels, 0, 1)
     return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
@@ -44,7 +48,7 @@ def streams(orientation: int) -> bool:
 
 def turn_lazily(image: pyvips.Image, orientation: int) -> pyvips.Image:
     """Turn an image of libvips upright; rows in any order must be readable unless it `streams`."""
-    swapped, rows, columns = _STEPS[orientation]
+    swapped, rows, columns = STEPS[orientation]
     if swapped:
         image = image.rot90().fliphor()
     if rows:
