@@ -57,57 +57,45 @@ def complete_variant(incomplete: str) -> list[str]:
     return [variant for variant in variants if variant.startswith(incomplete)]
 
 
+def _panel(title: str) -> Callable[..., Any]:
+    """Return what declares the options of one panel of the help."""
+    return functools.partial(typer.Option, rich_help_panel=title, show_default=False)
+
+
+_of_files, _of_model, _of_computation, _of_messages = map(
+    _panel, ("Files", "Model", "Computation", "Messages")
+)
+
 Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug",
-        help="Print tracebacks.",
-        callback=_remember_debug,
-        is_eager=True,
-        rich_help_panel="Messages",
-    ),
+    bool, _of_messages("--debug", help="Print tracebacks.", callback=_remember_debug, is_eager=True)
 ]
-Quiet = Annotated[
-    bool,
-    typer.Option("-q", "--quiet", help="Print only errors.", rich_help_panel="Messages"),
-]
-Verbose = Annotated[
-    bool,
-    typer.Option("-v", "--verbose", help="Print more about each step.", rich_help_panel="Messages"),
-]
+Quiet = Annotated[bool, _of_messages("-q", "--quiet", help="Print only errors.")]
+Verbose = Annotated[bool, _of_messages("-v", "--verbose", help="Print more about each step.")]
 Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Print JSON on standard output, one object a line.",
-        rich_help_panel="Messages",
-    ),
+    bool, _of_messages("--json", help="Print JSON on standard output, one object a line.")
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        "--device",
-        metavar="auto|cpu|cuda|cuda:N|xpu|mps",
-        help="Where to run.",
-        rich_help_panel="Computation",
+    _of_computation(
+        "--device", show_default=True, metavar="auto|cpu|cuda|cuda:N|xpu|mps", help="Where to run."
     ),
 ]
 Devices = Annotated[
     str,
-    typer.Option(
+    _of_computation(
         "--device",
+        show_default=True,
         metavar="auto|cpu|cuda|cuda:N,...|xpu|mps",
         help="Where to run. Several GPUs share the images: cuda:0,cuda:1.",
-        rich_help_panel="Computation",
     ),
 ]
 Scan = Annotated[
     str,
-    typer.Option(
+    _of_computation(
         "--scan",
+        show_default=True,
         metavar="auto|triton|mamba-ssm|numba|torch|reference",
         help="Backend of the selective scan; `mambair doctor` says which ones run here.",
-        rich_help_panel="Computation",
     ),
 ]
 
@@ -127,230 +115,191 @@ class RestoreSettings:
     ] = None
     files_from: Annotated[
         str | None,
-        typer.Option(
+        _of_files(
             "--files-from",
             metavar="FILE|-",
             help="Take further inputs from a file, or from standard input, one a line.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     null: Annotated[
         bool,
-        typer.Option(
-            "--null",
-            help="Names in --files-from end with a NUL byte instead of a line break.",
-            rich_help_panel="Files",
+        _of_files(
+            "--null", help="Names in --files-from end with a NUL byte instead of a line break."
         ),
     ] = False
     output: Annotated[
         str | None,
-        typer.Option(
+        _of_files(
             "-o",
             "--output",
             help="Folder for the results, or the result's file name for one image. "
             "Without it, results are written beside their sources.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     suffix: Annotated[
         str | None,
-        typer.Option(
+        _of_files(
             "--suffix",
             help="Added to each name before its extension. By default it says what was done: _x4.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     name: Annotated[
         str | None,
-        typer.Option(
+        _of_files(
             "--name",
             metavar="TEMPLATE",
             help="Names of the results, such as {stem}_x4.{ext}; fields are stem, name, ext, "
             "parent, index, task, model, scale, sigma and quality.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     format: Annotated[
         str | None,
-        typer.Option(
+        _of_files(
             "--format",
             metavar="png|jpg|webp|tiff|...",
             help="Format of the results, by its extension. By default that of each source.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     quality_out: Annotated[
         int,
-        typer.Option(
+        _of_files(
             "--quality-out",
+            show_default=True,
             min=1,
             max=100,
             help="Quality of results in formats that lose something, such as JPEG and WebP.",
-            rich_help_panel="Files",
         ),
     ] = 95
     recursive: Annotated[
         bool,
-        typer.Option(
+        _of_files(
             "-r",
             "--recursive/--no-recursive",
             help="Whether to enter the folders inside a folder. By default yes.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = True
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace existing results.", rich_help_panel="Files"),
-    ] = False
+    overwrite: Annotated[bool, _of_files("--overwrite", help="Replace existing results.")] = False
     resume: Annotated[
         bool,
-        typer.Option(
+        _of_files(
             "--resume",
             help="Skip images already restored from the same file, weights and options.",
             callback=remember_resume,
-            rich_help_panel="Files",
         ),
     ] = False
     retry_failed: Annotated[
         bool,
-        typer.Option(
-            "--retry-failed",
-            help="Take only the images that failed in an earlier run.",
-            rich_help_panel="Files",
-        ),
+        _of_files("--retry-failed", help="Take only the images that failed in an earlier run."),
     ] = False
     shard: Annotated[
         Any,
-        typer.Option(
+        _of_files(
             "--shard",
             metavar="I/N",
             parser=parse_shard,
             help="Take part I of N, all of about the same size; N processes share a batch.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     dry_run: Annotated[
         bool,
-        typer.Option(
+        _of_files(
             "--dry-run",
             help="Say what would be written, how long it takes and what it needs; write nothing.",
-            rich_help_panel="Files",
         ),
     ] = False
     metadata: Annotated[
         MetadataMode,
-        typer.Option(
+        _of_files(
             "--metadata",
+            show_default=True,
             help="What is kept of EXIF, XMP and IPTC: all, nothing, or all but position, serial "
             "numbers and owner. The colour profile is always kept.",
-            rich_help_panel="Files",
         ),
     ] = "keep"
     max_pixels: Annotated[
         Any,
-        typer.Option(
+        _of_files(
             "--max-pixels",
             metavar="N[M|G]",
             parser=parse_pixels,
             help="Refuse images of more pixels; 0 for no limit. By default 179M.",
-            show_default=False,
-            rich_help_panel="Files",
         ),
     ] = None
     model: Annotated[
         str | None,
-        typer.Option(
+        _of_model(
             "--model",
             metavar="VARIANT",
             help="Variant of the model, such as tiny or light. By default the best for the device.",
             autocompletion=complete_variant,
-            show_default=False,
-            rich_help_panel="Model",
         ),
     ] = None
     weights: Annotated[
         str | None,
-        typer.Option(
+        _of_model(
             "--weights",
             metavar="FILE|ID|hf://...",
             help="Weights to use: a .safetensors or .pth file, a model id, or a file on the "
             "Hugging Face Hub, hf://owner/repo/path.",
             autocompletion=complete_model,
-            show_default=False,
-            rich_help_panel="Model",
         ),
     ] = None
     ensemble: Annotated[
         bool,
-        typer.Option(
+        _of_model(
             "--ensemble",
             help="Average the results of the eight flips and turns (MambaIR+): 8 times the work.",
-            rich_help_panel="Model",
         ),
     ] = False
     device: Devices = "auto"
     precision: Annotated[
         Precision,
-        typer.Option(
-            "--precision", help="Number format of the network.", rich_help_panel="Computation"
-        ),
+        _of_computation("--precision", show_default=True, help="Number format of the network."),
     ] = "auto"
     scan: Scan = "auto"
     tile: Annotated[
         Any,
-        typer.Option(
+        _of_computation(
             "--tile",
+            show_default=True,
             metavar="auto|N|0",
             parser=parse_tile,
             help="Side of the tiles in input pixels; 0 for the whole image at once.",
-            rich_help_panel="Computation",
         ),
     ] = "auto"
     overlap: Annotated[
         int | None,
-        typer.Option(
+        _of_computation(
             "--overlap",
             min=0,
             metavar="N",
             help="Input pixels that neighbouring tiles share; 32 by default, less for small tiles.",
-            rich_help_panel="Computation",
         ),
     ] = None
     max_memory: Annotated[
         Any,
-        typer.Option(
+        _of_computation(
             "--max-memory",
             metavar="N[M|G]",
             parser=parse_bytes,
             help="Bytes of main memory to stay below. By default what is free. Larger images are "
             "read, restored and written in bands.",
-            show_default=False,
-            rich_help_panel="Computation",
         ),
     ] = None
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(
+        _of_computation(
             "--engine",
+            show_default=True,
             help="Where the work runs: in this process, or on a Ray cluster.",
-            rich_help_panel="Computation",
         ),
     ] = "local"
     ray_address: Annotated[
         str | None,
-        typer.Option(
+        _of_computation(
             "--ray-address",
             metavar="HOST:PORT",
             help="The Ray cluster to use. By default that of this machine, or a new one.",
-            show_default=False,
-            rich_help_panel="Computation",
         ),
     ] = None
     json: Json = False
