@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Read when torch and Numba are imported, also by the processes that tests start. Tensors of tests
 # are so small that threads only wait for each other; what is about threads asks for its own.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+# Every process would compile every module again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # In the background a shell has programs ignore Ctrl-C, and those that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

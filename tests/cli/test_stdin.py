@@ -114,6 +114,7 @@ def test_a_terminal_is_refused(pipe, x2, photo, monkeypatch, stream):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_commands_are_chained(weights, photo):
     def command(*arguments):
@@ -134,17 +135,15 @@ def test_commands_are_chained(weights, photo):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-@pytest.mark.parametrize("source", ["-", pytest.param("file", marks=pytest.mark.slow)])
-def test_a_reader_that_went_away_ends_it_quietly(x2, photo, source):
-    command = [sys.executable, "-m", "mambair_cli", "sr", "-q", *x2]
-    name = "-" if source == "-" else str(photo)
-    with photo.open("rb") as file:
-        process = subprocess.Popen(
-            [*command, name], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        errors = process.stderr.read()
-        assert process.wait(timeout=300) == 141
-    assert errors == b""
+@pytest.mark.parametrize("source", ["-", "file"])
+def test_a_reader_that_went_away_ends_it_quietly(launcher, x2, photo, source, tmp_path):
+    pipe = f"""
+import os
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 1)
+os.dup2(os.open({str(photo)!r}, os.O_RDONLY), 0)
+"""
+    name = "-" if source == "-" else photo
+    run = launcher.start(tmp_path / "printed", "sr", "-q", *x2, name, before=pipe)
+    assert (run.wait(), run.err) == (141, "")

@@ -179,6 +179,7 @@ def killed(on_event, workers):
     return names
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_file(on_cluster, photos, results, killed, tmp_path):
     out = tmp_path / "out"
     outcome = on_cluster(photos, "-o", out)

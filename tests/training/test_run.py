@@ -149,6 +149,7 @@ def _interrupt_at(iteration: int, tables: dict[str, Any], root: Path, run: Path)
         )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs POSIX signals")
 @pytest.mark.usefixtures("one_thread")
 def test_killed_and_resumed_gives_the_same_losses(
