@@ -13,7 +13,7 @@ import torch
 from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
-from mambair_cli.errors import BackendError, CheckpointError, ImageError, MambairError
+from mambair_cli.errors import BackendError, CheckpointError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
 from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
@@ -152,31 +152,12 @@ def train(
         recipe.run.seed,
         pinned=place.type == "cuda",
     )
-    validator = Validator(recipe, root)
-    run = _Run(recipe, directory, trainer, validator, on_event)
+    run = _Run(recipe, directory, trainer, sampler, Validator(recipe, root), on_event)
     with directory.alone():
         # Another process may have trained here meanwhile.
         directory.require_usable(recipe, resume=resume)
-        if resume:
-            run.restore()
-        else:
-            directory.write_recipe(recipe)
-            run.save()
-        run.tell_unreadable(validator.unreadable | sampler.unreadable)
-        on_event(
-            Started(
-                run.iteration,
-                recipe.optim.iterations,
-                sum(parameter.numel() for parameter in network.parameters()),
-                len(sampler.files),
-                sampler.skipped,
-                len(validator.unreadable | sampler.unreadable),
-                initial,
-                device,
-                backend,
-            )
-        )
-        return run.finish(sampler)
+        run.begin(initial, device, backend, resume=resume)
+        return run.finish()
 
 
 def _check_precision(recipe: Recipe, device: torch.device) -> None:
@@ -217,6 +198,7 @@ class _Run:
         recipe: Recipe,
         directory: RunDirectory,
         trainer: Trainer[RestorationNetwork],
+        sampler: Sampler,
         validator: Validator,
         on_event: Callable[[TrainEvent], None],
     ) -> None:
@@ -224,6 +206,7 @@ class _Run:
         self.directory = directory
         self._recipe = recipe
         self._trainer = trainer
+        self._sampler = sampler
         self._validator = validator
         self._on_event = on_event
         self._best: float | None = None
@@ -231,8 +214,29 @@ class _Run:
         self._told: set[Path] = set()
         self._reported_at = self._saved_at = time.monotonic()
 
-    def restore(self) -> None:
-        """Go on from the stored state."""
+    def begin(self, initial_tensors: int, device: str, scan: str, *, resume: bool) -> None:
+        """Store the state of a new run, or go on from a stored one, and tell what is in place."""
+        if resume:
+            self._restore()
+        else:
+            self.directory.write_recipe(self._recipe)
+            self.save()
+        self._tell_unreadable()
+        self._on_event(
+            Started(
+                self.iteration,
+                self._recipe.optim.iterations,
+                sum(parameter.numel() for parameter in self._trainer.network.parameters()),
+                len(self._sampler.files),
+                self._sampler.skipped,
+                len(self._told),
+                initial_tensors,
+                device,
+                scan,
+            )
+        )
+
+    def _restore(self) -> None:
         state = self.directory.load_state()
         self._trainer.load_state_dict(state["trainer"])
         self.iteration = state["iteration"]
@@ -241,14 +245,14 @@ class _Run:
         self.directory.truncate_log(self.iteration)
         self.directory.write_recipe(self._recipe)
 
-    def finish(self, sampler: Sampler) -> TrainResult:
+    def finish(self) -> TrainResult:
         """Run the iterations that are left."""
         optim, validation = self._recipe.optim, self._recipe.validation
         self._reported_at = self._saved_at = time.monotonic()
-        for batch in sampler.batches(self.iteration, optim.iterations):
+        for batch in self._sampler.batches(self.iteration, optim.iterations):
             self._pending.append(self._trainer.step(batch, self.iteration))
             self.iteration += 1
-            self.tell_unreadable(sampler.unreadable)
+            self._tell_unreadable()
             last = self.iteration == optim.iterations
             if last or self.iteration % self._recipe.run.log_every == 0:
                 self._report()
@@ -259,10 +263,11 @@ class _Run:
         best = self.directory.best if self._best is not None else self.directory.last
         return TrainResult(self.iteration, self._best, best, self.directory.last)
 
-    def tell_unreadable(self, unreadable: dict[Path, ImageError]) -> None:
+    def _tell_unreadable(self) -> None:
         """Tell of images that cannot be read, of each once."""
-        # A copy, as the samples of the next iteration are made meanwhile.
-        for path, error in unreadable.copy().items():
+        # Put into one, as the samples of the next iteration are drawn meanwhile.
+        unreadable = self._validator.unreadable | self._sampler.unreadable
+        for path, error in unreadable.items():
             if path not in self._told:
                 self._told.add(path)
                 self._on_event(Unreadable(path, error.message, error.hint))
