@@ -26,10 +26,10 @@ from mambair_cli.imaging.metadata.tiff_directory import (
     GPS_DIRECTORY,
     MAKER_NOTE,
     Entry,
+    Layout,
     exif_block,
 )
 
-_BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 _IMAGE_WIDTH, _IMAGE_LENGTH = 0x0100, 0x0101
@@ -74,7 +74,7 @@ def upright_exif(exif: bytes) -> bytes | None:
         directory = block.number("I", 4)
         entries = block.entries(directory)
         if _ORIENTATION in entries:
-            block.put("HIHH", entries[_ORIENTATION] + 2, _SHORT, 1, 1, 0)
+            block.put_number(entries[_ORIENTATION], _ORIENTATION, _SHORT, 1)
         block.drop_thumbnail(block.end(directory))
     except (struct.error, ValueError):
         return None
@@ -88,7 +88,7 @@ def sized_exif(exif: bytes, width: int, height: int) -> bytes:
     block.set_lengths(entries, {_IMAGE_WIDTH: width, _IMAGE_LENGTH: height})
     if EXIF_DIRECTORY in entries:
         with contextlib.suppress(struct.error):  # a damaged sub-directory stays as it is
-            details = block.entries(block.number("I", entries[EXIF_DIRECTORY] + 8))
+            details = block.entries(block.value(entries[EXIF_DIRECTORY]))
             block.set_lengths(details, {_PIXEL_X_DIMENSION: width, _PIXEL_Y_DIMENSION: height})
     return block.tobytes()
 
@@ -198,10 +198,11 @@ class _Block:
 
     def __init__(self, exif: bytes) -> None:
         exif = without_prefix(exif)
-        if exif[:4] not in _BYTE_ORDERS:
-            raise ValueError("not a TIFF structure")
+        self.layout = Layout.of(exif[:4])
+        if self.layout.big:
+            raise ValueError("no EXIF block has numbers of 64 bits")
         self.data = bytearray(exif)
-        self.order = _BYTE_ORDERS[exif[:4]]
+        self.order = self.layout.order
 
     def number(self, kind: str, position: int) -> int:
         return int(struct.unpack_from(self.order + kind, self.data, position)[0])
@@ -210,48 +211,57 @@ class _Block:
         struct.pack_into(self.order + kinds, self.data, position, *values)
 
     def entries(self, directory: int) -> dict[int, int]:
-        """Tag -> position of its 12 bytes: tag, type, count, value or offset."""
-        positions = [directory + 2 + 12 * i for i in range(self.number("H", directory))]
-        return {self.number("H", position): position for position in positions}
+        """Tag -> position of its record."""
+        places = self.layout.record_places(directory, self.number("H", directory))
+        return {self.number("H", place): place for place in places}
 
     def end(self, directory: int) -> int:
-        """Position behind the entries, where that of the next directory is given."""
-        return directory + 2 + 12 * self.number("H", directory)
+        """Position behind the records, where that of the next directory is given."""
+        return self.layout.next_pointer(directory, self.number("H", directory))
+
+    def value(self, record: int) -> int:
+        """The one number of a LONG tag, or where its values lie."""
+        return self.number("I", self.layout.field_place(record))
+
+    def put_number(self, record: int, tag: int, kind: int, value: int) -> None:
+        """Replace a record by that of a SHORT or LONG tag with one value."""
+        field = struct.pack(self.order + {_SHORT: "H", _LONG: "I"}[kind], value)
+        written = self.layout.record(tag, kind, 1, field)
+        struct.pack_into(f"{len(written)}s", self.data, record, written)
 
     def set_lengths(self, entries: dict[int, int], lengths: dict[int, int]) -> None:
         for tag, length in lengths.items():
             if tag in entries:
-                self.put("HII", entries[tag] + 2, _LONG, 1, length)
+                self.put_number(entries[tag], tag, _LONG, length)
 
     def remove(self, directory: int, tag: int) -> None:
         """Close the gap among the entries; what they point to stays where it is."""
         position = self.entries(directory).get(tag)
         if position is None:
             return
-        end = self.end(directory) + 4
-        self.data[position:end] = self.data[position + 12 : end] + bytes(12)
+        end, removed = self.end(directory) + self.layout.offset_bytes, self.layout.record_bytes
+        self.data[position:end] = self.data[position + removed : end] + bytes(removed)
         self.put("H", directory, self.number("H", directory) - 1)
 
     def add(self, added: list[Entry]) -> None:
         """Write the first directory anew behind everything else, with more tags or other values."""
         directory = self.number("I", 4)
         records = {
-            tag: bytes(self.data[place : place + 12])
+            tag: bytes(self.data[place : place + self.layout.record_bytes])
             for tag, place in self.entries(directory).items()
         }
-        following = self.data[self.end(directory) : self.end(directory) + 4]
+        following = self.number("I", self.end(directory))
         self.data += bytes(len(self.data) % 2)
         for entry in added:
             kinds = {_SHORT: "H", _RATIONAL: "II"}[entry.type]
             value = struct.pack(self.order + kinds, *struct.unpack("<" + kinds, entry.data))
-            field = value.ljust(4, b"\0")
-            if len(value) > 4:
+            field = value
+            if len(value) > self.layout.offset_bytes:
                 field = struct.pack(self.order + "I", len(self.data))
                 self.data += value
-            records[entry.tag] = struct.pack(self.order + "HHI", entry.tag, entry.type, 1) + field
-        self.put("I", 4, len(self.data))
-        self.data += struct.pack(self.order + "H", len(records))
-        self.data += b"".join(record for _, record in sorted(records.items())) + following
+            records[entry.tag] = self.layout.record(entry.tag, entry.type, 1, field)
+        self.put("I", self.layout.first_pointer, len(self.data))
+        self.data += self.layout.directory([records[tag] for tag in sorted(records)], following)
 
     def drop_thumbnail(self, pointer: int) -> None:
         """Unlink the second directory and erase the JPEG it points to."""
@@ -261,8 +271,8 @@ class _Block:
             return
         with contextlib.suppress(struct.error, KeyError):
             entries = self.entries(directory)
-            start = self.number("I", entries[_THUMBNAIL_OFFSET] + 8)
-            end = start + self.number("I", entries[_THUMBNAIL_LENGTH] + 8)
+            start = self.value(entries[_THUMBNAIL_OFFSET])
+            end = start + self.value(entries[_THUMBNAIL_LENGTH])
             if self.data[start : start + 2] != b"\xff\xd8":
                 return
             if end >= len(self.data):

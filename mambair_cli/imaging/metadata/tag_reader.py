@@ -19,6 +19,7 @@ from mambair_cli.imaging.metadata.tiff_directory import (
     NUMBER_BYTES,
     VALUE_BYTES,
     Entry,
+    Layout,
 )
 
 PREFIX = b"Exif\x00\x00"
@@ -58,37 +59,29 @@ class TagFile:
         self._size = file.seek(0, io.SEEK_END)
         # Values that overlap could make a small file claim any amount of memory.
         self._budget = self._size
-        self._order = {b"II": "<", b"MM": ">"}.get(self._bytes(0, 2), "")
-        version = self._number("H", 2) if self._order else 0
-        if version not in (42, 43):
-            raise ValueError("not a TIFF structure")
-        self._big = version == 43
-        self._word = "Q" if self._big else "I"
+        self._layout = Layout.of(self._bytes(0, 4))
 
     def directories(self) -> Iterator[int]:
         """Positions of the directories that follow one another: a TIFF file's pages."""
-        offset = self._number(self._word, 8 if self._big else 4)
+        offset = self._number(self._layout.offset, self._layout.first_pointer)
         seen: set[int] = set()
         while offset and offset not in seen:
             seen.add(offset)
             yield offset
-            count, first, size = self._table(offset)
-            offset = self._number(self._word, first + count * size)
+            offset = self._number(self._layout.offset, self._record_places(offset).stop)
 
     def places(self, directory: int) -> dict[int, Place]:
         """Tags of the directory at a position; those of unknown types are left out."""
-        count, first, size = self._table(directory)
-        table = self._bytes(first, count * size)
-        room, found = (8 if self._big else 4), {}
-        for start in range(0, count * size, size):
-            layout = self._order + "HH" + self._word
-            tag, kind, values = struct.unpack_from(layout, table, start)
+        places, layout, found = self._record_places(directory), self._layout, {}
+        table = self._bytes(places.start, len(places) * layout.record_bytes)
+        for record in places:
+            start, position = record - places.start, layout.field_place(record)
+            tag, kind = struct.unpack_from(layout.order + "HH", table, start)
+            (values,) = struct.unpack_from(layout.offset, table, start + 4)
             if kind not in VALUE_BYTES:
                 continue
-            field = start + 4 + room
-            position = first + field
-            if values * VALUE_BYTES[kind] > room:
-                (position,) = struct.unpack_from(self._order + self._word, table, field)
+            if values * VALUE_BYTES[kind] > layout.offset_bytes:
+                (position,) = struct.unpack_from(layout.offset, table, layout.field_place(start))
             found[tag] = Place(kind, values, position)
         return found
 
@@ -99,7 +92,7 @@ class TagFile:
         if length > _LARGEST_VALUE or self._budget < 0:
             raise ValueError("the values are larger than the file")
         data, width = self._bytes(place.position, length), NUMBER_BYTES[place.type]
-        if swapped and self._order == ">" and width > 1:
+        if swapped and self._layout.order == ">" and width > 1:
             return np.frombuffer(data, f">u{width}").astype(f"<u{width}").tobytes()
         return data
 
@@ -133,20 +126,17 @@ class TagFile:
         return tuple(found)
 
     def _maker_note(self, place: Place, data: bytes) -> Entry:
-        offsets = offsets_in(data, place.position, little_endian=self._order == "<")
+        offsets = offsets_in(data, place.position, little_endian=self._layout.order == "<")
         if offsets is None:
             return Entry(MAKER_NOTE, place.type, data, fixed=True)
         from_its_start = Entry(MAKER_NOTE, place.type, data, offsets=offsets)
         return replace(from_its_start, data=from_its_start.data_at(-place.position))
 
-    def _table(self, directory: int) -> tuple[int, int, int]:
-        """Number of entries, position of the first, bytes of each."""
-        count = self._number("Q" if self._big else "H", directory)
-        return count, directory + (8 if self._big else 2), 20 if self._big else 12
+    def _record_places(self, directory: int) -> range:
+        return self._layout.record_places(directory, self._number(self._layout.count, directory))
 
     def _number(self, kind: str, position: int) -> int:
-        data = self._bytes(position, struct.calcsize("<" + kind))
-        return int(struct.unpack(self._order + kind, data)[0])
+        return int(struct.unpack(kind, self._bytes(position, struct.calcsize(kind)))[0])
 
     def _bytes(self, position: int, length: int) -> bytes:
         if position + length > self._size:

@@ -7,18 +7,101 @@ they do not know are lost. Bytes that nobody interprets are kept.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from typing import IO, Literal, Self
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROPERABILITY_DIRECTORY = 0x8769, 0x8825, 0xA005
 MAKER_NOTE = 0x927C
 
+# How structures begin: byte order, and whether it is BigTIFF.
+_LAYOUTS: Mapping[bytes, tuple[Literal["<", ">"], bool]] = {
+    b"II*\0": ("<", False),
+    b"MM\0*": (">", False),
+    b"II+\0": ("<", True),
+    b"MM\0+": (">", True),
+}
+_HEADER = 8  # bytes of a classic structure before anything else
 _LONG, _LONG8 = 4, 16
 # Bytes of one value and of the numbers that it is made of, by type; 129 is the UTF-8 of EXIF 3.
 VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 VALUE_BYTES |= {16: 8, 17: 8, 18: 8, 129: 1}
 NUMBER_BYTES = VALUE_BYTES | {5: 4, 10: 4}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a TIFF structure lays out its directories: a count, records, where the next one is.
+
+    A record is a tag, its type, how many values, and a field: the values, or where they lie if they
+    do not fit.
+
+    Attributes:
+        order: `<` for little-endian, `>` for big-endian, as `struct` says it.
+        big: Whether it is BigTIFF, with numbers of 64 bits.
+    """
+
+    order: Literal["<", ">"] = "<"
+    big: bool = False
+
+    @classmethod
+    def of(cls, start: bytes) -> Self:
+        """The layout of a structure that begins with these four bytes.
+
+        Raises:
+            ValueError: It is no such structure.
+        """
+        if start not in _LAYOUTS:
+            raise ValueError("not a TIFF structure")
+        return cls(*_LAYOUTS[start])
+
+    @property
+    def count(self) -> str:
+        """The number of a directory's records, as `struct` says it."""
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def offset(self) -> str:
+        """A place in the file, or the number of a tag's values, as `struct` says it."""
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def offset_bytes(self) -> int:
+        """Bytes of an offset, and of a record's field."""
+        return struct.calcsize(self.offset)
+
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a record."""
+        return 4 + 2 * self.offset_bytes
+
+    @property
+    def first_pointer(self) -> int:
+        """Where the place of the first directory is given."""
+        return 8 if self.big else 4
+
+    def record_places(self, directory: int, count: int) -> range:
+        """Where the records of a directory begin."""
+        first = directory + struct.calcsize(self.count)
+        return range(first, first + count * self.record_bytes, self.record_bytes)
+
+    def next_pointer(self, directory: int, count: int) -> int:
+        """Where a directory says where the next one is: behind its records."""
+        return self.record_places(directory, count).stop
+
+    def field_place(self, record: int) -> int:
+        """Where the field of a record begins."""
+        return record + self.record_bytes - self.offset_bytes
+
+    def record(self, tag: int, kind: int, count: int, field: bytes) -> bytes:
+        """A record; a field that is too short is filled up."""
+        head = struct.pack(self.order + "HH", tag, kind) + struct.pack(self.offset, count)
+        return head + field.ljust(self.offset_bytes, b"\0")
+
+    def directory(self, records: Sequence[bytes], following: int = 0) -> bytes:
+        """A whole directory, and where the next one is."""
+        end = struct.pack(self.offset, following)
+        return struct.pack(self.count, len(records)) + b"".join(records) + end
 
 
 @dataclass(frozen=True)
@@ -63,10 +146,10 @@ def movable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 def exif_block(entries: Iterable[Entry]) -> bytes:
     """The entries that are `movable` as an EXIF block without prefix, little-endian."""
-    header = 8
-    records, values = _CLASSIC.serialized(movable(entries), header)
-    start = struct.pack("<2sHI", b"II", 42, header + len(values))
-    return start + values + struct.pack("<H", len(records)) + b"".join(records) + bytes(4)
+    layout = Layout()
+    records, values = _serialized(layout, movable(entries), _HEADER)
+    start = b"II*\0" + struct.pack(layout.offset, _HEADER + len(values))
+    return start + values + layout.directory(records)
 
 
 def add_entries(file: IO[bytes], entries: Iterable[Entry], page: int = 0) -> None:
@@ -81,81 +164,55 @@ def add_entries(file: IO[bytes], entries: Iterable[Entry], page: int = 0) -> Non
         page: Which of the file's images they describe, from 0.
     """
     file.seek(0)
-    layout = _BIG if file.read(4)[2:] == b"+\0" else _CLASSIC
+    layout = Layout.of(file.read(4))
+
+    def number(kind: str, position: int) -> int:
+        file.seek(position)
+        return int(struct.unpack(kind, file.read(struct.calcsize(kind)))[0])
+
     pointer = layout.first_pointer
     for _ in range(page):
-        pointer = layout.next_pointer(pointer, file)
-    file.seek(pointer)
-    (start,) = layout.unpack(layout.offset, file)
-    file.seek(start)
-    (count,) = layout.unpack(layout.count, file)
-    records = [file.read(layout.entry_bytes) for _ in range(count)]
-    following = file.read(layout.offset_bytes)
-    present = {struct.unpack("<H", record[:2])[0] for record in records}
+        directory = number(layout.offset, pointer)
+        pointer = layout.next_pointer(directory, number(layout.count, directory))
+    directory = number(layout.offset, pointer)
+    places = layout.record_places(directory, number(layout.count, directory))
+    following = number(layout.offset, places.stop)
+    file.seek(places.start)
+    records = [file.read(layout.record_bytes) for _ in places]
+    present = {_tag(record) for record in records}
     end = file.seek(0, 2)
     file.write(bytes(end % 2))
     added = [entry for entry in movable(entries) if entry.tag not in present]
-    new, values = layout.serialized(added, end + end % 2)
+    new, values = _serialized(layout, added, end + end % 2)
     file.write(values)
     start = file.tell()
-    directory = sorted(records + new, key=lambda record: struct.unpack("<H", record[:2]))
-    file.write(struct.pack(layout.count, len(directory)) + b"".join(directory) + following)
+    file.write(layout.directory(sorted(records + new, key=_tag), following))
     file.seek(pointer)
     file.write(struct.pack(layout.offset, start))
     file.seek(0, 2)
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Sizes of the fields of a directory, as `struct` names them."""
-
-    first_pointer: int
-    count: str
-    offset: str
-    pointer_type: int
-
-    @property
-    def offset_bytes(self) -> int:
-        return struct.calcsize(self.offset)
-
-    @property
-    def entry_bytes(self) -> int:
-        return 4 + 2 * self.offset_bytes
-
-    def unpack(self, field: str, file: IO[bytes]) -> tuple[int]:
-        (value,) = struct.unpack(field, file.read(struct.calcsize(field)))
-        return (int(value),)
-
-    def next_pointer(self, pointer: int, file: IO[bytes]) -> int:
-        """Where the directory that is pointed to from a position points to the next one."""
-        file.seek(pointer)
-        (start,) = self.unpack(self.offset, file)
-        file.seek(start)
-        (count,) = self.unpack(self.count, file)
-        return start + struct.calcsize(self.count) + count * self.entry_bytes
-
-    def serialized(self, entries: Iterable[Entry], position: int) -> tuple[list[bytes], bytes]:
-        """Return the records of a directory, and the values beside it that begin at `position`."""
-        records, values = [], b""
-        for entry in sorted(entries, key=lambda entry: entry.tag):
-            kind, data = entry.type, entry.data
-            if entry.directory:
-                kind = self.pointer_type
-                inside, beside = self.serialized(entry.directory, position + len(values))
-                values += beside
-                data = struct.pack(self.offset, position + len(values))
-                values += struct.pack(self.count, len(inside)) + b"".join(inside)
-                values += bytes(self.offset_bytes)
-            field = data
-            if len(data) > self.offset_bytes:
-                place = position + len(values)
-                field = struct.pack(self.offset, place)
-                values += (entry.data_at(place) if entry.offsets else data) + bytes(len(data) % 2)
-            number = len(data) // VALUE_BYTES[kind]
-            head = struct.pack("<HH", entry.tag, kind) + struct.pack(self.offset, number)
-            records.append(head + field.ljust(self.offset_bytes, b"\0"))
-        return records, values
+def _tag(record: bytes) -> int:
+    return int.from_bytes(record[:2], "little")
 
 
-_CLASSIC = _Layout(first_pointer=4, count="<H", offset="<I", pointer_type=_LONG)
-_BIG = _Layout(first_pointer=8, count="<Q", offset="<Q", pointer_type=_LONG8)
+def _serialized(
+    layout: Layout, entries: Iterable[Entry], position: int
+) -> tuple[list[bytes], bytes]:
+    """Return the records of a directory, and the values beside it that begin at `position`."""
+    records, values = [], b""
+    for entry in sorted(entries, key=lambda entry: entry.tag):
+        kind, data = entry.type, entry.data
+        if entry.directory:
+            kind = _LONG8 if layout.big else _LONG
+            inside, beside = _serialized(layout, entry.directory, position + len(values))
+            values += beside
+            data = struct.pack(layout.offset, position + len(values))
+            values += layout.directory(inside)
+        field = data
+        if len(data) > layout.offset_bytes:
+            place = position + len(values)
+            field = struct.pack(layout.offset, place)
+            values += (entry.data_at(place) if entry.offsets else data) + bytes(len(data) % 2)
+        records.append(layout.record(entry.tag, kind, len(data) // VALUE_BYTES[kind], field))
+    return records, values

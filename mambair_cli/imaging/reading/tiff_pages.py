@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from mambair_cli.imaging.metadata.tag_reader import Place, TagFile
+from mambair_cli.imaging.metadata.tiff_directory import Layout
 from mambair_cli.imaging.reading.opening import damaged, unsupported
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
@@ -19,7 +21,6 @@ _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _OLD_REDUCED = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-_BIG_TIFF = 43  # the version of a classic file is 42
 _MOST_PAGES, _MOST_SAMPLES = 65536, 32
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
@@ -129,24 +130,23 @@ class _Ways:
 
     def __init__(self, file: IO[bytes], *, alone: bool) -> None:
         file.seek(0)
-        start = file.read(4)
+        self._layout = Layout.of(file.read(4))
         self._file, self._alone = file, alone
-        self._order: Literal["little", "big"] = "little" if start[:2] == b"II" else "big"
-        self._is_big = int.from_bytes(start[2:], self._order) == _BIG_TIFF
 
     def only(self, position: int) -> dict[int, bytes]:
         """Makes the directory at a position the first and last, if it is not."""
         if self._alone:
             return {}
-        word, count_bytes, entry_bytes = (8, 8, 20) if self._is_big else (4, 2, 12)
+        layout = self._layout
         self._file.seek(position)
-        count = int.from_bytes(self._file.read(count_bytes), self._order)
-        end = position + count_bytes + count * entry_bytes
-        return {word: position.to_bytes(word, self._order), end: bytes(word)}
+        (count,) = struct.unpack(layout.count, self._file.read(struct.calcsize(layout.count)))
+        last = {layout.next_pointer(position, count): bytes(layout.offset_bytes)}
+        return {layout.first_pointer: struct.pack(layout.offset, position)} | last
 
     def unassociated(self, place: Place, index: int) -> dict[int, bytes]:
         """Makes an extra sample one that the colours are not multiplied by."""
-        return {place.position + 2 * index: _UNASSOCIATED.to_bytes(2, self._order)}
+        unassociated = struct.pack(self._layout.order + "H", _UNASSOCIATED)
+        return {place.position + 2 * index: unassociated}
 
 
 def _directories(file: IO[bytes]) -> Iterator[_Directory]:
