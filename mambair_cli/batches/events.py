@@ -123,7 +123,7 @@ class Summary:
     failed: list[FileFailed] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
-        """Counts one outcome."""
+        """Count one outcome."""
         match outcome:
             case FileDone():
                 self.done.append(outcome)
@@ -134,7 +134,7 @@ class Summary:
 
 
 class Report:
-    """Passes events on from any thread, one at a time, and outcomes in the order of the jobs.
+    """Pass events on from any thread, one at a time, and outcomes in the order of the jobs.
 
     Args:
         on_event: Told of everything.
@@ -148,12 +148,12 @@ class Report:
         self._next = 1
 
     def tell(self, event: Event) -> None:
-        """Passes an event on at once."""
+        """Pass an event on at once."""
         with self._lock:
             self._on_event(event)
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """Passes the outcome of a job on as soon as all jobs before it have theirs."""
+        """Pass the outcome of a job on as soon as all jobs before it have theirs."""
         with self._lock:
             self._held[index] = outcome
             while (ready := self._held.pop(self._next, None)) is not None:
@@ -161,7 +161,7 @@ class Report:
                 self._pass_on(ready)
 
     def settle_held(self) -> None:
-        """Passes on what waits for jobs that will have no outcome any more."""
+        """Pass on what waits for jobs that will have no outcome any more."""
         with self._lock:
             for index in sorted(self._held):
                 self._pass_on(self._held.pop(index))

@@ -23,7 +23,7 @@ _LOST_DEVICE = ("CUDA error", "HIP error", "XPU error", "Triton Error [")
 
 
 def file_failure(job: Job, error: Exception) -> MambairError | None:
-    """Says what a `FileError` means for one file.
+    """Say what a `FileError` means for one file.
 
     Args:
         job: What was being done.

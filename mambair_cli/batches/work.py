@@ -37,7 +37,7 @@ class Restore:
     def sequence(
         self, sequence: ImageSequence, on_progress: Progress, on_notice: Notice
     ) -> ImageSequence:
-        """Restores all images of a file one after the other.
+        """Restore all images of a file one after the other.
 
         Args:
             sequence: What was read.
@@ -64,7 +64,7 @@ class Restore:
 
 
 class _Tiles:
-    """Adds up the tiles of several images."""
+    """Add up the tiles of several images."""
 
     def __init__(self, images: int, on_progress: Progress) -> None:
         self._left = images
@@ -81,7 +81,7 @@ class _Tiles:
 
 
 class Stopwatch:
-    """Tells reading, network and writing apart where each band passes through all of them."""
+    """Tell reading, network and writing apart where each band passes through all of them."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -93,7 +93,7 @@ class Stopwatch:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Takes the time of what restores, reading included."""
+        """Take the time of what restores, reading included."""
         start = time.perf_counter()
         try:
             yield
@@ -110,7 +110,7 @@ class Stopwatch:
             yield band
 
     def timings(self, read: float) -> Timings:
-        """Divides the seconds since the start; `read` are those spent before that on reading."""
+        """Divide the seconds since the start; `read` are those spent before that on reading."""
         write = time.perf_counter() - self._start - self._restored
         return Timings(read + self._read, self._restored - self._read, write)
 
@@ -120,7 +120,7 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class _TimedReader:
-    """Reads bands and tells how long that takes."""
+    """Read bands and tell how long that takes."""
 
     reader: BandReader
     took: Callable[[float], None]

@@ -150,7 +150,7 @@ class BandReader(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Band:
-        """Reads rows `start` to `stop - 1`.
+        """Read rows `start` to `stop - 1`.
 
         `start` is never less than in the call before; rows that were read already may be asked for
         again.

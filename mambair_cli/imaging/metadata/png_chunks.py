@@ -104,7 +104,7 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 class _Inflater:
-    """Inflates at most as much as `_LARGEST` in all: a few bytes can stand for any amount."""
+    """Inflate at most as much as `_LARGEST` in all: a few bytes can stand for any amount."""
 
     def __init__(self) -> None:
         self._left = _LARGEST

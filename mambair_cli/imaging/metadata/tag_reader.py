@@ -1,4 +1,4 @@
-"""Reads the tags of TIFF files and EXIF blocks as raw bytes, whatever their offsets claim."""
+"""Reading the tags of TIFF files and EXIF blocks as raw bytes, whatever their offsets claim."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def _with_integers(xmp: bytes, values: Mapping[bytes, int]) -> bytes:
 
 
 class _PrivateFilter(XMLFilterBase):
-    """Copies a packet while it is parsed; nothing of it is held in memory but the copy."""
+    """Copy a packet while it is parsed; nothing of it is held in memory but the copy."""
 
     def __init__(self, target: io.BytesIO) -> None:
         # Safe on hostile packets: a document type, which entities need, is refused below.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from mambair_cli.imaging.image import ImageSequence
+from mambair_cli.imaging.metadata.jxl_boxes import boxes
 from mambair_cli.imaging.reading.opening import Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import open_frames
 
@@ -108,19 +109,12 @@ def _codestream(file: IO[bytes]) -> bytes:
     start = file.read(2)
     if start == _CODESTREAM:
         return file.read(_HEADER_BYTES)
-    file.seek(0)
-    while len(head := file.read(8)) == 8:
-        length, kind, taken = int.from_bytes(head[:4], "big"), head[4:], 8
-        if length == 1:
-            length, taken = int.from_bytes(file.read(8), "big"), 16
+    for kind, _ in boxes(file):
         if kind in (b"jxlc", b"jxlp"):
             content = file.read(_HEADER_BYTES)[4 if kind == b"jxlp" else 0 :]
             if content.startswith(_CODESTREAM):
                 return content[len(_CODESTREAM) :]
             break
-        if length < taken:
-            break
-        file.seek(length - taken, 1)
     raise ValueError("it holds no codestream")
 
 

@@ -134,7 +134,7 @@ class _Ways:
         self._file, self._alone = file, alone
 
     def only(self, position: int) -> dict[int, bytes]:
-        """Makes the directory at a position the first and last, if it is not."""
+        """Say what makes the directory at a position the first and last, if it is not."""
         if self._alone:
             return {}
         layout = self._layout
@@ -144,7 +144,7 @@ class _Ways:
         return {layout.first_pointer: struct.pack(layout.offset, position)} | last
 
     def unassociated(self, place: Place, index: int) -> dict[int, bytes]:
-        """Makes an extra sample one that the colours are not multiplied by."""
+        """Say what makes an extra sample one that the colours are not multiplied by."""
         unassociated = struct.pack(self._layout.order + "H", _UNASSOCIATED)
         return {place.position + 2 * index: unassociated}
 
