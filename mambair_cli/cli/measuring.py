@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mambair_cli.cli.compute import prepare_scan
+from mambair_cli.cli.compiling import prepare_scan
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.option_values import Tile
 from mambair_cli.cli.options import Precision

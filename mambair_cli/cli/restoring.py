@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mambair_cli.cli.compute import prepare_scan
+from mambair_cli.cli.compiling import prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mambair_cli.cli.compute import prepare_network
+from mambair_cli.cli.compiling import prepare_network
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.download import DownloadDisplay
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mambair_cli.cli.compute import prepare_scan
+from mambair_cli.cli.compiling import prepare_scan
 from mambair_cli.cli.console import Messages, counted, print_data
 from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose, remember_resume
 

@@ -12,7 +12,7 @@ import torch
 from mambair_cli import networks
 from mambair_cli.batches import models
 from mambair_cli.batches.models import Model
-from mambair_cli.cli import compute
+from mambair_cli.cli import compiling
 from mambair_cli.cli.console import Messages
 from mambair_cli.kernels.scan.dispatch import REFERENCE
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
@@ -24,19 +24,19 @@ CPU = torch.device("cpu")
 
 def test_cached_kernels_are_not_worth_a_word(monkeypatch, capfd):
     monkeypatch.setattr(scan_backend, "prepare_kernels", lambda *_, **__: 0.5)
-    compute.prepare_scan(REFERENCE, CPU, Messages())
+    compiling.prepare_scan(REFERENCE, CPU, Messages())
     assert capfd.readouterr() == ("", "")
 
 
 def test_compilation_is_announced_and_reported(monkeypatch, capfd):
-    monkeypatch.setattr(compute, "COMPILE_SECONDS", 0.05)
+    monkeypatch.setattr(compiling, "COMPILE_SECONDS", 0.05)
 
     def compile_slowly(_name: str, **_: bool) -> float:
         time.sleep(0.3)
         return 14.2
 
     monkeypatch.setattr(scan_backend, "prepare_kernels", compile_slowly)
-    compute.prepare_scan(REFERENCE, CPU, Messages())
+    compiling.prepare_scan(REFERENCE, CPU, Messages())
     out, err = capfd.readouterr()
     assert out == ""
     assert err.splitlines() == [
@@ -47,7 +47,7 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
 
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):
     monkeypatch.setattr(scan_backend, "prepare_kernels", lambda *_, **__: 14.2)
-    compute.prepare_scan(REFERENCE, CPU, Messages(quiet=True))
+    compiling.prepare_scan(REFERENCE, CPU, Messages(quiet=True))
     assert capfd.readouterr() == ("", "")
 
 
@@ -60,16 +60,16 @@ def model():
 
 
 def test_a_gpu_compiles_for_the_network_itself(model, monkeypatch, capfd):
-    monkeypatch.setattr(compute, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(compiling, "COMPILE_SECONDS", 0.0)
     monkeypatch.setattr(models, "SMALL_IMAGE", (9, 10))
     sizes = []
     model.network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape))
-    compute.prepare_network(replace(model, device=torch.device("cuda")), Messages())
+    compiling.prepare_network(replace(model, device=torch.device("cuda")), Messages())
     assert sizes == [(1, 3, 9, 10)]
     assert f"compiled the reference kernels for {model.spec.id} in" in capfd.readouterr().err
 
 
 def test_a_cpu_needs_no_kernels_for_a_network(model, capfd):
     model.network.register_forward_pre_hook(lambda *_: pytest.fail("the network ran"))
-    compute.prepare_network(model, Messages())
+    compiling.prepare_network(model, Messages())
     assert capfd.readouterr() == ("", "")
