@@ -38,7 +38,7 @@ def push(
     """
     from mambair_cli.checkpoints import hub
 
-    if repo.count("/") != 1:
+    if not _names_repository(repo):
         raise UsageError(f"{repo!r} names no repository", "write it as owner/name")
     if licence is not None and not LICENCE.fullmatch(licence):
         raise UsageError(f"{licence!r} is no SPDX identifier", "write it like Apache-2.0 or MIT")
@@ -51,6 +51,14 @@ def push(
         files = {reference.path: converted, hub.MODEL_CARD: card}
         hub.upload(files, repo, private=private, message=f"Add {spec.id}")
     return reference
+
+
+def _names_repository(text: str) -> bool:
+    try:
+        reference = HubReference.parse(f"{HUB}{text}/weights.safetensors")
+    except UsageError:
+        return False
+    return reference.repo == text
 
 
 def model_card(found: Inspection, reference: HubReference, licence: str | None) -> str:

@@ -92,6 +92,9 @@ def test_every_model_of_a_task_fails_without_the_hub(hub: Hub, mambair):
         (["path", "light"], "unknown model 'light'"),
         (["remove"], "say which models"),
         (["push", "x.pth", "repo"], "'repo' names no repository"),
+        (["push", "x.pth", "me/a repo"], "'me/a repo' names no repository"),
+        (["push", "x.pth", "me/repo/x4"], "'me/repo/x4' names no repository"),
+        (["push", "x.pth", "datasets/repo"], "'datasets/repo' names no repository"),
         (["push", "x.pth", "me/repo", "--licence", "a b"], "'a b' is no SPDX identifier"),
     ],
 )
