@@ -123,6 +123,8 @@ def measure(
         ImageError: An image cannot be read, or is not as large as its partner says.
     """
     require_task(dataset, spec)
+    # Before the work, as all that reads files and may fail.
+    sha256 = digest_of(examples)
     device = next(network.parameters()).device
     reset_peak(device)
     images, made = [], False
@@ -138,7 +140,7 @@ def measure(
     return SetResult(
         dataset.name,
         len(examples) == dataset.images,
-        digest_of(examples),
+        sha256,
         "made" if made else "given",
         inference,
         tuple(images),
