@@ -1,15 +1,14 @@
-"""GIF files, still or animated: every frame complete, with a palette of its own.
+"""GIF files, still or animated, by libvips: palettes, dithering, and what changes between frames.
 
-Pillow compresses the frames. Its own animations leave out frames that look like the one before and
-write differences, which goes wrong where palettes and transparency change from frame to frame.
+It keeps one index of each palette for itself, so that 256 colours come out as 255. Where frames
+have just as many, their palettes are made here, and Pillow compresses every frame as a whole.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from mambair_cli.imaging.image import Pixels, Timing
 
 _COLORS = 256
 _OPAQUE = 128
-_KEEP, _CLEAR = 1, 2  # what becomes of a frame before the next one is drawn
+_HEADER_BYTES = 13
+_KEEP = 1  # what becomes of a frame before the next one is drawn
 
 
 def write_gif(
@@ -39,89 +39,97 @@ def write_gif(
 
     Returns:
         What was changed to fit into the format, for people.
+
+    Raises:
+        ValueError: libvips cannot save the frames.
     """
-    height, width, samples = frames[0].shape
-    has_alpha = samples in (2, 4)
+    has_alpha = frames[0].shape[2] in (2, 4)
     durations = timing.durations if timing else (0,)
-    # No palette for all frames, 8 bits of colour.
-    file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
-    if timing and timing.loops != 1:
-        # How often it runs again after the first time; 0 for ever.
-        again = max(0, timing.loops - 1)
-        file.write(b"!\xff\x0bNETSCAPE2.0" + struct.pack("<BBHB", 3, 1, again, 0))
-    if comment:
-        file.write(b"!\xfe" + b"".join(_blocks(comment)) + b"\0")
-    reduced = False
-    for frame, duration in zip(frames, durations, strict=True):
-        indexed = _indexed(frame, has_alpha=has_alpha)
-        reduced |= indexed.reduced
-        clear: dict[str, Any] = {}
-        if indexed.clear is not None:
-            clear["transparency"] = indexed.clear
-        parts = getdata(
-            indexed.image,
-            duration=round(duration / 10) * 10,
-            disposal=_CLEAR if has_alpha else _KEEP,
-            include_color_table=True,
-            **clear,
-        )
-        file.writelines(parts)
-    file.write(b";")
+    rounded = [round(duration / 10) * 10 for duration in durations]
+    loops = timing.loops if timing else 1
+    shown = [_shown(frame, has_alpha=has_alpha) for frame in frames]
+    counts = [_color_count(frame) for frame in shown]
+    if not has_alpha and max(counts) == _COLORS:
+        content = _with_whole_palettes(shown, rounded, loops)
+    else:
+        content = _saved(shown, rounded, loops)
+    file.write(_with_comment(content, comment) if comment else content)
     changes = {
-        f"colours reduced to {_COLORS}": reduced,
+        f"colours reduced to {_COLORS}": max(counts) > _COLORS - 2 * has_alpha,
         "transparency reduced to on and off": has_alpha and any(map(_is_partial, frames)),
-        "durations rounded to hundredths of a second": any(d % 10 for d in durations),
+        "durations rounded to hundredths of a second": rounded != list(durations),
     }
     return tuple(phrase for phrase, changed in changes.items() if changed)
 
 
-@dataclass(frozen=True)
-class _Indexed:
-    """A frame with its palette; `clear` is the index of what is transparent."""
-
-    image: Image.Image
-    clear: int | None
-    reduced: bool
-
-
-def _indexed(frame: Pixels, *, has_alpha: bool) -> _Indexed:
+def _shown(frame: Pixels, *, has_alpha: bool) -> NDArray[np.uint8]:
+    """A frame in colour, opaque and transparent as GIF has it; what is not seen has one colour."""
     colors = frame[..., :-1] if has_alpha else frame
-    transparent = frame[..., -1] < _OPAQUE if has_alpha else np.zeros(frame.shape[:2], np.bool_)
     rgb = np.array(np.broadcast_to(colors, (*colors.shape[:2], 3)))
-    # What is not seen takes none of the palette; one index stands for it.
-    clear = _COLORS - 1 if transparent.any() else None
+    if not has_alpha:
+        return rgb
+    transparent = frame[..., -1] < _OPAQUE
     rgb[transparent] = 0 if transparent.all() else rgb[~transparent][0]
-    limit = _COLORS if clear is None else clear
-    image = Image.fromarray(rgb)
-    reduced = image.getcolors(limit) is None
-    indices, palette = _quantized(image, limit) if reduced else _exact(rgb)
-    if clear is not None:
-        indices[transparent] = clear
-    height, width = indices.shape
-    result = Image.frombytes("P", (width, height), indices.tobytes())
-    result.putpalette(palette.tobytes().ljust(3 * _COLORS, b"\0"))
-    return _Indexed(result, clear, reduced)
+    return np.dstack([rgb, np.where(transparent, 0, 255).astype(np.uint8)])
 
 
-def _exact(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    codes = rgb.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    used = np.unique(codes)
-    palette = np.stack([used >> 16, used >> 8, used], axis=1).astype(np.uint8)
-    return np.searchsorted(used, codes).astype(np.uint8), palette
+def _color_count(frame: NDArray[np.uint8]) -> int:
+    """How many colours a frame has; those of more than a palette are not counted any further."""
+    colors = Image.fromarray(frame[..., :3]).getcolors(_COLORS)
+    return _COLORS + 1 if colors is None else len(colors)
 
 
-def _quantized(image: Image.Image, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    palette = image.quantize(limit, method=Image.Quantize.MEDIANCUT)
-    indexed = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-    return np.array(indexed), np.array(indexed.getpalette(), np.uint8)
+def _saved(frames: Sequence[NDArray[np.uint8]], durations: Sequence[int], loops: int) -> bytes:
+    import pyvips
+
+    from mambair_cli.imaging import vips
+
+    image = pyvips.Image.arrayjoin([vips.from_array(frame) for frame in frames], across=1)
+    image = image.copy(interpretation="srgb")
+    image.set_type(pyvips.GValue.gint_type, "page-height", len(frames[0]))
+    image.set_type(pyvips.GValue.array_int_type, "delay", list(durations))
+    image.set_type(pyvips.GValue.gint_type, "loop", loops)
+    try:
+        content: bytes = image.gifsave_buffer(keep_duplicate_frames=True)
+    except vips.VipsError as error:
+        raise ValueError(vips.reason(error)) from error
+    return content
 
 
-def _is_partial(frame: Pixels) -> bool:
-    alpha = frame[..., -1]
-    return bool(((alpha > 0) & (alpha < 255)).any())
+def _with_whole_palettes(
+    frames: Sequence[NDArray[np.uint8]], durations: Sequence[int], loops: int
+) -> bytes:
+    height, width, _ = frames[0].shape
+    # No palette for all frames, 8 bits of colour.
+    parts = [b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0)]
+    if loops != 1:
+        # How often it runs again after the first time; 0 for ever.
+        parts.append(b"!\xff\x0bNETSCAPE2.0" + struct.pack("<BBHB", 3, 1, max(0, loops - 1), 0))
+    for frame, duration in zip(frames, durations, strict=True):
+        codes = frame.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        used = np.unique(codes)
+        indexed = Image.fromarray(np.searchsorted(used, codes).astype(np.uint8), "P")
+        palette = np.stack([used >> 16, used >> 8, used], axis=1).astype(np.uint8)
+        indexed.putpalette(palette.tobytes().ljust(3 * _COLORS, b"\0"))
+        parts += getdata(indexed, duration=duration, disposal=_KEEP, include_color_table=True)
+    return b"".join(parts) + b";"
+
+
+def _with_comment(content: bytes, comment: bytes) -> bytes:
+    """Put a comment behind the header and its palette."""
+    layout = content[_HEADER_BYTES - 3]
+    palette = 3 * 2 ** ((layout & 7) + 1) if layout & 0x80 else 0
+    start = _HEADER_BYTES + palette
+    blocks = b"!\xfe" + b"".join(_blocks(comment)) + b"\0"
+    return content[:start] + blocks + content[start:]
 
 
 def _blocks(content: bytes) -> Iterator[bytes]:
     for start in range(0, len(content), 255):
         block = content[start : start + 255]
         yield bytes([len(block)]) + block
+
+
+def _is_partial(frame: Pixels) -> bool:
+    alpha = frame[..., -1]
+    return bool(((alpha > 0) & (alpha < 255)).any())
