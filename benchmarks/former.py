@@ -16,7 +16,7 @@ _MEASURE = """
 import io, sys, time
 import numpy as np
 pixels = np.load(sys.argv[1])
-write(io.BytesIO(), pixels[..., :64, :64, :])
+write(io.BytesIO(), np.ascontiguousarray(pixels[..., :64, :64, :]))
 start, file = time.process_time(), io.BytesIO()
 write(file, pixels)
 seconds = time.process_time() - start
@@ -25,22 +25,21 @@ print(seconds)
 """
 
 
-def ours_and_former(
+def measure_in_turns(
     programs: Mapping[str, str], former: Path, pixels: NDArray[np.generic], rounds: int
 ) -> dict[str, tuple[float, bytes]]:
     """Measure writers of pixels.
 
     Args:
-        programs: Python source that defines `write(file, pixels)`: "ours", of this checkout, and
-            "former".
-        former: The earlier checkout.
+        programs: Python source that defines `write(file, pixels)`, by name.
+        former: The earlier checkout, where that of "former" runs; others run in this one.
         pixels: What is written; a corner of them is before, so that all is loaded.
         rounds: How often.
 
     Returns:
         Median of processor seconds, and the file.
     """
-    places = {"ours": Path(__file__).parents[1], "former": former.resolve()}
+    here = Path(__file__).parents[1]
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     contents: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +49,7 @@ def ours_and_former(
             for name, program in programs.items():
                 done = subprocess.run(  # noqa: S603
                     [sys.executable, "-c", program + _MEASURE, source, target],
-                    cwd=places[name],
+                    cwd=former if name == "former" else here,
                     check=True,
                     capture_output=True,
                     text=True,

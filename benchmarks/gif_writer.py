@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyvips
-from former import ours_and_former
+from former import measure_in_turns
 from hardware import describe_commit, describe_cpu
 from numpy.typing import NDArray
 from PIL import Image
@@ -95,7 +95,7 @@ def main() -> None:
     result["rounds"] = arguments.rounds
     for name, frames in cases():
         programs = {"ours": OURS + WRITE, "former": FORMER + WRITE}
-        measured = ours_and_former(programs, arguments.former, frames, arguments.rounds)
+        measured = measure_in_turns(programs, arguments.former, frames, arguments.rounds)
         result[name] = {
             writer: {"processor_seconds": seconds, **quality(content, frames)}
             for writer, (seconds, content) in measured.items()

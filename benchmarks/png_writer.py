@@ -1,73 +1,56 @@
-"""Times PNG files of our own writer against Pillow's and libvips', and compares their sizes.
+"""What the PNG writer takes and needs, beside the one of an earlier checkout and Pillow's.
 
-    python benchmarks/png_writer.py [--rounds 9]
+    python benchmarks/png_writer.py --former CHECKOUT [--rounds 5]
 
 Photographs that ship with scikit-image (public domain or CC0), as they are and enlarged, which is
 what this package writes most; 8 bits, and 16 bits, which Pillow cannot write in colour. Every
-writer uses deflate level 6 and chooses a filter for each row; they take turns, and ratios are taken
-round by round, of elapsed seconds and of those of all processors together. Memory is what writing
-12000x12000 pixels in bands adds to a process, at its peak (Linux only). Writes
-benchmarks/results/png_writer.json: commit, hardware, load, versions, medians, ratios.
+writer uses deflate level 6 and chooses a filter for each row; they take turns in processes of their
+own, and seconds are those of the processor. Memory is what writing an image in bands adds to a
+process, at its peak (Linux only). Writes `results/png_writer.json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import PIL
 import pyvips
+from former import measure_in_turns
 from hardware import describe_commit, describe_cpu
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from mambair_cli.imaging.image import ImageHeader
-from mambair_cli.imaging.writing.png import write_png
-
+HERE = Path(__file__).parents[1]
 RESULT = Path(__file__).parent / "results" / "png_writer.json"
 IMAGES = ("astronaut", "camera", "chelsea", "coffee", "hubble_deep_field")
 SCALE = 2
-LARGE_SIDE = 12000
 BAND_ROWS = 256
 
 Pixels = NDArray[np.unsignedinteger]
-Writer = Callable[[Pixels], bytes]
 
 
-def ours(pixels: Pixels) -> bytes:
-    """This package."""
-    file = io.BytesIO()
+OURS = "from mambair_cli.imaging.writing.png import write_png"
+FORMER = "from mambair_cli.imaging.png_writer import write_png"
+WRITE = """
+from mambair_cli.imaging.image import ImageHeader
+def write(file, pixels):
     height, width, channels = pixels.shape
     write_png(file, ImageHeader(width, height, channels, pixels.dtype), [pixels])
-    return file.getvalue()
-
-
-def pillow(pixels: Pixels) -> bytes:
-    """Pillow, which has 8 bits only."""
-    file = io.BytesIO()
+"""
+# Pillow has 8 bits only.
+PILLOW = """
+from PIL import Image
+def write(file, pixels):
     Image.fromarray(pixels.squeeze()).save(file, "PNG", compress_level=6)
-    return file.getvalue()
-
-
-def libvips(pixels: Pixels) -> bytes:
-    """libvips, told to choose among all filters."""
-    interpretation = {
-        (np.dtype(np.uint8), 1): "b-w",
-        (np.dtype(np.uint8), 3): "srgb",
-        (np.dtype(np.uint16), 1): "grey16",
-        (np.dtype(np.uint16), 3): "rgb16",
-    }[pixels.dtype, pixels.shape[2]]
-    image = pyvips.Image.new_from_array(pixels, interpretation=interpretation)
-    content: bytes = image.pngsave_buffer(compression=6, filter="all")
-    return content
+"""
 
 
 def cases() -> Iterator[tuple[str, Pixels]]:
@@ -85,71 +68,80 @@ def cases() -> Iterator[tuple[str, Pixels]]:
         noise = np.random.default_rng(0).integers(-64, 65, enlarged.shape)
         deep = np.clip(enlarged.astype(np.int64) * 257 + noise, 0, 65535)
         yield f"{name}_x{SCALE}_16_bits", deep.astype(np.uint16)
+    large = Image.fromarray(data.astronaut()).resize((3000, 2000), Image.BICUBIC)
+    yield "astronaut_3000x2000_8_bits", np.asarray(large)
+    noise = np.random.default_rng(0).integers(-64, 65, (2000, 3000, 3))
+    deep = np.clip(np.asarray(large).astype(np.int64) * 257 + noise, 0, 65535)
+    yield "astronaut_3000x2000_16_bits", deep.astype(np.uint16)
 
 
-def compare(pixels: Pixels, rounds: int) -> dict[str, object]:
-    """Seconds and bytes of each writer, and ours over theirs."""
-    writers: dict[str, Writer] = {"ours": ours, "libvips": libvips}
+def compare(pixels: Pixels, former: Path, rounds: int) -> dict[str, object]:
+    """Processor seconds and bytes of each writer, and ours over theirs."""
+    programs = {"ours": OURS + WRITE, "former": FORMER + WRITE}
     if pixels.dtype == np.uint8:
-        writers["pillow"] = pillow
-    seconds: dict[str, list[float]] = {name: [] for name in writers}
-    busy: dict[str, list[float]] = {name: [] for name in writers}
-    sizes: dict[str, int] = {}
-    for _ in range(rounds):
-        for name, write in writers.items():
-            start, work = time.perf_counter(), time.process_time()
-            sizes[name] = len(write(pixels))
-            seconds[name].append(time.perf_counter() - start)
-            busy[name].append(time.process_time() - work)
+        programs["pillow"] = PILLOW
+    measured = measure_in_turns(programs, former, pixels, rounds)
+    seconds, content = measured["ours"]
+    shown = pyvips.Image.new_from_buffer(content, "").numpy()
+    if not np.array_equal(shown.reshape(pixels.shape), pixels):
+        raise AssertionError("the file does not hold the pixels")
     result: dict[str, object] = {
-        name: {
-            "seconds": round(statistics.median(seconds[name]), 4),
-            "processor_seconds": round(statistics.median(busy[name]), 4),
-            "bytes": sizes[name],
-        }
-        for name in writers
+        name: {"processor_seconds": busy, "bytes": len(file)}
+        for name, (busy, file) in measured.items()
     }
-    for name in sorted(writers.keys() - {"ours"}):
+    for name in sorted(measured.keys() - {"ours"}):
+        busy, file = measured[name]
         result[f"ours_over_{name}"] = {
-            "seconds": median_ratio(seconds["ours"], seconds[name]),
-            "processor_seconds": median_ratio(busy["ours"], busy[name]),
-            "bytes": round(sizes["ours"] / sizes[name], 3),
+            "processor_seconds": round(seconds / busy, 3),
+            "bytes": round(len(content) / len(file), 3),
         }
     return result
 
 
-def median_ratio(ours: list[float], theirs: list[float]) -> float:
-    """Median of the ratios of pairs."""
-    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3)
+BANDS = f"""
+import numpy as np
+from pathlib import Path
+from skimage import data
+from mambair_cli.imaging.image import ImageHeader
 
-
-def memory_of_bands() -> dict[str, int]:
-    """Writes a large image in bands to nowhere; returns the memory that this took."""
-    tile = np.asarray(data.astronaut())
-    columns = np.tile(tile, (1, LARGE_SIDE // tile.shape[1] + 1, 1))[:, :LARGE_SIDE]
-
-    def bands() -> Iterator[Pixels]:
-        for start in range(0, LARGE_SIDE, BAND_ROWS):
-            first = start % tile.shape[0]
-            yield columns[first : first + min(BAND_ROWS, LARGE_SIDE - start)]
-
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    before = status("VmRSS")
-    with open(os.devnull, "wb") as file:  # noqa: PTH123
-        write_png(file, ImageHeader(LARGE_SIDE, LARGE_SIDE, 3, columns.dtype), bands())
-    return {"threads": min(8, os.cpu_count() or 1), "added_kib": status("VmHWM") - before}
-
-
-def status(field: str) -> int:
-    """A figure of this process in KiB."""
+def status(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+def bands(side, tile):
+    for start in range(0, side, {BAND_ROWS}):
+        first = start % tile.shape[0]
+        yield tile[first : first + min({BAND_ROWS}, side - start)]
+
+def write_bands(side, dtype):
+    tile = data.astronaut()
+    tile = np.tile(tile, (1, side // tile.shape[1] + 1, 1))[:, :side].astype(dtype)
+    with open("/dev/null", "wb") as file:
+        header = ImageHeader(side, side, 3, tile.dtype)
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        before = status("VmRSS")
+        write_png(file, header, bands(side, tile))
+    print(status("VmHWM") - before)
+
+write_bands(64, "uint8")
+write_bands(SIDE, "DTYPE")
+"""
+
+
+def memory_of_bands(program: str, checkout: Path, side: int, dtype: str) -> int:
+    """KiB that writing a large image in bands, to nowhere, adds to a process."""
+    code = program + BANDS.replace("SIDE", str(side)).replace("DTYPE", dtype)
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], cwd=checkout, check=True, capture_output=True, text=True
+    )
+    return int(done.stdout.split()[-1])
 
 
 def main() -> None:
     """Runs the comparison and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--former", type=Path, required=True, help="checkout of 014fd4c")
     arguments = parser.parse_args()
     result: dict[str, object] = {"commit": describe_commit(), "hardware": describe_cpu()}
     result["versions"] = {"pillow": PIL.__version__, "pyvips": pyvips.__version__}
@@ -157,10 +149,14 @@ def main() -> None:
     result["load_average_before"] = round(os.getloadavg()[0], 1)
     result["rounds"] = arguments.rounds
     for name, pixels in cases():
-        result[name] = compare(pixels, arguments.rounds)
+        result[name] = compare(pixels, arguments.former, arguments.rounds)
         print(name, json.dumps(result[name]))
     if Path("/proc/self/clear_refs").exists():
-        result[f"bands_of_{BAND_ROWS}_rows_{LARGE_SIDE}x{LARGE_SIDE}"] = memory_of_bands()
+        for side, dtype in ((6000, "uint8"), (6000, "uint16"), (12000, "uint8")):
+            result[f"bands_of_{BAND_ROWS}_rows_{side}x{side}_{dtype}"] = {
+                "ours_added_kib": memory_of_bands(OURS, HERE, side, dtype),
+                "former_added_kib": memory_of_bands(FORMER, arguments.former, side, dtype),
+            }
     result["load_average_after"] = round(os.getloadavg()[0], 1)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
