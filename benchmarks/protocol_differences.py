@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 import mambair_cli as mambair
 from mambair_cli.evaluation.datasets import Example, examples_in, find_dataset
 from mambair_cli.evaluation.metrics import psnr, y_psnr
-from mambair_cli.evaluation.protocol import prepare, quantised, restore, score, unrestored
+from mambair_cli.evaluation.protocol import prepare, restore, score, unrestored
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.restoration.restorer import RestoreOptions
@@ -37,7 +38,7 @@ def pairs(root: Path, name: str) -> Iterator[tuple[Pixels, Pixels]]:
     """Bicubic enlargement and reference of each image at x4."""
     for example in examples_in(root / name, "sr", 4):
         trial = prepare(example, SR, find_dataset(name))
-        yield quantised(unrestored(trial, SR)), trial.truth
+        yield to_8_bits(unrestored(trial, SR)), trial.truth
 
 
 def full_range_luma(restored: Pixels, truth: Pixels) -> float:
@@ -74,7 +75,7 @@ def noise_rows(root: Path) -> Iterator[Row]:
     trials = [prepare(one, NOISE, dataset) for one in examples_in(root / "CBSD68", "denoise", 1)]
     what = "CBSD68 sigma 25, noise itself"
     plain = [psnr(trial.low * 255.0, trial.truth) for trial in trials]
-    clipped = [psnr(quantised(trial.low), trial.truth) for trial in trials]
+    clipped = [psnr(to_8_bits(trial.low), trial.truth) for trial in trials]
     yield what, "the paper's: not clipped", statistics.fmean(plain)
     yield what, "clipped and rounded to 8 bits", statistics.fmean(clipped)
 

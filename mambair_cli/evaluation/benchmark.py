@@ -18,6 +18,7 @@ from mambair_cli.evaluation.perceptual import Metric
 from mambair_cli.evaluation.protocol import Inference, Trial
 from mambair_cli.evaluation.results import ImageResult, Run, SetResult
 from mambair_cli.evaluation.speed import peak_bytes, reset_peak
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import describe_device
 from mambair_cli.restoration.device.hardware import processor
@@ -171,5 +172,5 @@ def _measure_image(
         seconds,
         {metric.name: metric.measure(restored, trial.truth) for metric in further},
     )
-    pictures = Pictures(protocol.quantised(trial.low), protocol.quantised(restored), trial.truth)
+    pictures = Pictures(to_8_bits(trial.low), to_8_bits(restored), trial.truth)
     return result, pictures

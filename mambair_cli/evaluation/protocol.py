@@ -20,6 +20,7 @@ from mambair_cli.evaluation.degrade import (
 )
 from mambair_cli.evaluation.metrics import psnr, ssim, y_psnr, y_ssim
 from mambair_cli.evaluation.partition import restore_in_parts
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.color import rgb_to_y
 from mambair_cli.pixels.resize import imresize
@@ -133,7 +134,7 @@ def unrestored(trial: Trial, spec: ModelSpec) -> NDArray[np.float32]:
     """
     if spec.scale == 1:
         return trial.low.clip(0, 1)
-    enlarged = imresize(np.rint(trial.low * 255).astype(np.uint8), spec.scale)
+    enlarged = imresize(to_8_bits(trial.low), spec.scale)
     return _unit(enlarged)
 
 
@@ -148,17 +149,12 @@ def score(restored: NDArray[np.float32], truth: NDArray[np.uint8], spec: ModelSp
         truth: `(h w c)` uint8.
         spec: Task and scale.
     """
-    values: Array = restored * 255 if spec.task == "denoise-real" else quantised(restored)
+    values: Array = restored * 255 if spec.task == "denoise-real" else to_8_bits(restored)
     if spec.scale > 1 and spec.channels == 3:
         border = spec.scale
         return Scores(y_psnr(values, truth, border), y_ssim(values, truth, border))
     border = spec.scale if spec.scale > 1 else 0
     return Scores(psnr(values, truth, border=border), ssim(values, truth, border=border))
-
-
-def quantised(restored: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Round values in [0, 1] to `uint8`."""
-    return np.asarray(np.rint(restored.clip(0, 1) * 255), np.uint8)
 
 
 def _unit(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -22,10 +22,9 @@ from mambair_cli.evaluation.degrade import (
     downscale,
     jpeg_compress,
 )
-from mambair_cli.evaluation.protocol import quantised
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_header, read_image
 from mambair_cli.imaging.orientation import turn
-from mambair_cli.imaging.writing.depth import to_depth
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.parsing import Span
@@ -80,7 +79,7 @@ def read_pixels(path: Path, channels: int) -> Pixels:
     Raises:
         ImageError: The file cannot be read as an image.
     """
-    pixels = to_depth(read_image(path).pixels, np.dtype(np.uint8))
+    pixels = to_8_bits(read_image(path).pixels)
     if pixels.shape[2] == channels:
         return pixels
     return np.repeat(pixels, 3, axis=2) if channels == 3 else _luma(pixels)
@@ -324,7 +323,7 @@ def degrade(
     if quality is not None:
         drawn = int(generator.integers(round(quality.low), round(quality.high), endpoint=True))
         if noise is not None:
-            result = quantised(result)
+            result = to_8_bits(result)
         result = jpeg_compress(np.ascontiguousarray(result), drawn)
     return result
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
 from mambair_cli.evaluation.metrics import psnr, y_psnr
-from mambair_cli.evaluation.protocol import quantised
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import degrade, list_images, read_all, read_pixels
 
@@ -68,7 +68,7 @@ class Validator:
     @torch.inference_mode()
     def _score(self, network: nn.Module, example: ValidationImage, device: torch.device) -> float:
         restored = network(example.low.to(device)).float().cpu()
-        pixels = quantised(restored[0].permute(1, 2, 0).numpy())
+        pixels = to_8_bits(restored[0].permute(1, 2, 0).numpy())
         if self._colour_sr:
             return y_psnr(pixels, example.truth, self._scale)
         return psnr(pixels, example.truth, border=self._scale if self._scale > 1 else 0)

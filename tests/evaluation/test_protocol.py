@@ -9,7 +9,8 @@ from PIL import Image
 from skimage import data, metrics
 
 from mambair_cli.evaluation.datasets import DATASETS, Example
-from mambair_cli.evaluation.protocol import prepare, quantised, restore, score, unrestored
+from mambair_cli.evaluation.protocol import prepare, restore, score, unrestored
+from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.restorer import RestoreOptions
 
@@ -41,7 +42,7 @@ def test_super_resolution_is_scored_on_luma_without_its_border(photo):
     assert trial.made
     enlarged = unrestored(trial, SR)
     found = score(enlarged, trial.truth, SR)
-    a, b = (luma(image)[4:-4, 4:-4] for image in (quantised(enlarged), trial.truth))
+    a, b = (luma(image)[4:-4, 4:-4] for image in (to_8_bits(enlarged), trial.truth))
     assert found.psnr == pytest.approx(
         metrics.peak_signal_noise_ratio(b, a, data_range=255), abs=1e-6
     )
@@ -84,7 +85,7 @@ def test_jpeg_is_made_of_rounded_studio_luma(photo):
     np.testing.assert_array_equal(trial.truth[..., 0], np.rint(luma(photo)))
     encoded = io.BytesIO()
     Image.fromarray(trial.truth[..., 0]).save(encoded, "JPEG", quality=10)
-    np.testing.assert_array_equal(quantised(trial.low)[..., 0], np.asarray(Image.open(encoded)))
+    np.testing.assert_array_equal(to_8_bits(trial.low)[..., 0], np.asarray(Image.open(encoded)))
 
 
 def test_all_channels_count_where_nothing_is_enlarged(photo):

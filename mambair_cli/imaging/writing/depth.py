@@ -40,12 +40,17 @@ def to_depth(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
     return np.rint(scaled, out=scaled).astype(dtype)
 
 
+def to_8_bits(values: Pixels) -> NDArray[np.uint8]:
+    """As `to_depth`, to uint8."""
+    return to_depth(values, np.dtype(np.uint8))
+
+
 def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
     """The pixels of an image of any depth, for what looks at 8 bits only."""
     pixels = image.pixels
     if image.span is not None:
         pixels = (pixels - image.span.black) / (image.span.white - image.span.black)
-    return to_depth(pixels, np.dtype(np.uint8))
+    return to_8_bits(pixels)
 
 
 def describe_depth(dtype: np.dtype[Any]) -> str:
