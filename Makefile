@@ -2,7 +2,7 @@
 PYTHON ?= python
 SOURCES = mambair_cli tests $(wildcard benchmarks examples)
 
-.PHONY: check lint types test format wheel
+.PHONY: check lint types test slow format wheel
 
 check: lint types test
 
@@ -15,6 +15,9 @@ types:
 
 test:
 	$(PYTHON) -m pytest -q
+
+slow:
+	$(PYTHON) -m pytest -q -m "slow and not gpu and not network"
 
 format:
 	$(PYTHON) -m ruff check --fix $(SOURCES)

@@ -10,12 +10,10 @@ import pytest
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "large_image.py"
 GIBIBYTE = 2**30
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", ["30000x1.png", "30000x1.tif", "9600x4.tif"])
 def test_an_image_larger_than_memory_is_restored_under_4_gib(case, tmp_path):
     result = tmp_path / "result.json"
@@ -31,6 +29,7 @@ def test_an_image_larger_than_memory_is_restored_under_4_gib(case, tmp_path):
         assert measured["output"] == "tif, BigTIFF"
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_fit_is_an_error_with_a_hint(tmp_path):
     command = [sys.executable, BENCHMARK, "--cases", "3000x4.tif", "--limit-gib", "0.3"]
     command += ["--result", tmp_path / "result.json"]
