@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
-from mambair_cli.batches.events import Event, Report, Summary
+from mambair_cli.batches.events import Event, OrderedEvents, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job, on_this_machine
 from mambair_cli.batches.manifest import RecipeOf, Shard
@@ -80,11 +80,11 @@ def run_batch(
     """
     assert on_this_machine(jobs)
     kept = recipe if len(jobs) > 1 or resume or shard else None
-    report = Report(on_event)
+    events = OrderedEvents(on_event)
     stages = Stages(files, kept, resume=resume, shard=shard, forecasts=forecasts)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with closing(stages):
-            Pipeline(jobs, restorers, stages, report, io_threads).run()
-    return report.summary
+            Pipeline(jobs, restorers, stages, events, io_threads).run()
+    return events.summary

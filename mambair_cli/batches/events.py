@@ -133,7 +133,7 @@ class Summary:
                 self.failed.append(outcome)
 
 
-class Report:
+class OrderedEvents:
     """Pass events on from any thread, one at a time, and outcomes in the order of the jobs.
 
     Args:

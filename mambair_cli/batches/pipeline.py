@@ -21,8 +21,8 @@ from mambair_cli.batches.events import (
     DeviceLost,
     FileNoted,
     FileStarted,
+    OrderedEvents,
     Outcome,
-    Report,
     TileDone,
     Timings,
 )
@@ -52,7 +52,7 @@ class Pipeline:
         jobs: What to do.
         restorers: For each device its name and what restores images on it.
         stages: What is done before and after that.
-        report: Told of everything.
+        events: Told of everything.
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
             between one image and the next.
     """
@@ -62,14 +62,14 @@ class Pipeline:
         jobs: Sequence[Job[Path]],
         restorers: Mapping[str, Restore],
         stages: Stages,
-        report: Report,
+        events: OrderedEvents,
         io_threads: int,
     ) -> None:
         self._total = len(jobs)
         self._restorers = restorers
         self._working = set(restorers)
         self._stages = stages
-        self._report = report
+        self._events = events
         self._stopped = threading.Event()
         self._broken: list[BaseException] = []
         ahead = max(1, io_threads + len(restorers) - 1)
@@ -96,7 +96,7 @@ class Pipeline:
             devices.shutdown()
             self._inputs.close()
             self._outputs.close(drop=True)
-            self._report.settle_held()
+            self._events.settle_held()
         if self._broken:
             raise self._broken[0]
 
@@ -155,7 +155,7 @@ class Pipeline:
         if not (isinstance(error, RuntimeError) and is_device_lost(error)):
             raise error
         reason = str(error).partition("\n")[0]
-        self._report.tell(DeviceLost(device, queued.job, reason))
+        self._events.tell(DeviceLost(device, queued.job, reason))
         self._working.discard(device)
         if self._working and not queued.cost_a_device:
             self._inputs.give_back(replace(queued, cost_a_device=True))
@@ -177,19 +177,19 @@ class Pipeline:
                 self._settle(queued, self._stages.failed(queued.job, reading.entry, failure))
 
     def _settle(self, queued: QueuedJob, outcome: Outcome) -> None:
-        self._report.settle(queued.index, outcome)
+        self._events.settle(queued.index, outcome)
         self._inputs.finish()
 
     def _tell_started(self, queued: QueuedJob, device: str) -> None:
-        self._report.tell(FileStarted(queued.job, queued.index, self._total, device))
+        self._events.tell(FileStarted(queued.job, queued.index, self._total, device))
 
     def _on_tile(self, job: Job, done: int, total: int) -> None:
         if self._stopped.is_set():
             raise _Stopped
-        self._report.tell(TileDone(job, done, total))
+        self._events.tell(TileDone(job, done, total))
 
     def _on_notice(self, job: Job, text: str) -> None:
-        self._report.tell(FileNoted(job, text))
+        self._events.tell(FileNoted(job, text))
 
     def _write(
         self,
@@ -199,4 +199,4 @@ class Pipeline:
         entry: Entry | None,
         timings: Timings,
     ) -> None:
-        self._report.settle(index, self._stages.write(job, images, entry, timings))
+        self._events.settle(index, self._stages.write(job, images, entry, timings))

@@ -22,8 +22,8 @@ from mambair_cli.batches.events import (
     FileFailed,
     FileNoted,
     FileStarted,
+    OrderedEvents,
     Outcome,
-    Report,
     Summary,
     TileDone,
 )
@@ -84,17 +84,17 @@ def run_on_cluster(
         KeyboardInterrupt: Is not caught; workers are stopped first, and leave nothing half-written
             if they can.
     """
-    report = Report(on_event)
+    events = OrderedEvents(on_event)
     with marked(jobs) as marker:
         setup = replace(setup, marker=marker)
-        driver = Driver(jobs, setup, workers, records, report, on_notice, on_detail)
+        driver = Driver(jobs, setup, workers, records, events, on_notice, on_detail)
         try:
             asyncio.run(driver.run())
         finally:
-            report.settle_held()
+            events.settle_held()
             records.flush()
             remove_unfinished(driver.littered)
-    return report.summary
+    return events.summary
 
 
 class Driver:
@@ -110,7 +110,7 @@ class Driver:
         setup: Setup,
         workers: Workers,
         records: Records,
-        report: Report,
+        events: OrderedEvents,
         on_notice: Callable[[str], None],
         on_detail: Callable[[str], None],
     ) -> None:
@@ -122,7 +122,7 @@ class Driver:
         self._setup = setup
         self._workers = workers
         self._records = records
-        self._report = report
+        self._events = events
         self._on_notice = on_notice
         self._on_detail = on_detail
         self._ready = asyncio.Event()
@@ -291,11 +291,11 @@ class Driver:
         match event:
             case FileStarted():
                 self._shown[name] = pending
-                self._report.tell(FileStarted(pending.job, pending.index, self._total, name))
+                self._events.tell(FileStarted(pending.job, pending.index, self._total, name))
             case TileDone() if self._shown.get(name) is pending:
-                self._report.tell(replace(event, job=pending.job))
+                self._events.tell(replace(event, job=pending.job))
             case FileNoted():
-                self._report.tell(replace(event, job=pending.job))
+                self._events.tell(replace(event, job=pending.job))
 
     def _settled_by(self, pending: PendingJob, result: FileResult) -> Outcome:
         """Do what is left to the driver: its own stores, and the record."""
@@ -330,13 +330,13 @@ class Driver:
                 pending, self._fail(pending, _fatal(pending.job, len(pending.lost_at), reason))
             )
         else:
-            self._report.tell(FileNoted(pending.job, f"tried again: {name} was lost: {reason}"))
+            self._events.tell(FileNoted(pending.job, f"tried again: {name} was lost: {reason}"))
             self._queue.put_back(pending)
             await self._queue.wake()
         return WorkerLost(reason, blamed=blamed)
 
     async def _settle(self, pending: PendingJob, outcome: Outcome) -> None:
-        self._report.settle(pending.index, outcome)
+        self._events.settle(pending.index, outcome)
         self._refill()
         await self._queue.settle()
 
@@ -349,7 +349,7 @@ class Driver:
                 admitted.append(pending)
             else:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
-                self._report.settle(pending.index, FileFailed(pending.job, refusal))
+                self._events.settle(pending.index, FileFailed(pending.job, refusal))
                 self._queue.open -= 1
         if admitted:
             self._records.flush()
@@ -360,7 +360,7 @@ class Driver:
         if self._queue.open == self._total and self._reasons:
             raise self._reasons[0]
         for pending in self._queue.rest():
-            self._report.settle(pending.index, self._fail(pending, no_device_left(pending.job)))
+            self._events.settle(pending.index, self._fail(pending, no_device_left(pending.job)))
 
 
 async def _one_ended(lanes: set[asyncio.Task[None]]) -> None:
