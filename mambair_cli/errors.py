@@ -47,3 +47,26 @@ class BackendError(MambairError):
 
 class MemoryLimitError(MambairError):
     """An image does not fit in memory even with the smallest tiles."""
+
+
+def failure_of_system(error: Exception) -> MambairError | None:
+    """Say what an error of the system means that nothing closer to its cause has explained.
+
+    Returns:
+        The failure to report; None where it is none of disk, network and memory, so a bug of ours.
+    """
+    if isinstance(error, MemoryError):
+        return MemoryLimitError(
+            "the memory of this machine does not suffice",
+            "close other programs, or do less at once",
+        )
+    if not isinstance(error, OSError):
+        return None
+    reason = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        return MambairError(reason, "check disk, network and permissions")
+    # Names may be bytes, or the number of an open file.
+    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else ""
+    return MambairError(
+        f"{name or error.filename}: {reason}", "check that it is there, and what you may do with it"
+    )

@@ -16,6 +16,8 @@ from mambair_cli.errors import (
 )
 from mambair_cli.restoration.memory.allocator import is_out_of_memory
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 FileError = (MambairError, MemoryError, OSError, RuntimeError)
 
 # How torch and Triton word what leaves a GPU's context unusable for the rest of the process.
@@ -41,7 +43,7 @@ def file_failure(job: Job, error: Exception) -> MambairError | None:
             f"{job.source} is too large for the memory of this machine",
             "close other programs, or cut the image into parts",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return OutputError(
             f"cannot write {job.target}: {error.strerror}",
             "free some disk space, or choose another place with -o/--output",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mambair_cli.batches.events import FileFailed, FileSkipped
 from mambair_cli.batches.jobs import Job
+from mambair_cli.batches.places import is_folder
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import ImageHeader
 
@@ -85,4 +86,4 @@ def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
 def nearest_directory(path: Path) -> Path:
     """The directory itself, or the existing one that it would be made under."""
     path = path.absolute()
-    return next(place for place in (path, *path.parents) if place.is_dir())
+    return next(place for place in (path, *path.parents) if is_folder(place))

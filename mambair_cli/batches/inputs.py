@@ -187,7 +187,7 @@ def _search(item: Place | Pattern, output: Place | None, *, recursive: bool) -> 
     root = item.root if isinstance(item, Pattern) else item
     excluded = None
     if output is not None and places.contains(root, output):
-        excluded = output.resolve()
+        excluded = places.resolved(output)
     if isinstance(item, Pattern):
         paths = _match(item, excluded, recursive=recursive)
     else:

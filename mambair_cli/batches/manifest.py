@@ -10,9 +10,10 @@ skipped.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,6 +31,10 @@ Recipe = Mapping[str, Any]
 RecipeOf = Callable[[InputFile], Recipe]
 Shard = tuple[int, int]
 Status = Literal["begun", "done", "failed"]
+# What it is sorted by among the records of other files, then output, status and entry. A run counts
+# one more than all that it has read, so that it comes after them even if its clock is behind.
+_Order = tuple[float, float]
+_Record = tuple[_Order, str, Status, "Entry"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ class Manifest:
         record = {
             "version": VERSION,
             "status": status,
+            "run": self._run,
             "time": time.time(),
             "target": key,
             "source": entry.source and self._source_to_text(entry.source),
@@ -177,9 +183,9 @@ class Manifest:
         if isinstance(source, Url) or isinstance(self._directory, Url):
             return str(source.absolute())
         try:
-            path = os.path.relpath(source.resolve(), self._directory.resolve())
+            path = os.path.relpath(os.path.realpath(source), os.path.realpath(self._directory))
         except ValueError:  # on another drive
-            path = str(source.resolve())
+            path = os.path.realpath(source)
         return Path(path).as_posix()
 
     def _source_from_text(self, text: str) -> Place:
@@ -190,13 +196,15 @@ class Manifest:
 
     def _latest(self) -> dict[str, tuple[Status, Entry]]:
         """Read the last record of each output."""
-        records = [record for content in self._lines.read() for record in self._records(content)]
-        # By time, and where clocks agree by file and line: sorting keeps that order.
+        records: list[_Record] = []
+        for content in self._lines.read():
+            records += _in_place(self._records(content))
         records.sort(key=lambda record: record[0])
+        self._run = 1 + max((run for (run, _), *_ in records), default=0)
         self._made.update(key for _, key, status, _ in records if status == "done")
         return {key: (status, entry) for _, key, status, entry in records}
 
-    def _records(self, content: bytes) -> Iterator[tuple[float, str, Status, Entry]]:
+    def _records(self, content: bytes) -> Iterator[_Record]:
         for line in content.splitlines():
             try:
                 record = json.loads(line)
@@ -210,9 +218,20 @@ class Manifest:
                     record["output_bytes"],
                     None if source is None else self._source_from_text(source),
                 )
-                yield float(record["time"]), str(record["target"]), record["status"], entry
+                order = int(record.get("run", 0)), float(record["time"])
+                yield order, str(record["target"]), record["status"], entry
             except (ValueError, KeyError, TypeError, RecursionError):
                 continue
+
+
+def _in_place(records: Iterable[_Record]) -> list[_Record]:
+    """Let no record of a file come after one that stands further down, whatever clocks said."""
+    ordered: list[_Record] = []
+    latest: _Order = math.inf, math.inf
+    for order, key, status, entry in reversed(list(records)):
+        latest = min(latest, order)
+        ordered.append((latest, key, status, entry))
+    return ordered[::-1]
 
 
 def manifest_name(shard: Shard | None = None) -> str:

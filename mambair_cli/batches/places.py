@@ -31,7 +31,7 @@ class Locations:
     def of_folder(self, folder: Place) -> Place:
         """Return the absolute path of a folder, all links followed."""
         if folder not in self._resolved:
-            self._resolved[folder] = folder.resolve()
+            self._resolved[folder] = resolved(folder)
         return self._resolved[folder]
 
     def key(self, place: Place) -> str:
@@ -60,7 +60,13 @@ def is_file(place: Place) -> bool:
 
 def contains(folder: Place, place: Place) -> bool:
     """Tell whether one place is below another, whatever their spelling."""
-    return folder.resolve() in place.resolve().parents
+    return resolved(folder) in resolved(place).parents
+
+
+def resolved(place: Place) -> Place:
+    """Return the one spelling of a place; a link that points at itself is where it ends."""
+    # Path.resolve raises there, and not the same in all releases of Python.
+    return place.resolve() if isinstance(place, Url) else Path(os.path.realpath(place))
 
 
 def identity(place: Place) -> Hashable:
@@ -119,7 +125,7 @@ def files_below(folder: Place, excluded: Place | None, *, recursive: bool) -> It
         directories[:] = sorted(
             name
             for name in directories
-            if recursive and not name.startswith(".") and (here / name).resolve() != excluded
+            if recursive and not name.startswith(".") and resolved(here / name) != excluded
         )
         yield from (here / name for name in sorted(files) if not name.startswith("."))
 

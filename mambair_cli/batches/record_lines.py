@@ -15,6 +15,7 @@ from typing import IO
 from uuid import uuid4
 
 from mambair_cli.batches import stores
+from mambair_cli.batches.places import is_folder
 from mambair_cli.batches.urls import Place, Url
 from mambair_cli.errors import OutputError
 
@@ -33,10 +34,22 @@ class LinesInFolder:
         self._appending = threading.Lock()
 
     def read(self) -> Iterator[bytes]:
-        """Yield the contents of all files, in the order of their names."""
+        """Yield the contents of all files, in the order of their names.
+
+        Raises:
+            OutputError: One cannot be read.
+        """
+        if not is_folder(self._path.parent):
+            return
         for path in sorted(self._path.parent.glob(f"{PREFIX}*{SUFFIX}")):
-            if path.is_file():
-                yield path.read_bytes()
+            try:
+                if path.is_file():
+                    yield path.read_bytes()
+            except OSError as problem:
+                raise OutputError(
+                    f"the record {path} cannot be read: {problem.strerror}",
+                    "make it readable, or move it away to begin anew",
+                ) from problem
 
     def append(self, line: bytes, *, flush: bool) -> None:
         """Append a line; on the disk when this returns, if it is to `flush`.

@@ -16,7 +16,7 @@ from mambair_cli.batches.forecasts import Forecast, nearest_directory
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.work import Restore, Stopwatch
-from mambair_cli.errors import ImageError, MambairError, MemoryLimitError, OutputError
+from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
     DEFAULT_MAX_PIXELS,
     InputFile,
@@ -145,7 +145,9 @@ class Stages:
             with InputFile(job.source, max_pixels=self._files.max_pixels) as file:
                 try:
                     self._pixels[job.source] = file.header.pixels
-                except ImageError:
+                except FileError as error:
+                    if file_failure(job, error) is None:
+                        raise
                     self._pixels[job.source] = 0
         return self._pixels[job.source]
 

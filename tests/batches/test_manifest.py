@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,7 @@ def test_records_say_what_they_are(target):
     assert begun == {
         "version": 1,
         "status": "begun",
+        "run": 1,
         "target": "photo_x4.png",
         "source": "in/photo.png",
         "input_sha256": "abc",
@@ -190,6 +192,31 @@ def test_of_several_files_the_latest_record_counts(target, order):
     Manifest(target.parent, earlier).fail(target, ENTRY, OutputError("no"))
     Manifest(target.parent, later).finish(target, ENTRY)
     assert Manifest(target.parent).has_intact(target, ENTRY)
+
+
+@pytest.mark.parametrize("parts", [(None, None), (None, (1, 2)), ((2, 2), (1, 2))])
+@pytest.mark.parametrize("old", [True, False])
+def test_a_clock_that_stood_wrong_changes_no_order(target, parts, old):
+    before, after = parts
+    Manifest(target.parent, before).fail(target, ENTRY, OutputError("no"))
+    path = target.parent / manifest_name(before)
+    tomorrow = [record | {"time": record["time"] + 86400} for record in records(path)]
+    if old:  # written before runs were counted
+        tomorrow = [{key: v for key, v in record.items() if key != "run"} for record in tomorrow]
+    path.write_text("".join(json.dumps(record) + "\n" for record in tomorrow))
+    Manifest(target.parent, after).finish(target, ENTRY)
+    assert Manifest(target.parent).has_intact(target, ENTRY)
+
+
+def test_a_record_that_cannot_be_read_is_named(target, monkeypatch):
+    Manifest(target.parent).begin(target, ENTRY)
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OutputError, match=r"the record .*jsonl cannot be read: Input/output error"):
+        Manifest(target.parent)
 
 
 def test_the_source_is_told_wherever_it_is(tmp_path):

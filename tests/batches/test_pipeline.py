@@ -546,3 +546,20 @@ def test_two_networks_share_the_cpu_kernels():
     run(one=one, other=other)
     run(one=restorer(networks[0], lambda _: None), output="alone")
     assert contents("out") == contents("alone")
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+@pytest.mark.parametrize("method", ["header", "read"])
+def test_a_disk_or_memory_that_fails_under_one_input_stops_no_other(monkeypatch, error, method):
+    names = save(4)
+    real = getattr(InputFile, method)
+
+    def fail(file):
+        if file.path.name == names[1]:
+            raise error
+        return real.fget(file) if method == "header" else real(file)
+
+    monkeypatch.setattr(InputFile, method, property(fail) if method == "header" else fail)
+    summary = run(one=enlarge)
+    assert len(summary.done) == 3
+    assert [failure.job.source.name for failure in summary.failed] == [names[1]]

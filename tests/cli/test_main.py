@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -100,6 +101,26 @@ def test_a_bug_exits_70_and_asks_for_a_report(mambair, failing):
         "error: this is a bug in mambair: ZeroDivisionError: division by zero\n\n"
         "hint: run the command again with --debug and report what it prints\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.EIO, "Input/output error", "/net/a.png"), "/net/a.png: Input/output error"),
+        (OSError(errno.EFBIG, "File too large"), "File too large"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", b"a\xff"),
+            "a\ufffd: Permission denied",
+        ),
+        (TimeoutError(), "TimeoutError"),
+        (MemoryError(), "the memory of this machine does not suffice"),
+    ],
+)
+def test_what_disk_network_and_memory_do_is_no_bug(mambair, failing, error, told):
+    failing(error)
+    outcome = mambair("doctor")
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"error: {told}\n\nhint: ")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("oh"), MambairError("oh", "do")])

@@ -204,6 +204,19 @@ def test_a_source_is_never_changed(enlarge, make_image, tmp_path):
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in sources] == before
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+@pytest.mark.parametrize("name", ["loop", "n" * 256])
+def test_a_folder_that_cannot_be_made_is_no_bug(enlarge, make_image, tmp_path, name, below):
+    for number in range(2):
+        make_image(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    outcome = enlarge(tmp_path / "in", "-o", tmp_path / name / below)
+    assert outcome.status == 1
+    assert (
+        outcome.err.count(f"failed: {tmp_path / name}") == 2 or "File name too long" in outcome.err
+    )
+
+
 def test_a_message_in_a_name_is_no_message(enlarge, make_image, tmp_path):
     path = make_image(tmp_path / "failed Error.png")
     outcome = enlarge(path)
