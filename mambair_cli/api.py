@@ -45,7 +45,7 @@ def load_model(
     precision: PrecisionRequest = "auto",
     scan: str = "auto",
 ) -> Model:
-    """Loads a model.
+    """Load a model.
 
     Args:
         reference: A model id (see `list_models`), a `.safetensors` or `.pth` file, or a file on the
@@ -120,7 +120,7 @@ def restore(
 
 
 def list_models() -> list[CatalogueEntry]:
-    """Lists the models that the package knows.
+    """List the models that the package knows.
 
     Returns:
         One entry for each; those without a `bundled` file are fetched when they are loaded.

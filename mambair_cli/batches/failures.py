@@ -66,7 +66,7 @@ def is_device_lost(error: RuntimeError) -> bool:
 
 
 def device_failure(job: Job, device: str, reason: str) -> BackendError:
-    """The failure of a file on which a device was lost."""
+    """Return the failure of a file on which a device was lost."""
     return BackendError(
         f"{job.source} was not restored: {device} failed: {reason}",
         "see if the device still works, then run the command again with --resume",
@@ -74,7 +74,7 @@ def device_failure(job: Job, device: str, reason: str) -> BackendError:
 
 
 def no_device_left(job: Job) -> BackendError:
-    """The failure of a file that no device was left for."""
+    """Return the failure of a file that no device was left for."""
     return BackendError(
         f"{job.source} was not restored: no device is left",
         "see if the devices still work, then run the command again with --resume",

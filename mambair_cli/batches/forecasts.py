@@ -84,6 +84,6 @@ def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
 
 
 def nearest_directory(path: Path) -> Path:
-    """The directory itself, or the existing one that it would be made under."""
+    """Return the directory itself, or the existing one that it would be made under."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if is_folder(place))

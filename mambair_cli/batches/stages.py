@@ -265,7 +265,7 @@ class Stages:
         return FileFailed(job, error)
 
     def _opened(self, job: Job[Path]) -> InputFile:
-        """The input as a forecast left it open, unless it was changed since."""
+        """Return the input as a forecast left it open, unless it was changed since."""
         file = self._open.pop(job.source, None)
         if file is not None and file.is_current():
             return file

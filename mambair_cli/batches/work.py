@@ -88,7 +88,7 @@ class Stopwatch:
         self._read = self._restored = 0.0
 
     def reading(self, reader: BandReader) -> BandReader:
-        """The same reader, with its time taken."""
+        """Return the same reader, with its time taken."""
         return _TimedReader(reader, self._add_read)
 
     @contextmanager
@@ -101,7 +101,7 @@ class Stopwatch:
             self._restored += time.perf_counter() - start
 
     def bands(self, bands: Iterator[Band]) -> Iterator[Band]:
-        """The same bands, with the time taken that each takes to come."""
+        """Return the same bands, with the time taken that each takes to come."""
         while True:
             with self.restoring():
                 band = next(bands, None)

@@ -40,7 +40,7 @@ class DownloadDisplay:
         self._messages.notice(f"waiting for another process that fetches {name} ...")
 
     def started(self, file: HubFile) -> None:
-        """A download begins: what, from where, how large."""
+        """Tell that a download begins: what, from where, how large."""
         size = "of unknown size" if file.size is None else f"{file.size / 1e6:.1f} MB"
         self._messages.notice(f"downloading {file.path} from {file.repo}, {size}")
         self._messages.event(
@@ -70,14 +70,14 @@ class DownloadDisplay:
             self._progress.update(self._task, completed=done, total=total)
 
     def troubled(self, reason: str) -> None:
-        """The connection failed, and is tried again."""
+        """Tell that the connection failed, and is tried again."""
         self._messages.notice(
             f"connection lost after {self._done / 1e6:.1f} MB ({reason}), going on from there",
             "yellow",
         )
 
     def finished(self) -> None:
-        """The download has ended, well or not."""
+        """Tell that the download has ended, well or not."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

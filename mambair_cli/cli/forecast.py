@@ -109,7 +109,7 @@ def tell_before_run(forecasts: Sequence[Forecast], messages: Messages) -> None:
 def _with_cost(
     forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Place, Cost]
 ) -> Forecast:
-    """Notes what a file takes; one that memory is short for gets another forecast."""
+    """Note what a file takes; forecast a failure where memory is short for it."""
     from mambair_cli.batches.events import FileFailed
     from mambair_cli.batches.forecasts import Forecast
     from mambair_cli.restoration.costs import cost_of

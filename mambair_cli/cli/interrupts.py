@@ -92,7 +92,7 @@ class _RaiseOnce:
 
 
 def _watch(receiving: int, taken: Sequence[int], stop_at_once: Callable[[], None]) -> None:
-    """Waits for the second signal; the bytes that arrive are the numbers of signals."""
+    """Wait for the second signal; the bytes that arrive are the numbers of signals."""
 
     def wait_for_signal() -> int:
         while True:

@@ -42,7 +42,7 @@ def parse_shard(value: str) -> tuple[int, int]:
 
 
 def parse_pixels(value: str) -> int:
-    """A number of pixels such as `900000000`, `900M` or `1.5G`; 0 for any number.
+    """Read a number of pixels such as `900000000`, `900M` or `1.5G`; 0 is any number.
 
     Raises:
         BadParameter: It is no such number.
@@ -51,7 +51,7 @@ def parse_pixels(value: str) -> int:
 
 
 def parse_bytes(value: str) -> int:
-    """A number of bytes such as `4G`, of 1024 MiB each.
+    """Read a number of bytes such as `4G`, of 1024 MiB each.
 
     Raises:
         BadParameter: It is no such number, or none at all.

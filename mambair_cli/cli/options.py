@@ -36,7 +36,7 @@ def _remember_debug(context: typer.Context, value: bool) -> bool:
 
 
 def remember_resume(context: typer.Context, value: bool) -> bool:
-    """Callback of every `--resume`: should the command be interrupted, it is told how to go on."""
+    """Remember `--resume`: should the command be interrupted, it is told how to go on."""
     if isinstance(context.obj, Invocation):
         context.obj.resumes = value
     return value

@@ -66,7 +66,7 @@ class Worker:
         keep_freed_memory()
 
     def ready(self) -> str:
-        """Makes sure that this node can do the work, and loads the weights.
+        """Make sure that this node can do the work, and load the weights.
 
         Returns:
             Where the worker runs, for people.
@@ -91,7 +91,7 @@ class Worker:
             return f"{platform.node()}, process {os.getpid()}, {compute.device}, scan {scan}"
 
     def restore(self, task: FileTask) -> Iterator[Told]:
-        """Does one task, in a thread of its own.
+        """Do one task, in a thread of its own.
 
         Returns:
             What happens, as it happens; a result at the end, always. The jobs of the events are
@@ -143,7 +143,7 @@ class Worker:
         return relay.outcome
 
     def _limited(self, options: Limited) -> Limited:
-        """The same options within this worker's share of the node's memory."""
+        """Return the same options within this worker's share of the node's memory."""
         share, asked = self._setup.share, options.max_memory
         if share == 1 or asked is not None:
             return options
@@ -164,7 +164,7 @@ class Worker:
 
 @contextmanager
 def _scratch(task: FileTask) -> Iterator[Path]:
-    """A folder for what is copied to this node; none is made where nothing is."""
+    """Keep a folder for what is copied to this node; make none where nothing is."""
     if not isinstance(task.source, Url) and not isinstance(task.target, Url):
         yield Path(gettempdir())
         return

@@ -80,7 +80,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", 
 
 
 def identify(start: bytes) -> Format | None:
-    """The format of a file that begins with these `SIGNATURE_BYTES`; None where none does."""
+    """Return the format of a file that begins with these `SIGNATURE_BYTES`, or None."""
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return WEBP
     if start[4:8] == b"ftyp":
@@ -107,17 +107,17 @@ def is_installed(entry: Format) -> bool:
 
 
 def install_hint(entry: Format) -> str:
-    """The command that installs what reads and writes the format."""
+    """Return the command that installs what reads and writes the format."""
     return f"pip install 'mambair[{entry.extra}]'"
 
 
 def format_of(path: Path) -> Format | None:
-    """The format that a path's suffix names; None where none has it."""
+    """Return the format that a path's suffix names; None where none has it."""
     return BY_SUFFIX.get(path.suffix.lower())
 
 
 def suffix_of_content(path: Path) -> str | None:
-    """The usual suffix of the format that a file begins like; None where that is not known."""
+    """Return the usual suffix of the format that a file begins like; None if it is unknown."""
     try:
         with path.open("rb") as file:
             start = file.read(SIGNATURE_BYTES)

@@ -28,7 +28,7 @@ class ValueRange:
 
     @classmethod
     def of(cls, dtype: np.dtype[Any]) -> ValueRange:
-        """The range of a type: 0 to 255, 0 to 65535, or 0 to 1 for floating point."""
+        """Return the range of a type: 0 to 255, 0 to 65535, or 0 to 1 for floating point."""
         return cls(0, np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1)
 
 

@@ -73,7 +73,7 @@ def load_patched(file: IO[bytes], patches: Mapping[int, bytes]) -> pyvips.Image:
 
 
 def from_array(pixels: Pixels) -> pyvips.Image:
-    """An image that shares the memory of `(h w c)` uint8, uint16 or float32 pixels."""
+    """Return an image that shares the memory of `(h w c)` uint8, uint16 or float32 pixels."""
     height, width, bands = pixels.shape
     values = np.ascontiguousarray(pixels)
     return pyvips.Image.new_from_memory(values, width, height, bands, _FORMATS[values.dtype])
@@ -95,7 +95,7 @@ def to_array(image: pyvips.Image) -> Pixels:
 
 
 def rows(image: pyvips.Image) -> Callable[[int, int], Pixels]:
-    """A function that decodes rows from `start` to `stop - 1` to `(rows w c)`, in order.
+    """Return a function that decodes rows from `start` to `stop - 1` to `(rows w c)`, in order.
 
     It raises `VipsError` if the file is damaged.
     """
@@ -126,14 +126,14 @@ def spooled(image: pyvips.Image) -> pyvips.Image:
 
 
 def reasons(error: VipsError) -> list[str]:
-    """What went wrong, a phrase each, the first cause first."""
+    """Return what went wrong, a phrase each, the first cause first."""
     lines = [line.strip().split(": ", 1)[-1] for line in error.detail.splitlines()]
     # libheif tries to read beyond a file's end, and is refused, in the best of times.
     return [line for line in lines if line and not line.startswith("bad seek")]
 
 
 def reason(error: VipsError) -> str:
-    """The first cause of what went wrong."""
+    """Return the first cause of what went wrong."""
     return next(iter(reasons(error)), "it cannot be decoded")
 
 

@@ -165,7 +165,7 @@ def splat_at(typing: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """`a * b + c`, rounded once."""
+    """Compute `a * b + c`, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return _call(builder, f"llvm.fma.v{LANES}f32", _FLOATS, list(values))

@@ -100,7 +100,7 @@ def _fill(colors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[
 
 
 def _sum_pairs(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sums over 2x2 blocks; an odd side is padded with zeros."""
+    """Sum over 2x2 blocks; pad an odd side with zeros."""
     height, width, channels = values.shape
     padded = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     blocks = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, channels)

@@ -71,7 +71,7 @@ def measure_traces(pixels: NDArray[np.uint8]) -> Traces:
 
 
 def _blocking(luma: Luma) -> float:
-    """Steps between rows that stand out from those before and after, by their place modulo 8."""
+    """Measure steps between rows that stand out from their neighbours, by place modulo 8."""
     step = np.diff(luma, axis=0)
     kink = np.minimum(np.abs(step[1:-1] - (step[:-2] + step[2:]) / 2), CLIP).mean(axis=1)
     phases = kink[: len(kink) // JPEG_BLOCK * JPEG_BLOCK].reshape(-1, JPEG_BLOCK).mean(axis=0)
@@ -81,7 +81,7 @@ def _blocking(luma: Luma) -> float:
 
 
 def _noise(luma: Luma) -> float:
-    """The diagonal detail of a Haar transform, by its median in each patch."""
+    """Measure the diagonal detail of a Haar transform, by its median in each patch."""
     height, width = (side // PATCH * PATCH for side in luma.shape)
     whole = luma[:height, :width]
     a, b, c, d = (_patches(whole[y::2, x::2]) for y in (0, 1) for x in (0, 1))

@@ -161,7 +161,7 @@ def _of_jxl(image: Image.Image, file: IO[bytes]) -> Metadata:
 
 
 def _of_info(image: Image.Image) -> Metadata:
-    """What Pillow itself reads."""
+    """Return what Pillow itself reads."""
     info = image.info
     return Metadata(
         source_format=image.format or "PNG",
@@ -177,7 +177,7 @@ def _of_info(image: Image.Image) -> Metadata:
 
 
 def _bmp_profile(file: IO[bytes]) -> bytes | None:
-    """The profile that the fifth kind of header may point to, which Pillow does not read."""
+    """Return the profile that the fifth kind of header may point to, which Pillow does not read."""
     before = file.tell()
     file.seek(_BMP_HEADER)
     header = file.read(_BMP_V5_BYTES)
@@ -191,7 +191,7 @@ def _bmp_profile(file: IO[bytes]) -> bytes | None:
 
 
 def _left_behind(info: Mapping[Any, Any]) -> Iterator[str]:
-    """What Pillow and its plugins find and nothing here takes, of HEIC and GIF files."""
+    """Return what Pillow and its plugins find and nothing here takes, of HEIC and GIF files."""
     for key, phrase in _HEIC_EXTRAS.items():
         if info.get(key):
             yield phrase
@@ -205,7 +205,7 @@ def _bytes(value: object) -> bytes | None:
 
 
 def _color_signal(profile: Any) -> dict[bytes, bytes]:
-    """The code points of a HEIC file without profile as PNG writes them, if they are not sRGB's."""
+    """Return a HEIC file's code points as PNG writes them, if it has no profile and is not sRGB."""
     if not isinstance(profile, dict):
         return {}
     primaries = int(profile.get("color_primaries", 2))

@@ -103,7 +103,7 @@ def has_thumbnail(exif: bytes) -> bool:
 
 
 def exif_orientation(exif: bytes) -> int | None:
-    """The orientation that the block gives, 1 to 8, or None if it gives none."""
+    """Return the orientation that the block gives, 1 to 8, or None if it gives none."""
     values = next((numbers(one) for one in _main_entries(exif) if one.tag == _ORIENTATION), ())
     return int(values[0]) if values and 1 <= values[0] <= 8 else None
 
@@ -220,7 +220,7 @@ class _Block:
         return self.layout.next_pointer(directory, self.number("H", directory))
 
     def value(self, record: int) -> int:
-        """The one number of a LONG tag, or where its values lie."""
+        """Return the one number of a LONG tag, or where its values lie."""
         return self.number("I", self.layout.field_place(record))
 
     def put_number(self, record: int, tag: int, kind: int, value: int) -> None:

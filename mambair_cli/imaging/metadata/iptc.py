@@ -24,7 +24,7 @@ _PRIVATE = {
 
 
 def photoshop_segments(iptc: bytes) -> list[bytes]:
-    """The records as contents of JPEG APP13 segments, without marker and length."""
+    """Return the records as contents of JPEG APP13 segments, without marker and length."""
     block = photoshop_resources({IPTC_RESOURCE: iptc})
     room = _LARGEST_SEGMENT - len(PHOTOSHOP_SIGNATURE)
     parts = [block[i : i + room] for i in range(0, len(block), room)]

@@ -27,7 +27,7 @@ _LUMINANCE_TABLE = np.array(
 
 
 def jpeg_quality_of(file: IO[bytes]) -> int | None:
-    """The quality of an open JPEG file, 1 to 100, by its header; None where it is no such file."""
+    """Return the quality of an open JPEG file, 1 to 100, by its header; None if it is none."""
     with (
         contextlib.suppress(OSError, SyntaxError, Image.DecompressionBombError),
         Image.open(file, formats=["JPEG"]) as image,
@@ -38,7 +38,7 @@ def jpeg_quality_of(file: IO[bytes]) -> int | None:
 
 
 def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
-    """The libjpeg quality whose luminance table is nearest to the given one.
+    """Return the libjpeg quality whose luminance table is nearest to the given one.
 
     Exact for files of libjpeg and its descendants; for cameras and Photoshop, whose tables are
     their own, the quality of about the same loss.

@@ -72,7 +72,7 @@ def read_jpeg_segments(segments: Sequence[tuple[str, bytes]]) -> JpegSegments:
 
 
 def jpeg_segments(packet: bytes | None, records: bytes | None) -> bytes:
-    """An XMP packet and IPTC records as segments with their markers.
+    """Return an XMP packet and IPTC records as segments with their markers.
 
     Pillow writes them as they are when it is given them as `extra`; it would refuse a packet that
     needs several segments, and does not know IPTC.

@@ -63,7 +63,7 @@ def offsets_in(note: bytes, position: int, *, little_endian: bool) -> tuple[int,
 
 
 def _offsets_of_values(note: bytes, directory: int, position: int) -> tuple[int, ...] | None:
-    """The places of a directory's offsets, if all of them point into the note behind it."""
+    """Return the places of a directory's offsets, if all of them point into the note behind it."""
     if len(note) < directory + 2:
         return None
     (count,) = struct.unpack_from("<H", note, directory)

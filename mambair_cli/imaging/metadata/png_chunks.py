@@ -136,7 +136,7 @@ def _read_resolution(found: PngChunks, data: bytes, _: _Inflater) -> None:
 
 
 def _per_inch(per_metre: int) -> float:
-    """The whole number that was rounded to pixels per metre, if it can have been one."""
+    """Return the whole number that was rounded to pixels per metre, if it can have been one."""
     dpi = per_metre * _INCH
     return round(dpi) if abs(dpi - round(dpi)) <= _INCH / 2 + 1e-9 else dpi
 

@@ -101,7 +101,7 @@ class TagFile:
         places: Mapping[int, Place],
         directories: Collection[int] = (EXIF_DIRECTORY, GPS_DIRECTORY),
     ) -> tuple[Entry, ...]:
-        """The values of tags, and of what they point to; damaged ones are left out.
+        """Return the values of tags, and of what they point to; damaged ones are left out.
 
         Args:
             places: From `places`.
@@ -160,7 +160,7 @@ def exif_entries(exif: bytes) -> tuple[Entry, ...]:
 
 
 def without_prefix(exif: bytes) -> bytes:
-    """The TIFF structure of an EXIF block; some writers put the prefix twice."""
+    """Return the TIFF structure of an EXIF block; some writers put the prefix twice."""
     while exif.startswith(PREFIX):
         exif = exif[len(PREFIX) :]
     return exif

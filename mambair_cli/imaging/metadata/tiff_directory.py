@@ -46,7 +46,7 @@ class Layout:
 
     @classmethod
     def of(cls, start: bytes) -> Self:
-        """The layout of a structure that begins with these four bytes.
+        """Return the layout of a structure that begins with these four bytes.
 
         Raises:
             ValueError: It is no such structure.
@@ -94,12 +94,12 @@ class Layout:
         return record + self.record_bytes - self.offset_bytes
 
     def record(self, tag: int, kind: int, count: int, field: bytes) -> bytes:
-        """A record; a field that is too short is filled up."""
+        """Return a record; a field that is too short is filled up."""
         head = struct.pack(self.order + "HH", tag, kind) + struct.pack(self.offset, count)
         return head + field.ljust(self.offset_bytes, b"\0")
 
     def directory(self, records: Sequence[bytes], following: int = 0) -> bytes:
-        """A whole directory, and where the next one is."""
+        """Return a whole directory, and where the next one is."""
         end = struct.pack(self.offset, following)
         return struct.pack(self.count, len(records)) + b"".join(records) + end
 
@@ -126,7 +126,7 @@ class Entry:
     fixed: bool = False
 
     def data_at(self, position: int) -> bytes:
-        """The value as it is to stand at a position of a file."""
+        """Return the value as it is to stand at a position of a file."""
         data = bytearray(self.data)
         for place in self.offsets:
             (offset,) = struct.unpack_from("<I", data, place)
@@ -145,7 +145,7 @@ def movable(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 def exif_block(entries: Iterable[Entry]) -> bytes:
-    """The entries that are `movable` as an EXIF block without prefix, little-endian."""
+    """Return the entries that are `movable` as an EXIF block without prefix, little-endian."""
     layout = Layout()
     records, values = _serialized(layout, movable(entries), _HEADER)
     start = b"II*\0" + struct.pack(layout.offset, _HEADER + len(values))

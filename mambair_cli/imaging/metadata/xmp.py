@@ -60,7 +60,7 @@ def without_thumbnails(xmp: bytes) -> bytes:
 
 
 def xmp_orientation(xmp: bytes) -> int | None:
-    """The orientation that the packet gives, 1 to 8, or None if it gives none."""
+    """Return the orientation that the packet gives, 1 to 8, or None if it gives none."""
     match = re.search(rb"\btiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\b", xmp)
     return int(match[1]) if match else None
 
@@ -126,7 +126,7 @@ def merged_xmp(main: bytes, segments: Iterable[bytes]) -> tuple[bytes, bool]:
 
 
 def jpeg_segments(xmp: bytes) -> list[bytes]:
-    """The packet as contents of a JPEG file's APP1 segments, extended if it needs several.
+    """Return the packet as contents of a JPEG file's APP1 segments, extended if it needs several.
 
     A packet that is too long goes into the extension as a whole; what is left points to it.
     """
@@ -147,7 +147,7 @@ def jpeg_segments(xmp: bytes) -> list[bytes]:
 
 
 def private_phrase(name: str, namespace: str = "") -> str | None:
-    """What a property tells that is private, or None if it may be kept."""
+    """Return what a property tells that is private, or None if it may be kept."""
     for pattern, phrase in _PRIVATE_NAMES:
         if pattern.search(name):
             return phrase
@@ -189,7 +189,7 @@ def _with_descriptions(packet: bytes, extension: bytes) -> bytes:
 
 
 def _opened(packet: bytes) -> tuple[bytes, bytes]:
-    """What stands before the end of the opening tag of the RDF element, and behind that tag."""
+    """Divide the packet at the end of the opening tag of its RDF element."""
     end = packet.find(b">", packet.find(b"<rdf:RDF"))
     return packet[:end], packet[end + 1 :]
 

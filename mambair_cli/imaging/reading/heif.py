@@ -65,7 +65,7 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
 
 
 def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
-    """The image as Pillow opens it, and the number of its frames."""
+    """Open the image with Pillow; return it and the number of its frames."""
     image = open_image(path, file)
     frames = int(getattr(image, "n_frames", 1))
     check_pixels(path, image.width * image.height * frames, max_pixels)

@@ -105,7 +105,7 @@ def read_jxl_header(file: IO[bytes]) -> JxlHeader:
 
 
 def _codestream(file: IO[bytes]) -> bytes:
-    """The first bytes of the codestream."""
+    """Return the first bytes of the codestream."""
     start = file.read(2)
     if start == _CODESTREAM:
         return file.read(_HEADER_BYTES)

@@ -85,7 +85,7 @@ def open_file(path: Path) -> io.BufferedReader:
 
 
 def identified(path: Path, file: IO[bytes]) -> Format:
-    """The format of a file's content, whatever its name; what reads it is installed.
+    """Return the format of a file's content, whatever its name; what reads it is installed.
 
     Raises:
         ImageError: It is none of `formats.FORMATS`, or its plugin is not installed.
@@ -126,7 +126,7 @@ def check_pixels(path: Path, pixels: int, max_pixels: int) -> None:
 
 
 def damaged(path: Path, reason: object) -> ImageError:
-    """The error for a file that cannot be decoded, to be raised."""
+    """Return the error for a file that cannot be decoded, to be raised."""
     # Of a decoder, whose further lines are for those who build it.
     first_line = str(reason).strip().partition("\n")[0].strip(" :")
     return ImageError(
@@ -136,5 +136,5 @@ def damaged(path: Path, reason: object) -> ImageError:
 
 
 def unsupported(path: Path, kind: str, hint: str = "convert it to 16-bit PNG first") -> ImageError:
-    """The error for a file whose pixels cannot be restored, to be raised."""
+    """Return the error for a file whose pixels cannot be restored, to be raised."""
     return ImageError(f"{path} has {kind}, which cannot be restored", hint=hint)

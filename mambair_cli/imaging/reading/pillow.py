@@ -63,7 +63,7 @@ def open_frames(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
 
 
 def of_frames(path: Path, image: ImageFile.ImageFile, file: IO[bytes]) -> Contents:
-    """The contents of a file that Pillow opened."""
+    """Return the contents of a file that Pillow opened."""
     frames = _Frames(path, image, file)
     return Contents(frames.header(), frames.read)
 
@@ -155,7 +155,7 @@ def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:
 
 
 def _repeated(pixels: Pixels, channels: int) -> Pixels:
-    """A gray frame among coloured ones in as many channels."""
+    """Return a gray frame among coloured ones in as many channels."""
     return pixels if pixels.shape[2] == channels else np.repeat(pixels, channels, axis=2)
 
 

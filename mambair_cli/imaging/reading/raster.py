@@ -139,7 +139,7 @@ class Raster:
         return Band(samples[..., :-1], alpha)
 
     def damaged(self, error: vips.VipsError) -> ImageError:
-        """The error to be raised for one of libvips."""
+        """Return the error to be raised for one of libvips."""
         return damaged(self.path, vips.reason(error))
 
     def streamed_span(self) -> ValueRange | None:
@@ -243,7 +243,7 @@ class RasterBands:
 def unread_first(
     image: pyvips.Image, decode: Callable[[str], pyvips.Image]
 ) -> Callable[[str], pyvips.Image]:
-    """What opens a file for a pass: gives the image that is open already once, then opens it anew.
+    """Return what opens a file for a pass: first the image that is open already, then anew.
 
     Args:
         image: As `decode` gave it for `warning`, none of its rows read.
@@ -254,7 +254,7 @@ def unread_first(
 
 
 def of_rasters(rasters: Sequence[Raster]) -> Contents:
-    """The contents of a file that libvips decodes.
+    """Return the contents of a file that libvips decodes.
 
     Raises:
         ImageError: A header is damaged.

@@ -113,7 +113,7 @@ def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
 
 
 def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyvips.Image]:
-    """What opens the page for one pass."""
+    """Return what opens the page for one pass."""
     if page.bits == 64 or (page.planar and page.tiled):
         return _from_memory(lambda: _by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
@@ -127,7 +127,7 @@ def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyv
 
 
 def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
-    """What decodes a whole page once, for any number of passes."""
+    """Return what decodes a whole page once, for any number of passes."""
     once = functools.cache(decode)
     return lambda _: vips.from_array(once())
 

@@ -15,7 +15,7 @@ _TO_8_BITS = ((np.arange(2**16) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def stored_type(dtype: np.dtype[Any], file_format: Format) -> np.dtype[Any]:
-    """The type in which a format holds samples of a type: the same, or the deepest that it has."""
+    """Return the type in which a format holds samples of a type: the same, or its deepest."""
     if dtype == np.float32 and file_format.floats:
         return np.dtype(np.float32)
     deep = dtype != np.uint8 and file_format.bits > 8
@@ -46,7 +46,7 @@ def to_8_bits(values: Pixels) -> NDArray[np.uint8]:
 
 
 def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
-    """The pixels of an image of any depth, for what looks at 8 bits only."""
+    """Return the pixels of an image of any depth, for what looks at 8 bits only."""
     pixels = image.pixels
     if image.span is not None:
         pixels = (pixels - image.span.black) / (image.span.white - image.span.black)
@@ -54,5 +54,5 @@ def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
 
 
 def describe_depth(dtype: np.dtype[Any]) -> str:
-    """The depth as people call it."""
+    """Return the depth as people call it."""
     return "floating point" if dtype == np.float32 else f"{dtype.itemsize * 8} bits"

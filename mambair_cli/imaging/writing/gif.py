@@ -63,7 +63,7 @@ def write_gif(
 
 
 def _shown(frame: Pixels, *, has_alpha: bool) -> NDArray[np.uint8]:
-    """A frame in colour, opaque and transparent as GIF has it; what is not seen has one colour."""
+    """Return a frame in colour, as transparent as GIF has it, with one colour where not seen."""
     colors = frame[..., :-1] if has_alpha else frame
     rgb = np.array(np.broadcast_to(colors, (*colors.shape[:2], 3)))
     if not has_alpha:

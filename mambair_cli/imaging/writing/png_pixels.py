@@ -26,7 +26,7 @@ _CHUNK_BYTES = 2**16
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG file.
+    """Return a chunk of a PNG file.
 
     Raises:
         ValueError: There is more than it can hold.
@@ -38,7 +38,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 
 def beginning(header: ImageHeader) -> bytes:
-    """What a file begins with: its signature, sizes and type.
+    """Return what a file begins with: its signature, sizes and type.
 
     Args:
         header: Size, type (uint8 or uint16), channels and whether there is alpha.

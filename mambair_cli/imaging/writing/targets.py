@@ -17,7 +17,7 @@ from mambair_cli.imaging.image import ImageHeader, ImageSequence, RestorableImag
 
 
 def header_of(image: RestorableImage) -> ImageHeader:
-    """What the header of a file with this image would announce."""
+    """Return what the header of a file with this image would announce."""
     height, width, channels = image.pixels.shape
     return ImageHeader(width, height, channels, image.pixels.dtype, image.alpha is not None)
 
