@@ -15,7 +15,8 @@ from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import ImageError
-from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.float_range import measured, told
+from mambair_cli.imaging.image import RestorableImage, ValueRange
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
 
@@ -81,7 +82,7 @@ def restore(
     Args:
         image: A Pillow image of 8 bits a channel or of mode `I;16` or `F`, or an array `(h w)` or
             `(h w c)` with 1 to 4 channels, gray or RGB, then opacity: uint8, uint16, or floating
-            point in [0, 1].
+            point in [0, 1], or a little outside, as noise that was not clipped.
         model: As `load_model` returned it.
         tile: Largest side of a tile in pixels; 0 for the whole image at once, `auto` by memory.
         ensemble: Average the results of the eight flips and turns (MambaIR+): better, eight times
@@ -159,18 +160,28 @@ def _restore_deep(image: Image.Image, model: Model, options: RestoreOptions) -> 
     return restored
 
 
-def _restore_pixels(values: NDArray[Any], model: Model, options: RestoreOptions) -> NDArray[Any]:
-    floating = np.issubdtype(values.dtype, np.floating)
-    if floating and not (values.min() >= 0 and values.max() <= 1):
+def _span_of(pixels: NDArray[np.float32]) -> ValueRange | None:
+    finite = bool(np.isfinite(pixels).all())
+    span = measured([pixels], pixels.size) if finite else None
+    if not finite or told(span):
         raise ImageError(
             f"a floating-point image must lie in [0, 1]; this one spans "
-            f"{values.min():g} to {values.max():g}",
-            "divide by its white level, or convert it to uint8 or uint16",
+            f"{pixels.min():g} to {pixels.max():g}",
+            "divide by its white level, or convert it to uint8 or uint16; values a little outside, "
+            "as those of noise, are restored as they are",
         )
+    return span
+
+
+def _restore_pixels(values: NDArray[Any], model: Model, options: RestoreOptions) -> NDArray[Any]:
+    floating = np.issubdtype(values.dtype, np.floating)
     pixels = values.astype(np.float32 if floating else values.dtype.newbyteorder("="))
     colours = 1 if pixels.shape[2] < 3 else 3
     alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
-    image = RestorableImage(pixels[..., :colours], alpha)
+    span = _span_of(pixels) if floating else None
+    if alpha is not None and floating:
+        alpha = alpha.clip(0, 1)
+    image = RestorableImage(pixels[..., :colours], alpha, span=span)
     restored = restore_image(model.network, image, model.spec, options)
     result = restored.pixels
     if restored.alpha is not None:

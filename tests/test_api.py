@@ -208,6 +208,24 @@ def test_other_images_are_refused(double, kind):
     assert caught.value.hint
 
 
+def test_values_a_little_outside_are_restored_as_they_are(double, photo):
+    noise = np.random.default_rng(0).normal(0, 50 / 255, photo.shape)
+    noisy = (photo / 255 + noise).astype(np.float32)
+    assert noisy.min() < 0
+    assert noisy.max() > 1
+    x = torch.from_numpy(noisy).permute(2, 0, 1)[None]
+    low, high = min(0, noisy.min()), max(1, noisy.max())
+    expected = double.network(x).clamp(low, high)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(mambair.restore(noisy, double, 0), expected, atol=1e-5)
+    noisy[2, 3] = 100
+    hot = mambair.restore(noisy, double, 0)
+    assert hot.max() > 50
+    barely = np.full((5, 6), 1 + 1e-12)
+    np.testing.assert_array_equal(
+        mambair.restore(barely, double), mambair.restore(np.ones((5, 6)), double)
+    )
+
+
 def test_a_gray_model_restores_the_luma_of_colour(gray, photo):
     as_bytes, as_floats = mambair.restore(photo, gray), mambair.restore(photo / 255, gray)
     assert as_bytes.shape == as_floats.shape == photo.shape

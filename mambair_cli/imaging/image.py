@@ -31,6 +31,17 @@ class ValueRange:
         """Return the range of a type: 0 to 255, 0 to 65535, or 0 to 1 for floating point."""
         return cls(0, np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1)
 
+    @classmethod
+    def shown(cls, dtype: np.dtype[Any], span: ValueRange | None) -> ValueRange:
+        """What a network is shown as 0 and 1: the type's range, or pixels of a far wider span."""
+        near = span is None or (NEAR.black <= span.black and span.white <= NEAR.white)
+        return cls.of(dtype) if span is None or near else span
+
+
+# A little outside [0, 1], as Gaussian noise of 50/255 that nobody clipped, or a highlight: black
+# and white stay 0 and 1, and a network is shown such values as they are.
+NEAR = ValueRange(-0.75, 1.75)
+
 
 @dataclass(frozen=True, eq=False)
 class RestorableImage:
@@ -42,7 +53,8 @@ class RestorableImage:
         alpha: `(h w)` of the same type, straight (not premultiplied), 0 transparent to the type's
             white (1 for float32) opaque; None where the file has none.
         metadata: What to hand on to the output file.
-        span: Black and white of floating-point pixels that exceed [0, 1]; None for the type's own.
+        span: Between what floating-point pixels lie that exceed [0, 1], but for a few far outside
+            (`float_range.measured`); None for the type's own black and white.
         changes: What reading changed of the image, a phrase each, for people: `CMYK converted to
             sRGB`.
     """
@@ -56,7 +68,7 @@ class RestorableImage:
     @property
     def value_range(self) -> ValueRange:
         """Black and white of the pixels."""
-        return self.span or ValueRange.of(self.pixels.dtype)
+        return ValueRange.shown(self.pixels.dtype, self.span)
 
 
 @dataclass(frozen=True)

@@ -26,23 +26,27 @@ def to_tensor(pixels: Pixels, value_range: ValueRange | None = None) -> Tensor:
 
 
 def to_pixels(
-    image: Tensor, dtype: DTypeLike = np.uint8, value_range: ValueRange | None = None
+    image: Tensor,
+    dtype: DTypeLike = np.uint8,
+    value_range: ValueRange | None = None,
+    bounds: tuple[float, float] = (0, 1),
 ) -> Pixels:
     """Turn a `(1 c h w)` tensor of any floating dtype and device into `(h w c)` pixels.
 
-    Values are clamped to [0, 1] and scaled to the range; for integers they are then rounded, ties
-    to even.
+    Values are clamped to the bounds and scaled to the range; for integers they are then rounded,
+    ties to even.
 
     Args:
         image: The tensor.
         dtype: uint8, uint16 or float32.
         value_range: What 0 and 1 become; by default black and white of the type.
+        bounds: Least and largest value of the tensor that is kept.
     """
     if image.ndim != 4 or image.shape[0] != 1:
         raise ValueError(f"expected one image (1 c h w), got shape {tuple(image.shape)}")
     target = np.dtype(dtype)
     limits = value_range or ValueRange.of(target)
-    scaled = image.detach()[0].float().clamp(0, 1).mul(limits.white - limits.black)
+    scaled = image.detach()[0].float().clamp(*bounds).mul(limits.white - limits.black)
     if limits.black:
         scaled = scaled.add_(limits.black)
     if np.issubdtype(target, np.integer):

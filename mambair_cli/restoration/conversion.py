@@ -34,17 +34,31 @@ class Conversion:
 
     Attributes:
         source: Of the image.
-        value_range: What its black and white are.
+        span: Between what its values lie, as `RestorableImage.span`. What few lie beyond is kept
+            from the network, which would spread it, and put back.
         channels: Of the network, 1 or 3.
         scale: Output side over input side.
         binary_alpha: Whether opacity is nothing or full everywhere, and has to stay so.
     """
 
     source: ImageHeader
-    value_range: ValueRange
+    span: ValueRange | None
     channels: int
     scale: int
     binary_alpha: bool
+
+    @property
+    def value_range(self) -> ValueRange:
+        """What a network is shown as 0 and 1."""
+        return ValueRange.shown(self.source.dtype, self.span)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between what a network's answer has to lie: 0 and 1, or what it is shown at the most."""
+        if self.span is None:
+            return 0, 1
+        black = self.value_range.black
+        return (self.span.black - black) / self._white, (self.span.white - black) / self._white
 
     @property
     def result(self) -> ImageHeader:
@@ -75,12 +89,12 @@ class Conversion:
         """Make what the network is shown of some prepared rows.
 
         Returns:
-            `(1 channels rows w)` float32 in [0, 1].
+            `(1 channels rows w)` float32, in [0, 1] or as far outside as the image's values are.
         """
         if self._luma_only:
             planes = [self._ycbcr(part.pixels[rows])[..., 0] for rows in self._chunks(part)]
             return torch.from_numpy(np.concatenate(planes) / self._white)[None, None]
-        x = to_tensor(part.pixels, self.value_range)
+        x = to_tensor(self._within(part.pixels), self.value_range)
         return x.expand(-1, self.channels, -1, -1)
 
     def rows(self, restored: Tensor, start: int, part: Band, first: int) -> Iterator[Band]:
@@ -100,6 +114,8 @@ class Conversion:
             answer = restored[:, :, top : top + step]
             rows = slice(start + top, start + top + answer.shape[2])
             pixels = self._pixels(answer, rows, part, first)
+            if self.span is not None:
+                pixels += self._beyond(rows, part, first)
             yield Band(pixels, self._alpha(rows, part, first))
 
     def _pixels(self, answer: Tensor, rows: slice, part: Band, first: int) -> Pixels:
@@ -107,21 +123,40 @@ class Conversion:
             return self._with_chroma(answer, rows, part, first)
         if self.source.channels < self.channels:
             answer = answer.mean(dim=1, keepdim=True)
-        return to_pixels(answer, self.source.dtype, self.value_range)
+        return to_pixels(answer, self.source.dtype, self.value_range, self.bounds)
 
     def _with_chroma(self, luma: Tensor, rows: slice, part: Band, first: int) -> Pixels:
-        near = slice(
-            max(0, rows.start // self.scale - _CONTEXT - first),
-            -(-rows.stop // self.scale) + _CONTEXT - first,
-        )
+        near = self._near(rows, first)
         ycbcr = self._ycbcr(part.pixels[near])
         enlarged = imresize_rows(ycbcr, first + near.start, self.source.height, rows, self.scale)
         enlarged[..., 0] = luma[0, 0].cpu().numpy() * self._white
-        values = ycbcr_to_rgb(enlarged, self._white).clip(0, self._white)
+        low, high = self.bounds
+        values = ycbcr_to_rgb(enlarged, self._white).clip(low * self._white, high * self._white)
         if np.issubdtype(self.source.dtype, np.integer):
             values = np.rint(values)
             return np.asarray(values.astype(self.source.dtype))
         return np.asarray(values + self.value_range.black, self.source.dtype)
+
+    def _beyond(self, rows: slice, part: Band, first: int) -> Pixels | float:
+        """Enlarge by how much some values lie beyond the span."""
+        near = self._near(rows, first)
+        pixels = part.pixels[near]
+        beyond = pixels - self._within(pixels)
+        if not beyond.any():
+            return 0.0
+        return imresize_rows(beyond, first + near.start, self.source.height, rows, self.scale)
+
+    def _within(self, pixels: Pixels) -> Pixels:
+        if self.span is None:
+            return pixels
+        return np.asarray(pixels.clip(self.span.black, self.span.white), pixels.dtype)
+
+    def _near(self, rows: slice, first: int) -> slice:
+        """Tell which rows of a part the enlarging of some rows of the result depends on."""
+        return slice(
+            max(0, rows.start // self.scale - _CONTEXT - first),
+            -(-rows.stop // self.scale) + _CONTEXT - first,
+        )
 
     def _alpha(self, rows: slice, part: Band, first: int) -> Pixels | None:
         if part.alpha is None:
@@ -131,7 +166,8 @@ class Conversion:
         )
 
     def _ycbcr(self, pixels: Pixels) -> Any:
-        above_black = pixels - self.value_range.black if self.value_range.black else pixels
+        within, black = self._within(pixels), self.value_range.black
+        above_black = within - black if black else within
         return rgb_to_ycbcr(above_black, self._white)
 
     def _chunks(self, part: Band) -> Iterator[slice]:

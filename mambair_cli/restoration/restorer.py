@@ -33,6 +33,8 @@ def restore_tensor(
     options: RestoreOptions,
     on_progress: Progress | None = None,
     on_notice: Notice | None = None,
+    *,
+    bounds: tuple[float, float] = (0, 1),
 ) -> Tensor:
     """Restore one image.
 
@@ -43,15 +45,17 @@ def restore_tensor(
     Args:
         network: Maps `(b c h w)` to `(b c h*s w*s)`; its device is where it runs. One thread at a
             time may use it.
-        x: `(1 c h w)` float32 in [0, 1]. Only tiles of it are moved to the network's device.
+        x: `(1 c h w)` float32, 0 black and 1 white. Only tiles of it are moved to the network's
+            device.
         spec: Scale `s` and channels `c` of the network.
         options: Tiles, self-ensemble, precision, memory.
         on_progress: Called with tiles done and tiles in all, first with none done. Both numbers
             start again if memory runs out and the tiles become smaller.
         on_notice: Told how the image is run, and what did not go as planned.
+        bounds: Between what the result is clamped.
 
     Returns:
-        `(1 c h*s w*s)` float32 in [0, 1], on the device of `x`.
+        `(1 c h*s w*s)` float32 within the bounds, on the device of `x`.
 
     Raises:
         UsageError: The image's channels are not the network's.
@@ -73,7 +77,7 @@ def restore_tensor(
     planned, limits = plan_whole(network, engine, (height, width), options, results)
     shape = (1, spec.channels, height * spec.scale, width * spec.scale)
     mosaic = Mosaic(new_canvas(shape, x.device), planned.grid, spec.scale)
-    run = TiledRun(network, engine, limits, planned, options, mosaic, reports)
+    run = TiledRun(network, engine, limits, planned, options, mosaic, reports, bounds)
     return crop_to(run.complete(padded), *(side * spec.scale for side in x.shape[2:]))
 
 
@@ -140,14 +144,15 @@ def restore_image(
     height, width, channels = image.pixels.shape
     conversion = Conversion(
         ImageHeader(width, height, channels, image.pixels.dtype, image.alpha is not None),
-        image.value_range,
+        image.span,
         spec.channels,
         spec.scale,
         binary_alpha=image.alpha is not None and is_binary(image.alpha),
     )
     part = conversion.prepared(Band(image.pixels, image.alpha))
+    callbacks = on_progress, on_notice
     restored = restore_tensor(
-        network, conversion.shown(part), spec, options, on_progress, on_notice
+        network, conversion.shown(part), spec, options, *callbacks, bounds=conversion.bounds
     )
     sides = (height * spec.scale, width * spec.scale)
     pixels = np.empty((*sides, channels), image.pixels.dtype)

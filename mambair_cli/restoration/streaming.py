@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.imaging.image import Band, BandReader, ImageHeader, ValueRange
+from mambair_cli.imaging.image import Band, BandReader, ImageHeader
 from mambair_cli.networks.padding import pad_to
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
@@ -123,7 +123,7 @@ def restore_bands(
     header = reader.header
     conversion = Conversion(
         header,
-        reader.span or ValueRange.of(header.dtype),
+        reader.span,
         spec.channels,
         spec.scale,
         binary_alpha,
@@ -176,7 +176,7 @@ def _planned_run(
     window, width = planned.grid.rows.size, max(header.width, LEAST_SIDE)
     shape = (1, spec.channels, window * spec.scale, width * spec.scale)
     mosaic = Mosaic(new_canvas(shape, torch.device("cpu")), planned.grid, spec.scale)
-    return TiledRun(network, engine, limits, planned, options, mosaic, reports)
+    return TiledRun(network, engine, limits, planned, options, mosaic, reports, conversion.bounds)
 
 
 def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iterator[Band]:

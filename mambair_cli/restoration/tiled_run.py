@@ -53,6 +53,7 @@ class TiledRun:
         options: What the user wanted of the tiles.
         mosaic: With the plan's grid.
         reports: Who is told.
+        bounds: Between what the result is clamped.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class TiledRun:
         options: RestoreOptions,
         mosaic: Mosaic,
         reports: Reports,
+        bounds: tuple[float, float] = (0, 1),
     ) -> None:
-        self.mosaic = mosaic
+        self.mosaic, self._bounds = mosaic, bounds
         self._network, self._engine, self._reports = network, engine, reports
         self._planned, self._per_pixel = planned, limits.per_pixel
         self._attempts = attempts(planned, options, engine.release)
@@ -131,7 +133,7 @@ class TiledRun:
                             "use --precision fp32; if that fails too, the weights are damaged",
                         )
                     mosaic.add(restored, self._report)
-                mosaic.finished.clamp_(0, 1)
+                mosaic.finished.clamp_(*self._bounds)
         except MemoryError:
             return False
         except RuntimeError as error:

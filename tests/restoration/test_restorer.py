@@ -405,3 +405,34 @@ def test_the_network_sees_the_visible_colours_continued(channels):
 
     restore_image(Stub(function=function), RestorableImage(picture, alpha), spec(), WHOLE)
     torch.testing.assert_close(seen[0], torch.full((1, 3, 12, 20), 200 / 255))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_values_a_little_outside_are_shown_as_they_are_and_a_few_far_outside_move_nothing(
+    channels, scale
+):
+    seen = []
+
+    def function(x):
+        seen.append((x.min().item(), x.max().item()))
+        return x
+
+    values = np.linspace(-0.5, 1.5, 19 * 28 * 3, dtype=np.float32).reshape(19, 28, 3)
+    values[2, 3] = 100
+    span = ValueRange(-0.5, 1.75)
+    network = Stub(scale, function)
+    restored = restore_image(
+        network, RestorableImage(values, span=span), spec(scale, channels), WHOLE
+    ).pixels
+    assert seen[0][0] == pytest.approx(-0.5, abs=0.01)
+    assert seen[0][1] == pytest.approx(1.75, abs=0.01)
+    values[2, 3] = 1.75
+    plain = restore_image(
+        network, RestorableImage(values, span=span), spec(scale, channels), WHOLE
+    ).pixels
+    np.testing.assert_array_equal(restored[6 * scale :], plain[6 * scale :])
+    assert restored[2 * scale, 3 * scale].min() > 50
+    if scale == 1:
+        np.testing.assert_allclose(plain, values, atol=2e-6)
+        np.testing.assert_allclose(restored[2, 3], 100, rtol=1e-6)

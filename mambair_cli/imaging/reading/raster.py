@@ -14,6 +14,7 @@ import numpy as np
 
 from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging import vips
+from mambair_cli.imaging.float_range import measured, told
 from mambair_cli.imaging.image import (
     Band,
     ImageHeader,
@@ -99,10 +100,12 @@ class Raster:
                 raise self.damaged(error) from error
             samples = self._despite_warnings()
         band = self.split(turn(samples, self.orientation))
-        span = self._span([band.pixels]) if samples.dtype == np.float32 else None
+        rows = max(1, _PASS_VALUES // band.pixels[0].size)
+        parts = (band.pixels[top : top + rows] for top in range(0, len(band.pixels), rows))
+        span = self._span(parts) if samples.dtype == np.float32 else None
         alpha = None if band.alpha is None else np.ascontiguousarray(band.alpha)
         pixels = np.ascontiguousarray(band.pixels)
-        return RestorableImage(pixels, alpha, self.metadata, span, self.changes)
+        return RestorableImage(pixels, alpha, self.metadata, span, self.changes + told(span))
 
     def straight(self, fail_on: str = "warning") -> pyvips.Image:
         """Open the image for one pass: gray or RGB, then opacity, not yet turned.
@@ -161,17 +164,18 @@ class Raster:
             raise self.damaged(error) from error
 
     def _span(self, parts: Iterable[Pixels]) -> ValueRange | None:
-        low, high = 0.0, 1.0
-        for part in parts:
-            least, most = float(part.min()), float(part.max())
-            if not (math.isfinite(least) and math.isfinite(most)):
-                raise unsupported(
-                    self.path,
-                    "values that are infinite or no numbers (NaN)",
-                    "replace them first; what they stand for only their maker knows",
-                )
-            low, high = min(low, least), max(high, most)
-        return None if (low, high) == (0, 1) else ValueRange(low, high)
+        header = self.header
+        values = header.height * header.width * header.channels
+        return measured((self._finite(part) for part in parts), values)
+
+    def _finite(self, part: Pixels) -> Pixels:
+        if not (math.isfinite(part.min()) and math.isfinite(part.max())):
+            raise unsupported(
+                self.path,
+                "values that are infinite or no numbers (NaN)",
+                "replace them first; what they stand for only their maker knows",
+            )
+        return part
 
 
 class RasterBands:
@@ -192,6 +196,7 @@ class RasterBands:
         self._top = self._bottom = 0
         try:
             self.span = raster.streamed_span()
+            self.changes += told(self.span)
             self._open("warning")
         except vips.VipsError as error:
             raise raster.damaged(error) from error

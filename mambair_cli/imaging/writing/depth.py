@@ -49,7 +49,8 @@ def in_8_bits(image: RestorableImage) -> NDArray[np.uint8]:
     """Return the pixels of an image of any depth, for what looks at 8 bits only."""
     pixels = image.pixels
     if image.span is not None:
-        pixels = (pixels - image.span.black) / (image.span.white - image.span.black)
+        limits = image.value_range
+        pixels = (pixels - limits.black) / (limits.white - limits.black)
     return to_8_bits(pixels)
 
 
