@@ -58,7 +58,7 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
     else:
         metadata = _of_info(image)
     turned = image.info.get("original_orientation")  # by the plugin for HEIC
-    return upright_metadata(metadata, turned)
+    return upright_metadata(replace(metadata, size=image.size), turned)
 
 
 def read_tiff_metadata(file: IO[bytes], page: int = 0, directory: int | None = None) -> Metadata:
@@ -125,6 +125,7 @@ def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metada
         xmp=found.xmp,
         iptc=found.iptc,
         dpi=found.dpi,
+        size=found.size,
         stored_orientation=found.orientation or 1,
         reading=ContentReport(dropped=found.dropped),
     )

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from PIL.ExifTags import Base
 
+from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.tag_reader import (
     PREFIX,
     exif_entries,
@@ -38,6 +39,8 @@ _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 _INCH, _CENTIMETRE = 2, 3
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
+_SUBJECTS = (0x9214, 0xA214)  # area, location
+_FOCAL_PLANE = (0xA20E, 0xA20F)  # resolution across and down
 
 # What `private` drops, with the phrase that says so.
 _PRIVATE_TAGS = {
@@ -91,6 +94,31 @@ def sized_exif(exif: bytes, width: int, height: int) -> bytes:
             details = block.entries(block.value(entries[EXIF_DIRECTORY]))
             block.set_lengths(details, {_PIXEL_X_DIMENSION: width, _PIXEL_Y_DIMENSION: height})
     return block.tobytes()
+
+
+def placed_exif(exif: bytes, placement: Placement) -> tuple[bytes, tuple[str, ...]]:
+    """Make places and resolutions in pixels true for a picture that was turned and scaled.
+
+    Args:
+        exif: From `upright_exif`.
+        placement: How the picture changes.
+
+    Returns:
+        The block, and phrases for what of them could not be told and went.
+    """
+    if placement.changes_nothing:
+        return exif, ()
+    block, dropped = _Block(exif), dict[str, None]()
+    entries = block.entries(block.number("I", 4))
+    with contextlib.suppress(struct.error, KeyError):  # a damaged sub-directory stays as it is
+        details = block.value(entries[EXIF_DIRECTORY])
+        for tag in (*_SUBJECTS, *_FOCAL_PLANE):
+            if tag in block.entries(details) and not block.place(details, tag, placement):
+                block.remove(details, tag)
+                dropped["subject area" if tag in _SUBJECTS else "focal plane resolution"] = None
+        if placement.extent(0, 1)[0]:
+            block.swap(details, *_FOCAL_PLANE)
+    return block.tobytes(), tuple(dropped)
 
 
 def has_thumbnail(exif: bytes) -> bool:
@@ -233,6 +261,47 @@ class _Block:
         for tag, length in lengths.items():
             if tag in entries:
                 self.put_number(entries[tag], tag, _LONG, length)
+
+    def place(self, directory: int, tag: int, placement: Placement) -> bool:
+        """Write the numbers of a tag anew, where they stand; False where they do not fit."""
+        record = self.entries(directory)[tag]
+        kind, count = self.number("H", record + 2), self.number("I", record + 4)
+        field = self.layout.field_place(record)
+        if tag in _FOCAL_PLANE:
+            ratio = placement.across if tag == _FOCAL_PLANE[0] else placement.down
+            return kind == _RATIONAL and count == 1 and self._multiply(self.value(record), ratio)
+        kinds = {_SHORT: "H", _LONG: "I"}.get(kind, "") * (count if 2 <= count <= 4 else 0)
+        if not kinds or (placement.turns and not placement.width):
+            return False
+        position = field if struct.calcsize(self.order + kinds) <= 4 else self.value(record)
+        values = placement.subject(struct.unpack_from(self.order + kinds, self.data, position))
+        if not all(0 <= value < 1 << 8 * struct.calcsize(kinds[0]) for value in values):
+            return False
+        self.put(kinds, position, *values)
+        return True
+
+    def _multiply(self, position: int, ratio: float) -> bool:
+        above, below = struct.unpack_from(self.order + "II", self.data, position)
+        if not below:
+            return False
+        product = Fraction(above, below) * Fraction(ratio).limit_denominator(10000)
+        product = product.limit_denominator(100_000)
+        if product.numerator >> 32:
+            return False
+        self.put("II", position, product.numerator, product.denominator)
+        return True
+
+    def swap(self, directory: int, first: int, second: int) -> None:
+        """Let two tags of the same kind have each other's value."""
+        entries = self.entries(directory)
+        if first in entries and second in entries:
+            start, bytes_after_tag = entries[first] + 2, self.layout.record_bytes - 2
+            other = entries[second] + 2
+            here, there = (
+                slice(start, start + bytes_after_tag),
+                slice(other, other + bytes_after_tag),
+            )
+            self.data[here], self.data[there] = self.data[there], self.data[here]
 
     def remove(self, directory: int, tag: int) -> None:
         """Close the gap among the entries; what they point to stays where it is."""

@@ -51,6 +51,7 @@ class Metadata:
         comment: Comment of a JPEG or GIF file.
         stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
             the library that decodes the format turns them upright itself.
+        size: Width and height of the upright pixels that numbers in it speak of; None if unknown.
         reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
     """
 
@@ -65,4 +66,5 @@ class Metadata:
     color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     comment: bytes | None = None
     stored_orientation: int = 1
+    size: tuple[int, int] | None = None
     reading: ContentReport = field(default_factory=ContentReport)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.metadata.exif import (
     exif_resolution,
+    placed_exif,
     private_exif,
     sized_exif,
     with_resolution,
@@ -16,11 +17,13 @@ from mambair_cli.imaging.metadata.exif import (
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
+from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.png_chunks import IPTC_KEYWORD, raw_profile
 from mambair_cli.imaging.metadata.tag_reader import exif_entries
 from mambair_cli.imaging.metadata.tiff_directory import movable
 from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
 from mambair_cli.imaging.metadata.xmp import private_phrase, private_xmp, sized_xmp
+from mambair_cli.imaging.metadata.xmp_places import placed_xmp
 
 # Items by their attribute in `Metadata`, as people are told of them.
 _LABELS = {
@@ -223,17 +226,22 @@ def _is_markup(value: str) -> bool:
 
 
 def _sized(metadata: Metadata, target: _Target) -> _Step:
-    """Set the sizes that tags give to those of the image that is written."""
-    exif, xmp, changed = metadata.exif, metadata.xmp, []
+    """Set sizes and places that tags give to those in the image that is written."""
+    exif, xmp, changed, dropped = metadata.exif, metadata.xmp, [], list[str]()
+    placement = Placement.scaled(metadata.size, target.width, target.height)
     if exif:
-        exif = sized_exif(exif, target.width, target.height)
+        exif, phrases = placed_exif(sized_exif(exif, target.width, target.height), placement)
+        dropped += phrases
         if exif != metadata.exif:
             changed.append("EXIF size tags updated")
     if xmp:
-        xmp = sized_xmp(xmp, target.width, target.height)
+        xmp, phrases = placed_xmp(sized_xmp(xmp, target.width, target.height), placement)
+        dropped += phrases
         if xmp != metadata.xmp:
             changed.append("XMP size tags updated")
-    return replace(metadata, exif=exif, xmp=xmp), ContentReport(changed=tuple(changed))
+    return replace(metadata, exif=exif, xmp=xmp), ContentReport(
+        changed=tuple(changed), dropped=tuple(dropped)
+    )
 
 
 def _fitting(metadata: Metadata, target: _Target) -> _Step:

@@ -33,7 +33,7 @@ DESCRIPTIVE_TAGS = frozenset(
         *(EXIF_DIRECTORY, GPS_DIRECTORY),
     }
 )
-_ORIENTATION, _DESCRIPTION = 274, 0x010E
+_WIDTH, _HEIGHT, _ORIENTATION, _DESCRIPTION = 256, 257, 274, 0x010E
 # With what tifffile begins the description of an array that it wrote: sizes, wrong after a change.
 _SHAPE = b'{"shape":'
 _RESOLUTION = (282, 283, 296)
@@ -65,6 +65,7 @@ class TiffMetadata:
         iptc: IPTC records.
         dpi: Horizontal and vertical pixels per inch.
         orientation: 1 to 8.
+        size: Width and height as stored.
         dropped: Phrases for what is not taken.
     """
 
@@ -74,6 +75,7 @@ class TiffMetadata:
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     orientation: int = 1
+    size: tuple[int, int] | None = None
     dropped: tuple[str, ...] = ()
 
 
@@ -96,7 +98,7 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     places = tags.places(directory)
     described = tags.entries(_only(places, DESCRIPTIVE_TAGS))
     missing = places.keys() & DESCRIPTIVE_TAGS - {entry.tag for entry in described}
-    layout = tags.entries(_only(places, {_ORIENTATION, *_RESOLUTION}))
+    layout = tags.entries(_only(places, {_WIDTH, _HEIGHT, _ORIENTATION, *_RESOLUTION}))
     blocks, dropped = _blocks(tags, places)
     resources = read_photoshop_resources(blocks.get(_PHOTOSHOP, b""))
     dropped += dropped_resources(resources)
@@ -111,7 +113,8 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     if movable(described) != described:
         dropped.append("maker notes")
         described = movable(described)
-    orientation = next((numbers(entry) for entry in layout if entry.tag == _ORIENTATION), ())
+    said = {entry.tag: numbers(entry) for entry in layout}
+    orientation, width, height = (said.get(tag, ()) for tag in (_ORIENTATION, _WIDTH, _HEIGHT))
     return TiffMetadata(
         icc_profile=blocks.get(_PROFILE),
         exif=PREFIX + exif_block(described) if described else None,
@@ -119,6 +122,7 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         iptc=blocks.get(_IPTC) or resources.get(IPTC_RESOURCE) or None,
         dpi=resolution(layout),
         orientation=int(orientation[0]) if orientation and 1 <= orientation[0] <= 8 else 1,
+        size=(int(width[0]), int(height[0])) if width and height else None,
         dropped=tuple(dropped),
     )
 

@@ -8,12 +8,16 @@ from dataclasses import replace
 from mambair_cli.imaging.metadata.exif import (
     exif_resolution,
     has_thumbnail,
+    placed_exif,
     upright_exif,
     with_resolution,
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.iptc import without_previews
+from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.xmp import upright_xmp, utf8_xmp, without_thumbnails
+from mambair_cli.imaging.metadata.xmp_places import placed_xmp
+from mambair_cli.imaging.orientation import turned_size
 
 _ROWS_AND_COLUMNS_SWAPPED = 5  # in this orientation and those above
 
@@ -23,17 +27,24 @@ def upright_metadata(metadata: Metadata, turned: int | None = None) -> Metadata:
 
     Args:
         metadata: As the file says.
-        turned: The orientation that the decoder applied, if it did.
+        turned: The orientation that the decoder applied, if it did; the metadata's size is then
+            that of the upright pixels.
     """
     orientation = turned or metadata.stored_orientation
-    exif, exif_dropped = _upright_exif(metadata.exif)
-    xmp, iptc, dropped = metadata.xmp, metadata.iptc, [*exif_dropped]
+    size = metadata.size
+    if size and not turned:
+        size = turned_size(*size, orientation)
+    stored = turned_size(*size, orientation) if size else (0, 0)
+    placement = Placement(*stored, orientation)
+    exif, dropped = _upright_exif(metadata.exif, placement)
+    xmp, iptc = metadata.xmp, metadata.iptc
     if xmp:
         whole = utf8_xmp(xmp)
         xmp = without_thumbnails(whole)
         if xmp != whole:
             dropped.append("thumbnail")
-        xmp = upright_xmp(xmp)
+        xmp, phrases = placed_xmp(upright_xmp(xmp), placement)
+        dropped += phrases
     if iptc:
         iptc, phrases = without_previews(iptc)
         dropped += phrases
@@ -52,17 +63,21 @@ def upright_metadata(metadata: Metadata, turned: int | None = None) -> Metadata:
         xmp=xmp or None,
         iptc=iptc or None,
         dpi=dpi,
+        size=size,
         stored_orientation=1 if turned else metadata.stored_orientation,
         reading=metadata.reading.joined(ContentReport(changed=changed, dropped=tuple(dropped))),
     )
 
 
-def _upright_exif(exif: bytes | None) -> tuple[bytes | None, list[str]]:
+def _upright_exif(exif: bytes | None, placement: Placement) -> tuple[bytes | None, list[str]]:
     if not exif:
         return None, []
     dropped = ["thumbnail"] if has_thumbnail(exif) else []
     upright = upright_exif(exif)
-    return upright, dropped if upright else ["EXIF (damaged)"]
+    if not upright:
+        return None, ["EXIF (damaged)"]
+    placed, phrases = placed_exif(upright, placement)
+    return placed, [*dropped, *phrases]
 
 
 def _plausible(dpi: object) -> tuple[float, float] | None:

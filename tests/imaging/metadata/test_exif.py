@@ -1,15 +1,18 @@
 """EXIF blocks built byte by byte: what is changed, and that nothing else is."""
 
 import struct
+from fractions import Fraction
 
 import metadata_blocks as blocks
 import pytest
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
 
 from mambair_cli.imaging.metadata.exif import (
     exif_orientation,
     exif_resolution,
     has_thumbnail,
+    placed_exif,
     private_exif,
     sized_exif,
     upright_exif,
@@ -17,6 +20,7 @@ from mambair_cli.imaging.metadata.exif import (
     without_maker_notes,
     without_orientation,
 )
+from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.tag_reader import PREFIX
 
 SHORT, LONG, UNDEFINED = 3, 4, 7
@@ -244,3 +248,49 @@ def test_private_leaves_nothing_of_a_block_of_secrets():
     exif[0xC62F] = "PLANTED"
     assert private_exif(exif.tobytes()) == (None, ("serial numbers",))
     assert private_exif(b"garbage") == (None, ())
+
+
+def details_of(exif):
+    tags = Image.Exif()
+    tags.load(exif)
+    return tags.get_ifd(ExifTags.IFD.Exif)
+
+
+def subject_block(order, subject, focal_plane):
+    """A block whose EXIF directory holds a subject's area and the resolution of the focal plane."""
+    tags = Image.Exif()
+    tags.endian = order
+    details = tags.get_ifd(ExifTags.IFD.Exif)
+    details[0x9214] = subject
+    for tag, value in zip((0xA20E, 0xA20F), focal_plane, strict=True):
+        details[tag] = IFDRational(*value)
+    details[ExifTags.Base.DateTimeOriginal] = "2024:02:29 12:00:00"
+    return tags.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("stored", "after"),
+    [
+        ((72, 18), (60, 144)),
+        ((72, 18, 12), (60, 144, 24)),
+        ((72, 18, 12, 6), (60, 144, 12, 24)),
+    ],
+)
+def test_subjects_and_focal_planes_turn_and_grow(order, stored, after):
+    block = subject_block(order, stored, ((8, 3), (5, 1)))
+    turned, dropped = placed_exif(block, Placement(96, 48, orientation=6))
+    grown, more = placed_exif(turned, Placement(48, 96, across=2, down=2))
+    assert not dropped + more
+    details = details_of(grown)
+    assert details[0x9214] == after
+    assert (details[0xA20E], details[0xA20F]) == (10, Fraction(16, 3))
+    assert details[ExifTags.Base.DateTimeOriginal] == "2024:02:29 12:00:00"
+
+
+def test_subjects_that_do_not_fit_their_numbers_go():
+    block = subject_block("<", (60000, 18), ((8, 3), (5, 1)))
+    grown, dropped = placed_exif(block, Placement(60001, 48, across=2, down=2))
+    assert dropped == ("subject area",)
+    details = details_of(grown)
+    assert set(details) == {0xA20E, 0xA20F, ExifTags.Base.DateTimeOriginal}
