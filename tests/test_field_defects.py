@@ -130,7 +130,7 @@ DEFECTS: dict[int, tuple[str, tuple[tuple[str, str], ...]]] = {
         "the mean over a data set is the sum divided by one too many",
         (
             ("evaluation/test_benchmark.py", "test_a_set_is_the_mean_of_its_images"),
-            ("evaluation/test_report.py", "test_means_and_rates"),
+            ("evaluation/test_results.py", "test_means_and_rates"),
         ),
     ),
     15: (
