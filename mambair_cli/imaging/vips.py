@@ -54,12 +54,13 @@ def load(loader: str, path: Path, **options: object) -> pyvips.Image:
     return pyvips.Operation.call(loader, os.fsencode(path), **{**_STRICT, **options})
 
 
-def load_patched(file: IO[bytes], patches: Mapping[int, bytes]) -> pyvips.Image:
+def load_patched(file: IO[bytes], patches: Mapping[int, bytes], **options: object) -> pyvips.Image:
     """Open a file for one pass as if other bytes stood at a position in it.
 
     Args:
         file: The file, open.
         patches: What stands there instead, by position in the file.
+        options: Of the loader; `fail_on` is `warning` unless given.
 
     Raises:
         VipsError: The header cannot be read.
@@ -69,7 +70,7 @@ def load_patched(file: IO[bytes], patches: Mapping[int, bytes]) -> pyvips.Image:
         content[position : position + len(patch)] = patch
     pyvips.vips_lib.vips_error_clear()
     source = pyvips.Source.new_from_memory(content)
-    return pyvips.Image.new_from_source(source, "", **_STRICT)
+    return pyvips.Image.new_from_source(source, "", **{**_STRICT, **options})
 
 
 def from_array(pixels: Pixels) -> pyvips.Image:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mambair_cli.imaging.metadata.exif import exif_orientation
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
-from mambair_cli.imaging.metadata.jpeg_quality import estimate_jpeg_quality
+from mambair_cli.imaging.metadata.jpeg_quality import quality_of_image
 from mambair_cli.imaging.metadata.jpeg_segments import read_jpeg_segments
 from mambair_cli.imaging.metadata.jxl_boxes import read_jxl_xmp
 from mambair_cli.imaging.metadata.png_chunks import read_png_chunks
@@ -134,19 +134,18 @@ def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metada
 def _of_jpeg(image: Image.Image) -> Metadata:
     segments: Sequence[tuple[str, bytes]] = getattr(image, "applist", ())
     found = read_jpeg_segments(segments)
-    tables: dict[int, Sequence[int]] = getattr(image, "quantization", None) or {}
     dropped = list(found.dropped)
     has_profile = any(data.startswith(b"ICC_PROFILE\0") for _, data in segments)
     if has_profile and not image.info.get("icc_profile"):
         dropped.append("colour profile (damaged)")
     if len(getattr(image, "mpinfo", {}).get(_PICTURES, ())) > 1:
-        dropped.append("smaller pictures (previews, gain maps)")
+        dropped.append("further pictures (previews, gain maps)")
     return replace(
         _of_info(image),
         source_format="JPEG",
         xmp=found.xmp,
         iptc=found.iptc,
-        jpeg_quality=estimate_jpeg_quality(tables[0]) if 0 in tables else None,
+        jpeg_quality=quality_of_image(image),
         comment=found.comment,
         reading=ContentReport(dropped=tuple(dropped)),
     )

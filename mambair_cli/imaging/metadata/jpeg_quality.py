@@ -32,9 +32,16 @@ def jpeg_quality_of(file: IO[bytes]) -> int | None:
         contextlib.suppress(OSError, SyntaxError, Image.DecompressionBombError),
         Image.open(file, formats=["JPEG"]) as image,
     ):
-        tables = getattr(image, "quantization", {})
-        return estimate_jpeg_quality(tables[0]) if 0 in tables else None
+        return quality_of_image(image)
     return None
+
+
+def quality_of_image(image: Image.Image) -> int | None:
+    """Estimate the quality of a JPEG file that Pillow opened, by the table of its luminance."""
+    tables = getattr(image, "quantization", None) or {}
+    components = getattr(image, "layer", None) or ()
+    luminance = components[0][3] if components else 0
+    return estimate_jpeg_quality(tables[luminance]) if luminance in tables else None
 
 
 def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:

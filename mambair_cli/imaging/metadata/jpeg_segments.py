@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 
 from mambair_cli.imaging.metadata import iptc, xmp
 from mambair_cli.imaging.metadata.tag_reader import PREFIX
+from mambair_cli.imaging.metadata.xmp_places import GAIN_MAP
 
+_ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 # Starts of the segments whose content is read here or by Pillow, or belongs to the pixels.
 _TAKEN = {
     "APP0": (b"JFIF\0", b"JFXX\0"),
     "APP1": (PREFIX, xmp.XMP_SIGNATURE, xmp.EXTENSION_SIGNATURE),
-    "APP2": (b"ICC_PROFILE\0", b"MPF\0"),
+    "APP2": (b"ICC_PROFILE\0", b"MPF\0", _ISO_GAIN_MAP),
     "APP13": (iptc.PHOTOSHOP_SIGNATURE,),
     "APP14": (b"Adobe",),
 }
 _JFIF_HEADER = 14
+
+# Of them one stands in a picture that is a gain map: of Adobe and Google, Apple, ISO 21496-1.
+GAIN_MAP_MARKS = (b"hdr-gain-map", b"HDRGainMap", _ISO_GAIN_MAP)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def read_jpeg_segments(segments: Sequence[tuple[str, bytes]]) -> JpegSegments:
     dropped += iptc.dropped_resources(resources)
     if any(_has_thumbnail(name, data) for name, data in segments):
         dropped.append("thumbnail")
+    if any(data.startswith(_ISO_GAIN_MAP) for _, data in segments):
+        dropped.append(GAIN_MAP)
     others = [name for name, data in segments if name != "COM" and not _is_taken(name, data)]
     if others:
         dropped.append(f"JPEG segments {', '.join(dict.fromkeys(others))}")

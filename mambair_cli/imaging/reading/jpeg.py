@@ -11,8 +11,15 @@ from PIL import ImageFile
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.metadata.collect import read_metadata
+from mambair_cli.imaging.metadata.image_metadata import ContentReport
+from mambair_cli.imaging.metadata.jpeg_segments import GAIN_MAP_MARKS
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
-from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged
+from mambair_cli.imaging.reading.jpeg_markers import (
+    JpegMarkers,
+    behind_the_picture,
+    read_markers,
+)
+from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import open_image
 from mambair_cli.imaging.reading.raster import Raster, of_rasters, unread_first
 
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     import pyvips
 
 _CMYK = 4
+_LOOKED_AT = 256 * 2**10  # of a further picture, where its metadata stand
 
 
 def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -28,17 +36,26 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: It is damaged, announces too many pixels, or holds pictures of equal rank.
     """
+    markers = read_markers(file)
+    if markers.unsupported:
+        raise unsupported(path, markers.unsupported, "convert it to PNG first")
+    file.seek(0)
     image = open_image(path, file)
     check_pixels(path, image.width * image.height, max_pixels)
-    pictures = _pictures_of_equal_rank(path, image)
+    pictures = _pictures_of_equal_rank(path, image, file)
     if pictures > 1:
         raise ImageError(
             f"{path} has {pictures} pictures of equal rank; only one is supported",
             hint="split it into one file per picture",
         )
     metadata = read_metadata(image, file)
+    if behind := behind_the_picture(file):
+        left = ContentReport(dropped=(behind,))
+        metadata = replace(metadata, reading=metadata.reading.joined(left))
 
     def decode(fail_on: str) -> pyvips.Image:
+        if markers.patches:
+            return vips.load_patched(file, markers.patches, fail_on=fail_on)
         return vips.load("jpegload", path, fail_on=fail_on)
 
     try:
@@ -51,6 +68,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         samples.bands,
         orientation=metadata.stored_orientation,
         metadata=metadata,
+        changes=_forgiven(markers),
     )
     if samples.bands == _CMYK:
         conversion = cmyk_to_srgb(samples)
@@ -58,12 +76,19 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
             raster,
             convert=conversion.apply,
             metadata=replace(metadata, icc_profile=conversion.profile),
-            changes=(conversion.phrase,),
+            changes=(*raster.changes, conversion.phrase),
         )
     return of_rasters([raster])
 
 
-def _pictures_of_equal_rank(path: Path, image: ImageFile.ImageFile) -> int:
+def _forgiven(markers: JpegMarkers) -> tuple[str, ...]:
+    if markers.revision is None:
+        return ()
+    major, minor = markers.revision
+    return (f"unknown JFIF revision {major}.{minor:02} read as 1.{minor:02}",)
+
+
+def _pictures_of_equal_rank(path: Path, image: ImageFile.ImageFile, file: IO[bytes]) -> int:
     """How many there are beside smaller previews and gain maps, as phones add them."""
     pictures = getattr(image, "mpinfo", {}).get(0xB002, [])
     if len(pictures) < 2:
@@ -72,11 +97,18 @@ def _pictures_of_equal_rank(path: Path, image: ImageFile.ImageFile) -> int:
         if any(picture["Attribute"]["MPType"].startswith("Multi-Frame") for picture in pictures):
             return len(pictures)
         full_size = image.size
-        sizes = []
+        equals = 1
         for index in range(1, len(pictures)):
             image.seek(index)
-            sizes.append(image.size)
+            equals += image.size == full_size and not _is_gain_map(image, file)
         image.seek(0)
     except DAMAGE as error:
         raise damaged(path, error) from error
-    return len(pictures) if full_size in sizes else 1
+    return equals
+
+
+def _is_gain_map(image: ImageFile.ImageFile, file: IO[bytes]) -> bool:
+    """Whether the picture that an image is at says how bright another one is on a better screen."""
+    file.seek(getattr(image, "offset", 0))
+    start = file.read(_LOOKED_AT)
+    return any(mark in start for mark in GAIN_MAP_MARKS)

@@ -241,7 +241,7 @@ def test_smaller_pictures_of_a_phone_are_said_to_be_dropped(tmp_path, pixels):
     Image.fromarray(pixels).save(path, "MPO", save_all=True, append_images=[preview])
     metadata = read(path)
     assert metadata.source_format == "JPEG"
-    assert metadata.reading.dropped == ("smaller pictures (previews, gain maps)",)
+    assert metadata.reading.dropped == ("further pictures (previews, gain maps)",)
 
 
 def test_extensions_of_gif_are_named_unless_they_animate(tmp_path, pixels):

@@ -1,0 +1,108 @@
+"""Markers of a JPEG file: its kind, a flaw that every viewer forgives, what lies behind it."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO
+
+_END = b"\xff\xd9"
+_SCAN, _JFIF = 0xDA, 0xE0
+_JPEG_LS = 0xF7
+# Of frames; C4, C8 and CC between them are none.
+_FRAMES = frozenset({*range(0xC0, 0xD0), _JPEG_LS}) - {0xC4, 0xC8, 0xCC}
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
+# In the coded pixels bytes of FF are followed by these.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_KNOWN_REVISION = 1
+_LOOKED_AT = 64 * 2**10
+
+
+@dataclass(frozen=True)
+class JpegMarkers:
+    """What stands before the pixels.
+
+    Attributes:
+        unsupported: What libjpeg does not decode, for people; None where it does.
+        revision: Of JFIF, major and minor number, where libjpeg does not know it.
+        patches: Bytes by their position in the file that make the revision one that it knows.
+    """
+
+    unsupported: str | None = None
+    revision: tuple[int, int] | None = None
+    patches: Mapping[int, bytes] | None = None
+
+
+def read_markers(file: IO[bytes]) -> JpegMarkers:
+    """Read the markers up to the pixels; damage is left to the decoder to tell."""
+    revision, patches, position = None, None, 2
+    while True:
+        file.seek(position)
+        start = file.read(4)
+        if len(start) < 4 or start[0] != 0xFF:
+            return JpegMarkers(None, revision, patches)
+        kind = start[1]
+        if kind == 0xFF:  # filling
+            position += 1
+        elif kind in _WITHOUT_LENGTH:
+            position += 2
+        elif kind == _SCAN:
+            return JpegMarkers(None, revision, patches)
+        elif kind in _FRAMES:
+            return JpegMarkers(_unsupported(kind, file.read(5)), revision, patches)
+        else:
+            if kind == _JFIF and not patches:
+                header = file.read(7)
+                if header.startswith(b"JFIF\0") and header[5:6] not in (b"", b"\1"):
+                    revision = header[5], header[6]
+                    patches = {position + 9: bytes([_KNOWN_REVISION])}
+            position += 2 + struct.unpack(">H", start[2:])[0]
+
+
+def behind_the_picture(file: IO[bytes]) -> str | None:
+    """Tell what lies behind the end of the picture, None where it is nothing or further pictures.
+
+    Args:
+        file: Open; it is left at the position it had.
+    """
+    before = file.tell()
+    size = file.seek(0, 2)
+    file.seek(max(0, size - len(_END)))
+    whole = file.read() != _END
+    start = _end_of_picture(file) if whole and size else None
+    file.seek(start or size)
+    rest = file.read(_LOOKED_AT)
+    file.seek(before)
+    if not rest.strip(b"\0\r\n\t "):
+        return None
+    if b"ftyp" in rest:
+        return "motion video"
+    return None if rest.startswith(b"\xff\xd8") else "data behind the picture"
+
+
+def _end_of_picture(file: IO[bytes]) -> int | None:
+    """Where the first picture ends; None where that cannot be found."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        position = 2
+        while found := _MARKER.search(content, position):
+            start, kind = found.start(), content[found.start() + 1]
+            if kind == _END[1]:
+                return start + 2
+            length = content[start + 2 : start + 4]
+            position = start + 2 + (int.from_bytes(length, "big") if kind not in (0xD8,) else 0)
+    return None
+
+
+def _unsupported(kind: int, frame: bytes) -> str | None:
+    bits, height = frame[:1], frame[1:3]
+    if kind == _JPEG_LS:
+        return "JPEG-LS coding"
+    if kind in _HIERARCHICAL:
+        return "hierarchical JPEG coding"
+    if bits and bits[0] != 8:
+        return f"JPEG coding of {bits[0]} bits a sample"
+    return "a JPEG height that only its end tells (DNL)" if height == b"\0\0" else None
