@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -24,6 +25,7 @@ IPTC_KEYWORD = "Raw profile type iptc"
 _COLOR = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _LARGEST = 64 * 2**20
+_AROUND = 12  # bytes of a chunk beside its content
 _LONGEST_KEYWORD = 79
 _INCH = 0.0254  # metres
 
@@ -64,9 +66,11 @@ def read_png_chunks(file: IO[bytes]) -> PngChunks:
     position = file.tell()
     found = PngChunks()
     inflater = _Inflater()
-    for name, data in _chunks(file):
+    for name, data, sound in _chunks(file):
         label = name.decode("latin-1")
-        if name in _COLOR:
+        if not sound:
+            found.damaged[label] = None
+        elif name in _COLOR:
             found.color.setdefault(name, data)
         elif name not in _READERS:
             found.others[label] = None
@@ -87,8 +91,33 @@ def raw_profile(name: str, data: bytes) -> str:
     return f"\n{name}\n{len(data):8}\n" + "\n".join(lines) + "\n"
 
 
-def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Names and contents up to the end, of all but those that make the pixels."""
+def without_unsound_chunks(file: IO[bytes]) -> IO[bytes] | None:
+    """Copy a PNG file without the chunks beside its pixels whose checksums are wrong.
+
+    Args:
+        file: Open for reading; it is left at its beginning.
+
+    Returns:
+        The copy in memory; None where all checksums are right.
+    """
+    unsound = [(file.tell(), len(data)) for _, data, sound in _chunks(file) if not sound]
+    file.seek(0)
+    if not unsound:
+        return None
+    parts = []
+    for end, length in unsound:
+        parts.append(file.read(end - length - _AROUND - file.tell()))
+        file.seek(end)
+    parts.append(file.read())
+    file.seek(0)
+    return io.BytesIO(b"".join(parts))
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Go through chunks that make no pixels: names, contents, whether they are sound.
+
+    The file is then at the end of each.
+    """
     file.seek(0, 2)
     end = file.tell()
     position = 8
@@ -100,7 +129,8 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
             return
         if name in _PIXELS or length > _LARGEST:
             continue
-        yield name, file.read(length)
+        data, checksum = file.read(length), file.read(4)
+        yield name, data, zlib.crc32(name + data).to_bytes(4, "big") == checksum
 
 
 class _Inflater:
