@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -65,7 +66,10 @@ def load_model(
         BackendError: The device, precision or scan backend cannot run here.
     """
     compute = Compute.resolve(device, precision, scan)
-    return Model.placed(load_checkpoint(resolve(str(reference))), compute)
+    loaded = load_checkpoint(resolve(str(reference)))
+    for note in loaded.notes:
+        warnings.warn(f"{loaded.path}: {note}", stacklevel=2)
+    return Model.placed(loaded, compute)
 
 
 def restore(

@@ -253,6 +253,14 @@ def test_requests_that_cannot_be_met(double):
         mambair.load_model(double.path, device="cpu", precision="fp16")
 
 
+def test_what_reading_weights_left_out_is_a_warning(tmp_path, double):
+    path = tmp_path / "averaged.pth"
+    state = double.network.state_dict()
+    torch.save({"n_averaged": 7, "params": state, "params-ema": state}, path)
+    with pytest.warns(UserWarning, match="weights under params-ema were taken, not params"):
+        mambair.load_model(path, device="cpu", scan="reference")
+
+
 def test_models_are_listed():
     models = mambair.list_models()
     assert all(isinstance(model, mambair.CatalogueEntry) for model in models)

@@ -123,7 +123,7 @@ class ModelCache:
         request: What is to be done.
         compute: Where and how the networks run.
         find: Finds the weights for a request that leaves nothing open.
-        on_load: Told of every model that was loaded, and for which request.
+        on_load: Told of every model that was loaded, for which request, and what reading it noted.
 
     Attributes:
         single: The model for all images; None where each decides about its weights.
@@ -137,7 +137,7 @@ class ModelCache:
         request: Request,
         compute: Compute,
         find: Callable[[Request], WeightsFile],
-        on_load: Callable[[Model, Request], None] = lambda *_: None,
+        on_load: Callable[[Model, Request, tuple[str, ...]], None] = lambda *_: None,
     ) -> None:
         self._request = request
         self._compute = compute
@@ -184,7 +184,7 @@ class ModelCache:
                 loaded = weights.load()
                 request.check(loaded.spec)
                 model = Model.placed(loaded, self._compute)
-                self._on_load(model, request)
+                self._on_load(model, request, loaded.notes)
                 self._loaded[weights] = model
             return self._loaded[weights]
 

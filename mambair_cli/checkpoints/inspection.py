@@ -18,6 +18,7 @@ class Inspection:
         path: The file.
         format: `safetensors` or `pickle`.
         wrapper: Key of the pickle under which the state dict was found; empty when at the top.
+        notes: What was chosen among several state dicts, and what was left out, a phrase each.
         network: Class of the network.
         config: Its configuration.
         spec: What it is for.
@@ -32,6 +33,7 @@ class Inspection:
     path: Path
     format: str
     wrapper: str
+    notes: tuple[str, ...]
     network: str
     config: NetworkConfig
     spec: ModelSpec
@@ -60,6 +62,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
         path=path,
         format=raw.format,
         wrapper=raw.wrapper,
+        notes=raw.notes,
         network=type(network).__name__,
         config=network.config,
         spec=spec,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STORED_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
+IMAGE_CHANNELS = (1, 3)
+
 # What shapes do not tell: the white level, and which of the ratios that give one width it was.
 UNTOLD = ("mlp_ratio", "img_range")
 
@@ -39,12 +41,15 @@ class LoadedModel:
         spec: What it is for.
         path: The file that it came from.
         sha256: Digest of that file.
+        notes: What a user should know of the reading, a phrase each: which weights were taken of
+            several, what was left out.
     """
 
     network: RestorationNetwork
     spec: ModelSpec
     path: Path
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def load_checkpoint(path: Path) -> LoadedModel:
@@ -59,9 +64,11 @@ def load_checkpoint(path: Path) -> LoadedModel:
     Raises:
         CheckpointError: The file cannot be read, is of another network, or one of its tensors is
             missing, left over, of a wrong shape or not finite.
+        UsageError: Its network takes other channels than images have.
     """
-    _, network, spec = open_checkpoint(path)
-    return LoadedModel(network, spec, path, sha256_of(path))
+    raw, network, spec = open_checkpoint(path)
+    _require_image_channels(path, network.config)
+    return LoadedModel(network, spec, path, sha256_of(path), raw.notes)
 
 
 def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, ModelSpec]:
@@ -102,6 +109,18 @@ def require_scale(spec: ModelSpec, scale: int) -> None:
         raise UsageError(
             f"{spec.id} enlarges {spec.scale} times, but scale {scale} was asked for",
             f"use --scale {spec.scale}, or weights for scale {scale}",
+        )
+
+
+def _require_image_channels(path: Path, config: NetworkConfig) -> None:
+    given = config.out_channels if isinstance(config, MambaIRUNetConfig) else config.channels
+    if config.channels not in IMAGE_CHANNELS or given != config.channels:
+        what = f"takes {config.channels} channels"
+        if given != config.channels:
+            what += f" and gives {given}"
+        raise UsageError(
+            f"{path}: its network {what}; images have 1 (gray) or 3 (colour)",
+            "use weights that were trained on gray or RGB images",
         )
 
 
@@ -146,7 +165,9 @@ def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(
             f"keys do not fit {type(network).__name__}: {_listed('missing', missing)}; "
             f"{_listed('unexpected', unexpected)}",
-            "the file is incomplete, or its network was changed",
+            "the file is incomplete, or its network was changed"
+            if missing
+            else "nothing is missing: its network was changed, or something was saved beside it",
         )
     misshapen = [
         f"{key} is {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"

@@ -16,14 +16,13 @@ from typing import BinaryIO, Literal
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.serialization import safe_globals
 
+from mambair_cli.checkpoints import inert
 from mambair_cli.checkpoints.pickle_program import harm
 from mambair_cli.checkpoints.reference import require_file
+from mambair_cli.checkpoints.unwrapping import WRAPPERS, unwrapped
 from mambair_cli.errors import CheckpointError
-
-# Where trainers put the state dict, best first: the averaged weights are the published ones.
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "network", "net")
-PARALLEL_PREFIXES = ("module.", "_orig_mod.")
 
 # What PyTorch's readers raise on damaged data, found by cutting and flipping bytes of real files.
 DAMAGE = (
@@ -43,8 +42,19 @@ DAMAGE = (
 
 # Weights hardly compress: what unpacks to more than this many times its size is made to harm.
 MOST_UNPACKED = 10
+NEWEST_PROTOCOL = 3  # of pickles, that PyTorch's restricted reader reads
+MOST_REPLACED = 20  # classes that are not weights, in one file
 LONGEST_NAME = 300  # characters of a tensor's name
 
+# What the restricted reader says of a class or function that it does not know.
+_REFUSED = re.compile(r"GLOBAL (\S+)")
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$", re.ASCII)
+WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+
+JOIN = (
+    "join the parts to one file: read each with safetensors.torch.load_file, put all tensors into "
+    "one dictionary, and write that with safetensors.torch.save_file"
+)
 TRUSTED = "get the weights as .safetensors from a source that you trust"
 DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
 
@@ -58,12 +68,14 @@ class RawCheckpoint:
         metadata: The safetensors header's text entries; empty for a pickle.
         format: How the file is stored.
         wrapper: Key of the pickle under which the state dict was found; empty when at the top.
+        notes: What was chosen among several state dicts, and what was left out, a phrase each.
     """
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]
     format: Literal["safetensors", "pickle"]
     wrapper: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> RawCheckpoint:
@@ -73,13 +85,14 @@ def read_checkpoint(path: Path) -> RawCheckpoint:
         path: A `.safetensors` file, or a pickle written by `torch.save`.
 
     Returns:
-        Its tensors, unwrapped from the trainer's dictionary and without a data-parallel prefix.
+        Its tensors, unwrapped from the trainer's dictionary, with the network's own keys.
 
     Raises:
         CheckpointError: The file is missing, empty, damaged, something else than weights, or a
             pickle that wants to run code.
     """
     require_file(path)
+    _refuse_part(path)
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -92,6 +105,16 @@ def read_checkpoint(path: Path) -> RawCheckpoint:
             return _read_pickle(path, file, head)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _refuse_part(path: Path) -> None:
+    part = _PART.search(path.name)
+    if part is not None and int(part[2]) > 1:
+        raise CheckpointError(
+            f"{path} is part {int(part[1])} of {int(part[2])} of the weights", JOIN
+        )
+    if path.name.endswith(".index.json"):
+        raise CheckpointError(f"{path} lists the parts of weights, and holds none itself", JOIN)
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -111,7 +134,8 @@ def _read_safetensors(path: Path) -> RawCheckpoint:
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors", DOWNLOAD_AGAIN)
     _refuse_odd_names(path, tensors)
-    return RawCheckpoint(_without_prefix(tensors), metadata, "safetensors")
+    found = unwrapped(tensors)
+    return RawCheckpoint(found.tensors, metadata, "safetensors", notes=found.notes)
 
 
 def _refuse_known_text(path: Path, head: bytes) -> None:
@@ -130,17 +154,15 @@ def _refuse_known_text(path: Path, head: bytes) -> None:
 
 def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
     _refuse_bomb(path)
-    if found := harm(path):
-        raise CheckpointError(f"{path} was refused: {found}", TRUSTED)
+    if harmful := harm(path):
+        raise CheckpointError(f"{path} was refused: {harmful}", TRUSTED)
+    _refuse_other_archive(path)
     try:
-        with warnings.catch_warnings():
-            # An unusual pickle protocol is either read or reported below.
-            warnings.simplefilter("ignore", UserWarning)
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = _content(file)
     except DAMAGE as error:
         raise _pickle_error(path, head, str(error)) from error
-    wrapper, state = _unwrap(content)
-    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    found = unwrapped(content)
+    tensors = found.tensors
     for key, tensor in tensors.items():
         if not _is_plain(tensor):
             raise CheckpointError(
@@ -154,7 +176,50 @@ def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
             "expected a dictionary of tensors, at the top or under: " + ", ".join(WRAPPERS),
         )
     _refuse_odd_names(path, tensors)
-    return RawCheckpoint(_without_prefix(tensors), {}, "pickle", wrapper)
+    return RawCheckpoint(tensors, {}, "pickle", found.wrapper, found.notes)
+
+
+def _content(file: BinaryIO) -> object:
+    """Run PyTorch's restricted reader; what is inert beside the weights becomes a stand-in."""
+    replaced: dict[str, inert.StandIn] = {}
+    while True:
+        file.seek(0)
+        try:
+            with warnings.catch_warnings(), safe_globals([*replaced.values()]):
+                # An unusual pickle protocol is either read or reported by the caller.
+                warnings.simplefilter("ignore", UserWarning)
+                return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            refused = _REFUSED.search(str(error))
+            name = refused[1] if refused else ""
+            stand_in = inert.stand_in_for(name)
+            if stand_in is None or name in replaced or len(replaced) > MOST_REPLACED:
+                raise
+            replaced[name] = stand_in
+
+
+def _refuse_other_archive(path: Path) -> None:
+    """Name a ZIP archive that PyTorch did not write."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, *DAMAGE):
+        return
+    if any(name.endswith(("data.pkl", "constants.pkl")) for name in names) or not names:
+        return
+    if all(name.endswith(".npy") for name in names):
+        raise CheckpointError(
+            f"{path} is an archive of NumPy arrays, not a weights file",
+            "convert it: safetensors.torch.save_file({key: torch.from_numpy(value) "
+            "for key, value in numpy.load(FILE).items()}, 'weights.safetensors')",
+        )
+    held = [name for name in names if name.endswith(WEIGHTS_SUFFIXES) and name.isprintable()]
+    raise CheckpointError(
+        f"{path} is a ZIP archive, not a weights file",
+        f"unpack it, and name what is inside: {', '.join(held[:3])[:LONGEST_NAME]}"
+        if held
+        else "expected .safetensors, or .pth as written by torch.save",
+    )
 
 
 def _refuse_odd_names(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -189,7 +254,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
-    refused = re.search(r"GLOBAL (\S+)", reason)
+    refused = _REFUSED.search(reason)
     if wanted := refused[1] if refused else _first_global(path, head):
         return CheckpointError(
             f"{path} was refused: it wants to run {ascii(wanted)[1:-1][:LONGEST_NAME]}, "
@@ -202,6 +267,11 @@ def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
             f"{path} is a TorchScript program, not a state dict",
             "save only the state dict: torch.save(network.state_dict(), FILE)",
         )
+    if (protocol := _pickle_protocol(path, head)) > NEWEST_PROTOCOL:
+        return CheckpointError(
+            f"{path} is a pickle of protocol {protocol}, which the restricted reader cannot read",
+            "save it again with PyTorch's default: torch.save(network.state_dict(), FILE)",
+        )
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return CheckpointError(f"{path} is damaged or was cut short", DOWNLOAD_AGAIN)
     kind = "a text file" if _is_text(head) else "of an unknown format"
@@ -209,6 +279,18 @@ def _pickle_error(path: Path, head: bytes, reason: str) -> CheckpointError:
         f"{path} is {kind}, not a weights file",
         "expected .safetensors, or .pth as written by torch.save",
     )
+
+
+def _pickle_protocol(path: Path, head: bytes) -> int:
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                with archive.open(name) as program:
+                    head = program.read(2)
+        except (zipfile.BadZipFile, StopIteration, NotImplementedError, *DAMAGE):
+            return 0
+    return head[1] if len(head) > 1 and head[0] == pickle.PROTO[0] else 0
 
 
 def _first_global(path: Path, head: bytes) -> str | None:
@@ -234,19 +316,6 @@ def _is_text(head: bytes) -> bool:
     return not any(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head)
 
 
-def _unwrap(content: object) -> tuple[str, Mapping[str, object]]:
-    path: list[str] = []
-    # A dictionary may hold itself, and then nothing else is found in it.
-    while isinstance(content, Mapping) and len(path) < len(WRAPPERS):
-        wrapped = [key for key in WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not wrapped:
-            named = {key: value for key, value in content.items() if isinstance(key, str)}
-            return ".".join(path), named
-        path.append(wrapped[0])
-        content = content[wrapped[0]]
-    return "", {}
-
-
 def _describe(content: object) -> str:
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
@@ -256,10 +325,3 @@ def _describe(content: object) -> str:
         ascii(key[:40])[1:-1] if isinstance(key, str) else type(key).__name__ for key in content
     ]
     return "the keys " + ", ".join(keys[:5])
-
-
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PARALLEL_PREFIXES * 2:
-        if all(key.startswith(prefix) for key in tensors):
-            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors

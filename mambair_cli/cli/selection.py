@@ -28,8 +28,10 @@ def models_for(request: Request, compute: Compute, messages: Messages) -> ModelC
     def found(request: Request) -> LocalWeights:
         return LocalWeights(find_weights(request, compute.device.type, messages))
 
-    def loaded(model: Model, request: Request) -> None:
+    def loaded(model: Model, request: Request, notes: tuple[str, ...]) -> None:
         tell_model(model, request, messages)
+        for note in notes:
+            messages.notice(f"{model.path}: {note}")
         prepare_network(model, messages)
 
     return ModelCache(request, compute, found, loaded)
@@ -51,6 +53,8 @@ def weights_for(request: Request, device_type: str, messages: Messages) -> Loade
     model = load_checkpoint(find_weights(request, device_type, messages))
     request.check(model.spec)
     tell_model(model, request, messages)
+    for note in model.notes:
+        messages.notice(f"{model.path}: {note}")
     return model
 
 

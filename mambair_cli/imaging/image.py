@@ -33,7 +33,7 @@ class ValueRange:
 
     @classmethod
     def shown(cls, dtype: np.dtype[Any], span: ValueRange | None) -> ValueRange:
-        """What a network is shown as 0 and 1: the type's range, or pixels of a far wider span."""
+        """Choose what a network is shown as 0 and 1: the type's range, or a far wider span."""
         near = span is None or (NEAR.black <= span.black and span.white <= NEAR.white)
         return cls.of(dtype) if span is None or near else span
 

@@ -18,7 +18,7 @@ from mambair_cli.checkpoints.load import (
 )
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import CheckpointError, UsageError
-from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig
+from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
 from mambair_cli.networks.spec import ModelSpec
 
 
@@ -245,3 +245,33 @@ def test_bundled_weights_are_what_the_catalogue_says(entry):
     assert sum(parameter.numel() for parameter in loaded.network.parameters()) == entry.parameters
     assert loaded.sha256 == entry.sha256
     assert path.stat().st_size <= 1_500_000
+
+
+SMALL = {"embed_dim": 12, "d_state": 2, "depths": (1,)}
+SMALL_UNET = {"dim": 8, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1, "d_state": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        (MambaIRConfig(upscale=2, in_chans=4, **SMALL), "takes 4 channels"),
+        (MambaIRConfig(upscale=1, in_chans=31, upsampler="", **SMALL), "takes 31 channels"),
+        (
+            MambaIRUNetConfig(inp_channels=6, out_channels=3, **SMALL_UNET),
+            "takes 6 channels and gives 3",
+        ),
+    ],
+)
+def test_channels_that_no_image_has_are_refused(saved, config, what):
+    path = saved(build_network(config).state_dict())
+    with pytest.raises(UsageError) as caught:
+        load_checkpoint(path)
+    assert caught.value.message == (
+        f"{path}: its network {what}; images have 1 (gray) or 3 (colour)"
+    )
+
+
+def test_what_is_left_over_is_no_missing_key(saved, state):
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(saved({**state, "head.weight": torch.zeros(1)}))
+    assert caught.value.hint.startswith("nothing is missing: ")

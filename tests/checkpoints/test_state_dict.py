@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import argparse
 import collections
+import datetime as dt
 import errno
 import os
+import pathlib
 import pickle
+import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -255,3 +260,126 @@ def test_unreadable_file(saved, state, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
         read_checkpoint(path)
+
+
+def with_many(state):
+    return {
+        "ema": {"ema": state},
+        "dash": {"params": wrong(state), "params-ema": state},
+        "timm": {"state_dict": wrong(state), "state_dict_ema": state},
+        "lornatang": {"epoch": 3, "state_dict": wrong(state), "ema_state_dict": state},
+        "model": {"model": wrong(state), "model_ema": state, "optimizer": {"state": {}}},
+        "stylegan": {"g": wrong(state), "g_ema": state, "d": {"conv": torch.zeros(3)}},
+        "averaged": {"model": wrong(state), "averaged_model": {"state_dict": state}},
+        "mmagic": {
+            "meta": {},
+            "state_dict": {
+                **prefixed(wrong(state), "generator."),
+                **prefixed(state, "generator_ema."),
+                "step_counter": torch.zeros(1),
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize("kind", with_many({}))
+def test_averaged_weights_go_first_and_it_is_told(saved, state, kind):
+    raw = read_checkpoint(saved(with_many(state)[kind]))
+    assert same(raw.tensors, state)
+    if kind != "ema":
+        assert "were taken, not " in raw.notes[0]
+
+
+def with_more(state):
+    compiled = {key.replace("layers.0.", "layers.0._orig_mod."): v for key, v in state.items()}
+    counter = torch.zeros(1, dtype=torch.float64)
+    return {
+        "lightning": ({"state_dict": prefixed(state, "model.")}, ""),
+        "lightning compiled": ({"state_dict": prefixed(state, "model._orig_mod.")}, ""),
+        "accelerate": (prefixed(state, "netG."), ""),
+        "compiled in part": (compiled, ""),
+        "own name": ({"epoch": 1, "my_best_net": state, "optimizer": {}}, ""),
+        "pairs": (list(state.items()), ""),
+        "tuple": ((state, {"epoch": 1}), ""),
+        "swa": ({"n_averaged": torch.tensor(7), **prefixed(state, "module.")}, "n_averaged"),
+        "thop": (
+            {**state, "total_ops": counter, "layers.0.total_params": counter},
+            "total_ops, layers.0.total_params",
+        ),
+        "mean": ({**state, "mean": torch.zeros(1, 3, 1, 1)}, "mean"),
+        "loss": (
+            {"state_dict": {**prefixed(state, "net_g."), "loss.weight": torch.zeros(3)}},
+            "loss.weight",
+        ),
+    }
+
+
+@pytest.mark.parametrize("kind", with_more({}))
+def test_what_stands_around_and_beside_a_network_is_left_out(saved, state, kind):
+    content, left_out = with_more(state)[kind]
+    raw = read_checkpoint(saved(content))
+    assert same(raw.tensors, state)
+    assert raw.notes == (
+        (f"left out, as they are not the network's: {left_out}",) if left_out else ()
+    )
+
+
+def test_prefixes_of_safetensors(tmp_path, state):
+    path = tmp_path / "weights.safetensors"
+    save_file({"n_averaged": torch.tensor(7), **prefixed(state, "model.")}, path)
+    raw = read_checkpoint(path)
+    assert same(raw.tensors, state)
+    assert raw.notes == ("left out, as they are not the network's: n_averaged",)
+
+
+INERT = {
+    "scalar": np.float64(31.2),
+    "namespace": argparse.Namespace(lr=1e-3, betas=[0.9]),
+    "simple": types.SimpleNamespace(a={1: 2}),
+    "path": pathlib.PurePosixPath("/data/x"),
+    "defaultdict": collections.defaultdict(list, {"loss": [1.0]}),
+    "date": dt.datetime(2024, 2, 29, tzinfo=dt.UTC),
+    "all": [np.float32(1), argparse.Namespace(path=Path("a"))],
+}
+
+
+@pytest.mark.parametrize("kind", INERT)
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_inert_values_beside_the_weights_are_read_over(saved, state, kind, zipped):
+    content = {"params": state, "extra": INERT[kind]}
+    path = saved(content, _use_new_zipfile_serialization=zipped)
+    assert same(read_checkpoint(path).tensors, state)
+
+
+def test_the_same_dictionary_many_times_takes_no_time(saved):
+    content = {"epoch": 1}
+    for _ in range(12):
+        content = {f"part {i}": content for i in range(60)}
+    with pytest.raises(CheckpointError, match="holds no state dict"):
+        read_checkpoint(saved(content))
+
+
+def test_containers_are_named_rightly(tmp_path, saved, state):
+    def message(path):
+        with pytest.raises(CheckpointError) as caught:
+            read_checkpoint(path)
+        return caught.value.message.removeprefix(f"{path} "), caught.value.hint
+
+    what, _ = message(saved(state, pickle_protocol=4))
+    assert what == "is a pickle of protocol 4, which the restricted reader cannot read"
+    np.savez(tmp_path / "a.npz", **{key: value.numpy() for key, value in state.items()})
+    what, _ = message(tmp_path / "a.npz")
+    assert what == "is an archive of NumPy arrays, not a weights file"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(saved(state, "net.pth"), "net.pth")
+    what, hint = message(tmp_path / "a.zip")
+    assert what == "is a ZIP archive, not a weights file"
+    assert hint == "unpack it, and name what is inside: net.pth"
+    part = tmp_path / "model-00002-of-00003.safetensors"
+    save_file(state, part)
+    what, hint = message(part)
+    assert what == "is part 2 of 3 of the weights"
+    assert hint.startswith("join the parts")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text("{}")
+    assert message(index)[0] == "lists the parts of weights, and holds none itself"

@@ -187,6 +187,8 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{found.parameters:,} in {found.tensors} tensors ({formats})"
     if found.wrapper:
         yield "read from", found.wrapper
+    for note in found.notes:
+        yield "note", note
 
 
 @app.command()
