@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
@@ -31,6 +32,9 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
 }
 
 LARGEST = 1_000_000  # of a ratio and of a white level
+MOST_STATED = 10**9  # of a scale, level or count of channels; more is refused before it is shown
+# It is shown on terminals, and becomes part of names of files.
+ID = re.compile(r"\w[\w .,+()=@~-]{0,199}")
 
 Record = TypeVar("Record")
 
@@ -101,14 +105,25 @@ def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
     for value in (spec.sigma, spec.quality, spec.scale, spec.channels):
         if type(value) is not int and value is not None:
             raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(value)} is not a whole number")
-    if not isinstance(spec.id, str) or not spec.id.isprintable():
-        raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(spec.id)} is not a model's id")
+        if value is not None and abs(value) > MOST_STATED:
+            raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(value)} is more than sense has")
+    if not isinstance(spec.id, str) or not ID.fullmatch(spec.id):
+        raise CheckpointError(
+            f"metadata {SPEC}: {reprlib.repr(spec.id)} is not a model's id",
+            "it is letters, digits, spaces and .,+()=@~-, 200 at most, and begins with a letter "
+            "or a digit",
+        )
     if spec.task not in get_args(Task):
         raise CheckpointError(
             f"metadata {SPEC}: unknown task {reprlib.repr(spec.task)}",
             "known: " + ", ".join(get_args(Task)),
         )
     return spec
+
+
+def id_from(stem: str) -> str:
+    """Make a model's id from the name of a file; most names are one as they are."""
+    return re.sub(r"[^\w .,+()=@~-]", "_", re.sub(r"^\W", "_", stem))[:200]
 
 
 def _object(metadata: Mapping[str, str], entry: str) -> dict[str, Any]:

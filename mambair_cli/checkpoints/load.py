@@ -218,7 +218,7 @@ def identify(path: Path, config: NetworkConfig) -> ModelSpec:
         The specification of the published model with that configuration and such a name; else one
         with the file's stem as id, the task that such a network usually has, and no level.
     """
-    stem = path.stem
+    stem = header.id_from(path.stem)
     alike = [entry for entry in catalogue.entries() if entry.config == config]
     for entry in alike:
         if stem in {entry.id, *(Path(file).stem for file in entry.files)}:

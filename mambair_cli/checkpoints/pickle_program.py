@@ -8,47 +8,48 @@ from __future__ import annotations
 
 import io
 import pickletools
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
+
+from torch.serialization import _open_zipfile_reader
 
 DEEPEST = 100  # tuples in tuples; a state dict has three
 _LEGACY_PICKLES = 5  # in a row: a number, the protocol, the system, the content, names of storages
+
+_ARCHIVE = b"PK\x03\x04"
 
 _MEMORY = ("__builtin__ bytearray", "builtins bytearray")
 _TUPLES = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3")
 
 
-def harm(path: Path) -> str | None:
+def harm(file: BinaryIO) -> str | None:
     """Look through the pickles of a file that `torch.save` wrote, or that looks like one.
 
     Args:
-        path: The file; what cannot be read of it is left to PyTorch's reader.
+        file: The file, at its beginning.
 
     Returns:
         What would harm, to be put after the file's name; None if nothing does.
+
+    Raises:
+        RuntimeError, OSError, ValueError, LookupError, OverflowError, MemoryError: A part that
+            PyTorch would read cannot be looked through; the file must not be loaded then.
     """
-    # As PyTorch and this module read it; a length that lies asks for more memory than there is.
-    unreadable = (OSError, ValueError, LookupError, OverflowError, MemoryError)
-    try:
-        with path.open("rb") as file:
-            for program in _programs(file):
-                if found := _harm(program):
-                    return found
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, *unreadable):
-        return None
+    for program in _programs(file):
+        if found := _harm(program):
+            return found
     return None
 
 
 def _programs(file: BinaryIO) -> Iterator[BinaryIO]:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            for name in archive.namelist():
-                if name.endswith("data.pkl"):
-                    yield io.BytesIO(archive.read(name))
-        return
+    # Both decisions are PyTorch's own, and so is the reader of archives: others take notice of
+    # checksums, names in two places and upper case where it does not.
+    archived = file.read(len(_ARCHIVE)) == _ARCHIVE
     file.seek(0)
+    if archived:
+        with _open_zipfile_reader(file) as archive:
+            yield io.BytesIO(archive.get_record("data.pkl"))
+        return
     for _ in range(_LEGACY_PICKLES):
         yield file
 

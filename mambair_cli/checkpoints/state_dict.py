@@ -154,10 +154,10 @@ def _refuse_known_text(path: Path, head: bytes) -> None:
 
 def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
     _refuse_bomb(path)
-    if harmful := harm(path):
-        raise CheckpointError(f"{path} was refused: {harmful}", TRUSTED)
     _refuse_other_archive(path)
     try:
+        if harmful := harm(file):
+            raise CheckpointError(f"{path} was refused: {harmful}", TRUSTED)
         content = _content(file)
     except DAMAGE as error:
         raise _pickle_error(path, head, str(error)) from error
@@ -295,21 +295,23 @@ def _pickle_protocol(path: Path, head: bytes) -> int:
 
 def _first_global(path: Path, head: bytes) -> str | None:
     """Name the first function or class that a bare pickle asks for; nothing of it is run."""
-    if not head.startswith(b"\x80"):
-        return None
+    begins_like_one = head.startswith(b"\x80")
+    wanted = None
     strings: list[str] = []
     with path.open("rb") as file:
         try:
             for operation, argument, _ in pickletools.genops(file):
-                if operation.name == "GLOBAL":
-                    return str(argument).replace(" ", ".")
-                if operation.name == "STACK_GLOBAL":
-                    return ".".join(strings[-2:])
+                if wanted is None and operation.name == "GLOBAL":
+                    wanted = str(argument).replace(" ", ".")
+                if wanted is None and operation.name == "STACK_GLOBAL":
+                    wanted = ".".join(strings[-2:])
+                if wanted is not None and begins_like_one:
+                    break
                 if isinstance(argument, str):
                     strings.append(argument)
         except (ValueError, IndexError, OverflowError, MemoryError):
             return None
-    return None
+    return wanted
 
 
 def _is_text(head: bytes) -> bool:

@@ -13,6 +13,7 @@ from damage import damaged
 from read_many import read_apart
 from safetensors.torch import save_file
 
+from mambair_cli.checkpoints import header
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.errors import CheckpointError
 
@@ -157,6 +158,44 @@ def test_pickles_that_harm_without_running_code(tmp_path, kind):
     path.write_bytes(pickled)
     assert refusal(path) == f"FILE was refused: {reason}"
     assert refusal(zipped(path, pickled)) == f"FILE was refused: {reason}"
+
+
+@pytest.mark.parametrize("kind", HARMFUL)
+@pytest.mark.parametrize("flaw", ["checksum", "name", "upper case"])
+def test_what_pytorch_would_read_is_what_is_checked(tmp_path, kind, flaw):
+    pickled, reason = HARMFUL[kind]
+    path = tmp_path / "a.pth"
+    zipped(path, pickled)
+    content = bytearray(path.read_bytes())
+    name = content.index(b"data.pkl")
+    if flaw == "checksum":
+        for signature, field in ((b"PK\x03\x04", 14), (b"PK\x01\x02", 16)):
+            start = content.index(signature) + field
+            content[start : start + 4] = b"\1\2\3\4"
+    elif flaw == "name":
+        content[name : name + 1] = b"X"
+    else:
+        content = content.replace(b"data.pkl", b"data.PKL")
+    path.write_bytes(content)
+    assert refusal(path) == f"FILE was refused: {reason}"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../x", "\x1b[31mred", "x" * 201, "{index}", "<b>", "[red]x", "", ".", "a\nb", 5]
+)
+def test_ids_have_a_grammar(name):
+    stated = {"id": name, "task": "sr", "scale": 2, "channels": 3}
+    with pytest.raises(CheckpointError, match="is not a model's id"):
+        header.stated_spec({header.SPEC: json.dumps(stated)})
+
+
+@pytest.mark.parametrize(
+    "stem", ["mambair-tiny-sr-x2", "mein Modell (ü) v1.5", "..", "[b]" * 99, "x"]
+)
+def test_the_name_of_a_file_becomes_an_id(stem):
+    name = header.id_from(stem)
+    stated = {"id": name, "task": "sr", "scale": 2, "channels": 3}
+    assert header.stated_spec({header.SPEC: json.dumps(stated)}).id == name
 
 
 ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
