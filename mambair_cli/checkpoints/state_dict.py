@@ -205,7 +205,7 @@ def _refuse_other_archive(path: Path) -> None:
             names = archive.namelist()
     except (zipfile.BadZipFile, *DAMAGE):
         return
-    if any(name.endswith(("data.pkl", "constants.pkl")) for name in names) or not names:
+    if any(name.lower().endswith(("data.pkl", "constants.pkl")) for name in names) or not names:
         return
     if all(name.endswith(".npy") for name in names):
         raise CheckpointError(
