@@ -45,7 +45,7 @@ def launched(monkeypatch):
         def launch(kernel, _grid, _device, *arguments, **constants):
             cases.append(described(kernel, arguments, constants))
 
-        monkeypatch.setattr(ops_gpu, "_launch", launch)
+        monkeypatch.setattr(ops_gpu, "launch", launch)
         monkeypatch.setattr(ops_gpu, "_matrix_dtype", lambda _: dtype)
         run_block(channels, inner, dtype)
         return cases
