@@ -41,6 +41,7 @@ class PngChunks:
         iptc: IPTC records.
         dpi: Horizontal and vertical pixels per inch.
         text: Keywords and values.
+        lines: Of each keyword the values, one for each chunk.
         color: Chunks that say how values are encoded, by name.
         others: Names of the chunks that are not taken.
         damaged: Names of chunks that cannot be read.
@@ -52,6 +53,7 @@ class PngChunks:
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
     color: dict[bytes, bytes] = field(default_factory=dict)
     others: dict[str, None] = field(default_factory=dict)
     damaged: dict[str, None] = field(default_factory=dict)
@@ -79,6 +81,7 @@ def read_png_chunks(file: IO[bytes]) -> PngChunks:
                 _READERS[name](found, data, inflater)
             except (ValueError, struct.error, zlib.error):
                 found.damaged[label] = None
+    found.text = {keyword: "\n".join(lines) for keyword, lines in found.lines.items()}
     _take_raw_profiles(found)
     file.seek(position)
     return found
@@ -204,8 +207,7 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
 def _add_text(found: PngChunks, keyword: bytes, text: str) -> None:
     if not 1 <= len(keyword) <= _LONGEST_KEYWORD:
         raise ValueError("the keyword has an impossible length")
-    key = keyword.decode("latin-1")
-    found.text[key] = f"{found.text[key]}\n{text}" if key in found.text else text
+    found.lines.setdefault(keyword.decode("latin-1"), []).append(text)
 
 
 _READERS: dict[bytes, Callable[[PngChunks, bytes, _Inflater], None]] = {
@@ -245,11 +247,12 @@ def _take_profile(found: PngChunks, kind: str, data: bytes) -> bool:
 
 
 def _raw_bytes(text: str) -> bytes | None:
-    match = re.match(r"\s*\w+\s+(\d+)\s+([0-9A-Fa-f\s]*)\Z", text)
-    if not match:
+    # Split, as a regular expression would try every way to divide a run of blanks.
+    parts = text.split(maxsplit=2)
+    if len(parts) < 3 or not re.fullmatch(r"\w+", parts[0]) or not parts[1].isdecimal():
         return None
     try:
-        data = bytes.fromhex(match[2])
+        data = bytes.fromhex(parts[2])
+        return data if len(data) == int(parts[1]) else None
     except ValueError:
         return None
-    return data if len(data) == int(match[1]) else None

@@ -65,10 +65,16 @@ class TagFile:
         """Positions of the directories that follow one another: a TIFF file's pages."""
         offset = self._number(self._layout.offset, self._layout.first_pointer)
         seen: set[int] = set()
+        room = self._size
         while offset and offset not in seen:
             seen.add(offset)
             yield offset
-            offset = self._number(self._layout.offset, self._record_places(offset).stop)
+            records = self._record_places(offset)
+            # Any number of directories could lie over one another, each as long as the file.
+            room -= records.stop - records.start
+            if room < 0:
+                raise ValueError("its directories lie over one another")
+            offset = self._number(self._layout.offset, records.stop)
 
     def places(self, directory: int) -> dict[int, Place]:
         """Tags of the directory at a position; those of unknown types are left out."""

@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from xml import sax
-from xml.sax import handler
+from xml.sax import expatreader, handler
 from xml.sax.saxutils import XMLFilterBase, XMLGenerator
 from xml.sax.xmlreader import AttributesNSImpl
 
@@ -165,24 +165,23 @@ def _extension(digest: bytes, segments: Sequence[bytes]) -> bytes | None:
         if segment[header : header + 32].upper() == digest and len(segment) > header + 40:
             whole, position = struct.unpack_from(">II", segment, header + 32)
             parts[position] = (whole, segment[header + 40 :])
-    data = b""
+    length = 0
     for position, (_, part) in sorted(parts.items()):
-        if position != len(data):
+        if position != length:
             return None
-        data += part
-    complete = bool(parts) and all(whole == len(data) for whole, _ in parts.values())
-    return data if complete else None
+        length += len(part)
+    if not parts or length > _LARGEST_PACKET or {whole for whole, _ in parts.values()} != {length}:
+        return None
+    return b"".join(part for _, (_, part) in sorted(parts.items()))
 
 
 def _with_descriptions(packet: bytes, extension: bytes) -> bytes:
     """Put what the extension's RDF element holds into the packet's, with its namespaces."""
     opening, inner = _opened(extension)
     head, _ = _opened(packet)
-    declarations = b"".join(
-        b" " + declaration[0]
-        for declaration in re.finditer(_DECLARATION, opening)
-        if b"xmlns:" + declaration[1] + b"=" not in head
-    )
+    declared = {found[1]: found[0] for found in re.finditer(_DECLARATION, opening)}
+    known = {found[1] for found in re.finditer(_DECLARATION, head)}
+    declarations = b"".join(b" " + text for name, text in declared.items() if name not in known)
     middle, end = len(head), packet.rfind(b"</rdf:RDF")
     inner = inner[: max(inner.rfind(b"</rdf:RDF"), 0)]
     return head + declarations + packet[middle:end] + inner + packet[end:]
@@ -219,7 +218,8 @@ class _PrivateFilter(XMLFilterBase):
 
     def __init__(self, target: io.BytesIO) -> None:
         # Safe on hostile packets: a document type, which entities need, is refused below.
-        parser = sax.make_parser()  # noqa: S317
+        # Given all at once, as it begins anew with a long token at each further part.
+        parser = expatreader.ExpatParser(bufsize=_LARGEST_PACKET)
         parser.setFeature(handler.feature_namespaces, True)
         parser.setProperty(handler.property_lexical_handler, self)
         super().__init__(parser)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,9 +32,12 @@ from mambair_cli.imaging.reading.tiff_pages import (
 
 if TYPE_CHECKING:
     import pyvips
+    import tifffile
 
 _JPEG = 7
-_PLAIN = (1, 8, 32946)  # without compression, deflate, deflate by its old number
+_DEFLATE = (8, 32946)  # by its number, and by its old one
+_PLAIN = (1, *_DEFLATE)
+_PADDING = 2**16
 _RGB_COLOURS = 3
 
 # What matters of it arrives as an error; without a handler Python would print the rest.
@@ -145,7 +150,10 @@ def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
     try:
         file.seek(0)
         with tifffile.TiffFile(file) as tiff:
-            pixels = np.asarray(tiff.pages[page.index].asarray())
+            series = tiff.pages[page.index].aspage()
+            if page.compression in _DEFLATE:
+                _check_unpacked(file, series)
+            pixels = np.asarray(series.asarray())
         if page.planar:
             pixels = np.moveaxis(pixels, 0, -1)
         pixels = pixels.reshape(page.height, page.width, page.samples)
@@ -155,6 +163,20 @@ def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
     if pixels.dtype.newbyteorder("=") != stored:
         raise damaged(path, "its tags contradict each other")
     return pixels.astype(np.float32 if page.floats else stored)
+
+
+def _check_unpacked(file: IO[bytes], page: tifffile.TiffPage) -> None:
+    """Refuse strips or tiles that unpack to far more than their pixels, before all of it is held.
+
+    Raises:
+        ValueError: One does.
+    """
+    most = 2 * math.prod(page.chunks) * page.bitspersample // 8 + _PADDING
+    for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(start)
+        stream = zlib.decompressobj()
+        if len(stream.decompress(file.read(length), most)) == most and not stream.eof:
+            raise ValueError("its data unpacks to far more than its pixels")
 
 
 def _by_pillow(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:

@@ -18,7 +18,8 @@ from mambair_cli.imaging.metadata.exif import upright_exif
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.metadata.iptc import without_previews
 from mambair_cli.imaging.metadata.preparation import prepared
-from mambair_cli.imaging.metadata.xmp import merged_xmp
+from mambair_cli.imaging.metadata.tag_reader import TagFile
+from mambair_cli.imaging.metadata.xmp import merged_xmp, private_xmp
 
 SOON = 5.0  # seconds of the processor; each of these takes milliseconds unless it runs away
 EXIF = blocks.exif().tobytes()
@@ -250,3 +251,33 @@ def test_what_is_no_tiff_file_has_no_metadata(content):
 def test_an_endless_chain_of_tiff_pages_ends():
     file = io.BytesIO(b"II*\0\x08\0\0\0" + _directory(following=8))
     assert read_tiff_metadata(file, 7).reading.dropped == ("TIFF tags (damaged)",)
+
+
+def test_tiff_directories_that_lie_over_one_another_are_refused_soon():
+    count, pages = 0x2020, 1500
+    content = bytearray(b"\x20") * (8 + 4 * pages + 2 + 12 * count + 8)
+    content[:8] = b"II*\0" + struct.pack("<I", 8)
+    for start in range(8, 8 + 4 * pages, 4):
+        following = start + 2 + 12 * count
+        content[following : following + 4] = struct.pack("<I", start + 4)
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="lie over one another"):
+        [*TagFile(io.BytesIO(content)).directories()]
+    assert time.process_time() - begin < 1
+
+
+def test_long_tokens_and_many_declarations_of_xmp_are_read_soon():
+    token = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" a="%s"></x:xmpmeta>' % (b"A" * 2**23)
+    digest = b"0123456789ABCDEF" * 2
+    rdf = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    main = b'<rdf:RDF xmlns:rdf="%s" xmpNote:HasExtendedXMP="%s"></rdf:RDF>' % (rdf, digest)
+    body = b"<rdf:RDF " + b"".join(b"xmlns:a%d='' " % i for i in range(100_000))
+    extension = b"http://ns.adobe.com/xmp/extension/\0" + digest
+    parts = [
+        extension + struct.pack(">II", len(body), i) + body[i : i + 65000]
+        for i in range(0, len(body), 65000)
+    ]
+    begin = time.process_time()
+    assert private_xmp(token)[0] is not None
+    assert merged_xmp(main, parts) == (main, False)
+    assert time.process_time() - begin < 3

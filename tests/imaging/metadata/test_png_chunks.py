@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import zlib
 
 import metadata_blocks as blocks
@@ -139,6 +140,24 @@ def test_damaged_blocks_in_text_are_named(value):
     found = found_in(text("Raw profile type exif", value))
     assert list(found.damaged) == ["Raw profile type exif"]
     assert (found.exif, found.text) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "value", ["a" + " " * 30_000 + "!", "\n" * 30_000, "a 1 " + "0 " * 30_000, "a" * 60_000 + " "]
+)
+def test_a_raw_profile_takes_no_longer_than_its_length(value):
+    start = time.process_time()
+    found = found_in(text("Raw profile type exif", value))
+    assert found.damaged == {"Raw profile type exif": None}
+    assert time.process_time() - start < 1
+
+
+def test_a_keyword_may_come_any_number_of_times():
+    count = 20_000
+    start = time.process_time()
+    found = found_in(*[text("Comment", "b" * 200)] * count)
+    assert len(found.text["Comment"]) == 201 * count - 1
+    assert time.process_time() - start < 2
 
 
 def test_what_is_written_as_text_is_read_again():

@@ -1,5 +1,7 @@
 """TIFF files as programs write them: odd samples, pages that are none, what stands for no light."""
 
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -253,3 +255,18 @@ def test_every_page_is_itself(path, photo, byteorder, bigtiff):
         np.testing.assert_array_equal(images[shift].pixels, np.roll(photo, shift, axis=0))
     exact = np.minimum((photo // 3) * 255.0 / alpha[..., None], 255)
     assert np.abs(images[3].pixels - exact).max() <= 0.50001  # rounded; a tie to either side
+
+
+def test_strips_that_unpack_to_far_more_than_their_pixels_are_refused(tmp_path):
+    path = tmp_path / "small.tif"
+    pixels = np.linspace(0, 1, 12 * 17).reshape(12, 17)
+    tifffile.imwrite(path, pixels, compression="deflate", photometric="minisblack")
+    np.testing.assert_allclose(read_image(path).pixels[..., 0], pixels, atol=1e-7)
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        tags = file.pages[0].tags
+        bomb, place = zlib.compress(bytes(2**24)), path.stat().st_size
+        tags["StripOffsets"].overwrite((place,))
+        tags["StripByteCounts"].overwrite((len(bomb),))
+    path.write_bytes(path.read_bytes() + bomb)
+    with pytest.raises(ImageError, match="unpacks to far more than its pixels"):
+        read_image(path)
