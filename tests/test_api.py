@@ -281,3 +281,11 @@ def test_a_file_on_the_hub_is_fetched(hub, double):
     assert hub.requests == []
     with pytest.raises(mambair.CheckpointError, match=r"has no nets/other\.pth"):
         mambair.load_model("hf://me/weights/nets/other.pth")
+
+
+def test_gradients_after_an_image_was_restored(double, photo):
+    model = mambair.load_model(double.path, device="cpu", scan="torch")
+    mambair.restore(photo, model)
+    x = torch.rand(1, 3, 9, 14, requires_grad=True)
+    model.network(x).mean().backward()
+    assert x.grad.abs().max() > 0

@@ -27,7 +27,9 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
     """Make something of a parameter; of a frozen one keep it until the parameter changes.
 
     For one that requires gradients it is made each time: fused optimizers change it unnoticed. So
-    it is for one made in inference mode, which counts no changes.
+    it is for one made in inference mode, which counts no changes, and while a network is exported,
+    where the making is part of the program. A change through `.data` is not counted either: after
+    one, `network.load_state_dict(network.state_dict())` has everything made anew.
 
     Args:
         parameter: Any tensor.
@@ -37,12 +39,16 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
         `make(parameter)`.
     """
     uncounted = parameter.is_inference()
-    if parameter.requires_grad or (uncounted and isinstance(parameter, nn.Parameter)):
+    uncountable = uncounted and isinstance(parameter, nn.Parameter)
+    if parameter.requires_grad or uncountable or torch.compiler.is_compiling():
         return make(parameter)
     version = 0 if uncounted else parameter._version  # noqa: SLF001
     state = (version, parameter.data_ptr(), parameter.device, parameter.dtype)
     known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:
-        known = _kept[parameter] = state, make(parameter)
+        # An ordinary tensor even when it is made in inference mode: gradients of the input may be
+        # asked for later.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            known = _kept[parameter] = state, make(parameter)
     made: Made = known[1]
     return made
