@@ -79,7 +79,8 @@ class TagFile:
     def places(self, directory: int) -> dict[int, Place]:
         """Tags of the directory at a position; those of unknown types are left out."""
         places, layout, found = self._record_places(directory), self._layout, {}
-        table = self._bytes(places.start, len(places) * layout.record_bytes)
+        # A damaged file may claim more of them than `len` can tell.
+        table = self._bytes(places.start, places.stop - places.start)
         for record in places:
             start, position = record - places.start, layout.field_place(record)
             tag, kind = struct.unpack_from(layout.order + "HH", table, start)

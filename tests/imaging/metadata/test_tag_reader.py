@@ -118,6 +118,12 @@ def test_what_is_no_directory_is_refused(block):
         exif_entries(block)
 
 
+def test_a_directory_of_more_entries_than_there_are_numbers_is_refused():
+    big = b"II" + struct.pack("<HHHQQ", 43, 8, 0, 16, 2**64 - 1)
+    with pytest.raises(ValueError, match="the file ends before its tags"):
+        TagFile(io.BytesIO(big)).places(16)
+
+
 def test_every_truncation_is_refused_or_read_in_part():
     block = exif_block(ENTRIES)
     for length in range(len(block)):
