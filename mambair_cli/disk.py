@@ -7,11 +7,14 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
+
+import platformdirs
 
 _TEMPORARY = ".mambair-*.tmp"
 
@@ -79,6 +82,50 @@ def remove_unfinished(directories: Iterable[Path]) -> int:
             _remove_unlocked(path)
             removed += 1
     return removed
+
+
+def user_folder() -> Path | None:
+    """Find the folder for what is kept of a user between runs.
+
+    Returns:
+        The folder, which need not exist; None where the system knows no home of this user.
+    """
+    folder = platformdirs.user_cache_path("mambair", appauthor=False)
+    # Where there is no home, `~` stays what it is, and would become a folder of that name.
+    return folder if folder.is_absolute() else None
+
+
+def temporary_folder() -> Path | None:
+    """Make a folder under the temporary directory that nobody else can write to.
+
+    Returns:
+        The folder; None where it cannot be made, or where somebody else's has its name.
+    """
+    user = os.getuid() if sys.platform != "win32" else 0
+    try:
+        parent = Path(tempfile.gettempdir())
+        if parent == Path.cwd():  # what it falls back to: no place for what is kept
+            return None
+        folder = parent / f"mambair-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    if sys.platform == "win32":  # where the temporary directory itself is the user's
+        return folder
+    private = stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o077
+    return folder if private else None
+
+
+def refusal(folder: Path) -> str | None:
+    """Say why nothing can be written to a folder, or to where it would be made; None if it can."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def sha256_of(path: Path) -> str:

@@ -8,11 +8,9 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from mambair_cli.checkpoints.reference import HUB
-from mambair_cli.disk import sha256_of, write_whole
-from mambair_cli.errors import OutputError
+from mambair_cli.disk import sha256_of, temporary_folder, user_folder, write_whole
+from mambair_cli.errors import OutputError, UsageError
 
 HOME = "MAMBAIR_HOME"
 
@@ -61,12 +59,29 @@ def home() -> Path:
     """Find the folder of everything that is fetched.
 
     Returns:
-        What `MAMBAIR_HOME` names, or the folder that the system has for a user's caches.
+        What `MAMBAIR_HOME` names, or the folder that the system has for a user's caches; where the
+        user has no home, one under the temporary directory.
+
+    Raises:
+        UsageError: `MAMBAIR_HOME` begins with a user that there is not.
+        OutputError: There is no such folder.
     """
     chosen = os.environ.get(HOME)
     if chosen:
-        return Path(chosen).expanduser().absolute()
-    return platformdirs.user_cache_path("mambair", appauthor=False)
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise UsageError(
+                f"{HOME}={chosen} names the home of a user that there is not",
+                f"set {HOME} to a folder",
+            ) from error
+    folder = user_folder() or temporary_folder()
+    if folder is None:
+        raise OutputError(
+            "there is no folder for what is fetched: this user has no home",
+            f"set {HOME} to a folder that can be written",
+        )
+    return folder
 
 
 def converted_of(name: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,35 @@ if TYPE_CHECKING:
 
 # Loading cached kernels takes less than this, compiling them takes more.
 COMPILE_SECONDS = 3.0
+
+
+def load_kernels(device: str, scan: str, messages: Messages) -> None:
+    """Have a CPU's kernels loaded or compiled before a backend is chosen: see which of them run.
+
+    Args:
+        device: As for `resolve_devices`; nothing is done for a GPU.
+        scan: `auto` or the name of a backend.
+        messages: Where the waiting is shown, and why `auto` has to take a slower backend.
+
+    Raises:
+        MambairError: There is no such device.
+    """
+    from mambair_cli.kernels.scan.dispatch import NUMBA
+    from mambair_cli.restoration.device.devices import resolve_devices
+
+    first = resolve_devices(device)[0]
+    if first.type != "cpu" or scan not in ("auto", NUMBA.name):
+        return
+
+    def load() -> float:
+        start = time.perf_counter()
+        NUMBA.refuses(first)
+        return time.perf_counter() - start
+
+    _compile(f"{NUMBA.name} kernels", load, messages)
+    if scan == "auto" and (reason := NUMBA.refuses(first)):
+        slower = "warning: the fast kernels cannot run here, and the scan is slower without: "
+        messages.notice(f"{slower}{reason}", "yellow")
 
 
 def prepare_scan(
@@ -68,4 +98,14 @@ def _compile(what: str, run: Callable[[], float], messages: Messages) -> None:
     finally:
         notice.cancel()
     if seconds > COMPILE_SECONDS:
-        messages.notice(f"compiled the {what} in {duration(seconds)} (cached for later runs)")
+        lost = _why_not_kept()
+        kept = "cached for later runs" if lost is None else f"for this run alone; {lost}"
+        messages.notice(f"compiled the {what} in {duration(seconds)} ({kept})")
+
+
+def _why_not_kept() -> str | None:
+    try:
+        from mambair_cli.kernels import numba_cache
+    except (ImportError, OSError):
+        return None
+    return numba_cache.why_not_kept()

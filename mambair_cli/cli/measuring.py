@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mambair_cli.cli.compiling import prepare_scan
+from mambair_cli.cli.compiling import load_kernels, prepare_scan
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.option_values import Tile
 from mambair_cli.cli.options import Precision
@@ -83,6 +83,7 @@ def prepare(
     from mambair_cli.restoration.device.compute import Compute, describe_device
     from mambair_cli.restoration.plan import RestoreOptions
 
+    load_kernels(device, scan, messages)
     compute = Compute.resolve(device, precision, scan)
     prepare_scan(compute.scan, compute.device, messages)
     messages.notice(

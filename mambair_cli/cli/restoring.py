@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mambair_cli.cli.compiling import prepare_scan
+from mambair_cli.cli.compiling import load_kernels, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay
@@ -113,6 +113,7 @@ def _engine(settings: RestoreSettings, messages: Messages) -> Iterator[Engine]:
     from mambair_cli.batches.local import LocalEngine
     from mambair_cli.restoration.device.compute import Compute
 
+    load_kernels(settings.device, settings.scan, messages)
     yield LocalEngine(
         Compute.resolve_all(settings.device, settings.precision, settings.scan),
         lambda request, compute: models_for(request, compute, once),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mambair_cli.kernels.forks import is_forked, kernel_lock
+from mambair_cli.kernels.numba_cache import Kernel
 from mambair_cli.kernels.parameters import made_once
 from mambair_cli.kernels.vector import LANES
-
-_one_kernel_at_a_time = threading.Lock()  # Numba's portable thread pool must not be entered twice
 
 
 def flat(tensor: Tensor) -> NDArray[np.float32]:
@@ -24,11 +23,15 @@ def flat(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().contiguous().view(-1).numpy()
 
 
-def launch(kernel: Any, *arguments: Any) -> None:
-    """Run a parallel kernel on no more threads than torch was given."""
-    with _one_kernel_at_a_time:
+def launch(kernel: Kernel, *arguments: Any) -> None:
+    """Run a kernel on no more threads than torch was given; on one in a forked process."""
+    if is_forked():
+        # Of Numba's pools, OpenMP's ends a process that enters it after a fork.
+        kernel.serial(*arguments)
+        return
+    with kernel_lock():
         numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        kernel(*arguments)
+        kernel.parallel(*arguments)
 
 
 def padded(

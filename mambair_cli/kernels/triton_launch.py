@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mambair_cli.disk import refusal, temporary_folder
 from mambair_cli.kernels.parameters import made_once
 
 GPUS = ("cuda", "xpu")
+
+
+def find_room() -> None:
+    """Have Triton keep its kernels under the temporary directory where it cannot beside a home.
+
+    To be called before Triton is imported. Its own settings, `TRITON_CACHE_DIR` and `TRITON_HOME`,
+    keep their meaning.
+    """
+    if not {"TRITON_CACHE_DIR", "TRITON_HOME"}.isdisjoint(os.environ):
+        return
+    usual = Path("~/.triton/cache")
+    with contextlib.suppress(RuntimeError):  # no home
+        usual = usual.expanduser()
+    if not usual.is_absolute() or refusal(usual) is not None:
+        other = temporary_folder()
+        if other is not None:
+            os.environ["TRITON_CACHE_DIR"] = str(other / "triton")
 
 
 def running_on(device: torch.device) -> AbstractContextManager[object]:

@@ -6,13 +6,10 @@ import json
 import os
 import sys
 from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
 
+import numba
 import pytest
-from numba.core.dispatcher import Dispatcher
 
-from mambair_cli import kernels
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.cli.commands import doctor
 from mambair_cli.kernels.scan import dispatch
@@ -54,19 +51,21 @@ def test_without_numba_pytorch_alone_runs(mambair, monkeypatch):
     assert report["caches"] == {"fetched weights": os.environ["MAMBAIR_HOME"]}
 
 
-def test_it_names_every_folder_of_compiled_kernels(mambair):
-    root = Path(kernels.__path__[0])
-    paths = [path for path in root.rglob("*.py") if "cache=True" in path.read_text()]
-    modules = (".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
-    members = (
-        member
-        for module in modules
-        for member in vars(import_module(f"{kernels.__name__}.{module}")).values()
-    )
-    used = {member.stats.cache_path for member in members if isinstance(member, Dispatcher)}
-    told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"].split(", ")
-    assert all(any(folder.startswith(place) for place in told) for folder in used - {None})
-    assert all(any(folder.startswith(place) for folder in used - {None}) for place in told)
+def test_it_names_the_folder_of_compiled_kernels(mambair, monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "new"))
+    told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"]
+    assert told == str(tmp_path / "new" / "mambair-kernels")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "/proc/self")
+    told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"]
+    assert told.startswith("compiled for each run alone (not in /proc/self/mambair-kernels: ")
+
+
+def test_it_survives_a_home_that_there_is_not(mambair, monkeypatch):
+    monkeypatch.setenv("MAMBAIR_HOME", "~nobody-at-all/x")
+    outcome = mambair("doctor")
+    assert outcome.status == 0
+    assert "nowhere: MAMBAIR_HOME=~nobody-at-all/x names the home of a user" in outcome.out
+    assert mambair("models", "list", "--json").status == 2
 
 
 def test_versions_name_what_torch_was_built_for_and_the_kernels(mambair):

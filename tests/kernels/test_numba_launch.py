@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import several_threads
 
 
@@ -19,4 +20,17 @@ def test_threads_change_nothing_and_may_be_entered_by_two_at_once():
         check=False,
         env=os.environ | threads | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.parametrize("scan", ["numba", "torch"])
+def test_forked_workers_restore_the_same(scan):
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+    script = Path(__file__).parents[1] / "support" / "forked_workers.py"
+    done = subprocess.run(
+        [sys.executable, script, scan], capture_output=True, text=True, check=False,
+        env=os.environ | threads | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr

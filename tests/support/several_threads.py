@@ -38,7 +38,12 @@ def steps() -> list[torch.Tensor]:
 def threads_of_a_kernel() -> int:
     """On how many threads a kernel is launched."""
     seen: list[int] = []
-    numba_launch.launch(lambda: seen.append(numba.get_num_threads()))
+
+    class Spy:
+        def parallel(self) -> None:
+            seen.append(numba.get_num_threads())
+
+    numba_launch.launch(Spy())
     return seen[0]
 
 

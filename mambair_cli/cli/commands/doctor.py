@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from mambair_cli.cli.console import print_json, print_table
 from mambair_cli.cli.options import Debug, Json
+from mambair_cli.errors import MambairError
 from mambair_cli.restoration.device.hardware import GIB, Device, found_devices, torch_platform
 
 if TYPE_CHECKING:
@@ -141,19 +141,19 @@ def _weights() -> Iterator[tuple[str, str]]:
 
 def _caches() -> dict[str, str]:
     from mambair_cli.checkpoints import cache
-    from mambair_cli.kernels import block, scan
 
-    fetched = {"fetched weights": str(cache.home())}
     try:
-        import numba
-    except ImportError:
-        return fetched
-    # The places where Numba looks, in its order.
-    beside = [Path(package.__path__[0]) / "__pycache__" for package in (block, scan)]
-    compiled = ", ".join(map(str, beside))
-    if not all(os.access(path if path.is_dir() else path.parent, os.W_OK) for path in beside):
-        compiled = "Numba's folder of the user"
-    return {"compiled kernels": numba.config.CACHE_DIR or compiled, **fetched}
+        fetched = str(cache.home())
+    except MambairError as error:
+        fetched = f"nowhere: {error.message}"
+    caches = {"fetched weights": fetched}
+    try:
+        import numba  # noqa: F401
+
+        from mambair_cli.kernels import numba_cache
+    except (ImportError, OSError):
+        return caches
+    return {"compiled kernels": numba_cache.place(), **caches}
 
 
 def _table(report: Report) -> Table:

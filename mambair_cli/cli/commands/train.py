@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mambair_cli.cli.compiling import prepare_scan
+from mambair_cli.cli.compiling import load_kernels, prepare_scan
 from mambair_cli.cli.console import Messages, counted, print_data
 from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose, remember_resume
 
@@ -155,6 +155,7 @@ def train(
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     loaded = load_recipe(recipe)
     chosen = resolve_device(device)
+    load_kernels(device, scan, messages)
     backend = dispatch.select(scan, chosen)
     prepare_scan(backend, chosen, messages, training=True)
     messages.notice(f"device: {describe_device(chosen)}, scan: {backend.name}")

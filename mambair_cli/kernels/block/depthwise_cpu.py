@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, prange, void
 
+from mambair_cli.kernels.numba_cache import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     ONE,
@@ -48,12 +49,7 @@ def _filter(image, weights, start, taps, size, width, pixel, c, v):
 _flat, _matrix = float32[::1], float32[:, ::1]
 
 
-@njit(
-    void(_flat, _flat, _flat, _flat, int64, int64, int64, int64, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@kernel(void(_flat, _flat, _flat, _flat, int64, int64, int64, int64, int64, int64))
 def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):
     """`out = activation(conv(x))`.
 
@@ -93,7 +89,7 @@ def _slope(value, activation):
     return fma(value, normal_density(value), normal_cumulative(value))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def depthwise_backward(
     x, weights, bias, dout, dinner, dx, dweights, dbias, b, h, w, c, reach, activation
 ):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, prange, void
 
+from mambair_cli.kernels.numba_cache import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     ONE,
@@ -66,12 +67,7 @@ def _mean_and_projection(slope, normed, c):
 _flat, _matrix = float32[::1], float32[:, ::1]
 
 
-@njit(
-    void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, int64, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@kernel(void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, int64, int64, int64))
 def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tasks):
     """`kept = x * skip + branch; normed = layer_norm(kept)`.
 
@@ -94,7 +90,7 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
                 store_part(normed, i * c + v, value, c - v)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def residual_norm_backward(
     x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
 ):
@@ -129,12 +125,7 @@ def residual_norm_backward(
                 store_part(dx, at, value, count)
 
 
-@njit(
-    void(_flat, _flat, _flat, _flat, _flat, int64, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@kernel(void(_flat, _flat, _flat, _flat, _flat, int64, int64, int64))
 def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
     """`out = layer_norm(y) * silu(z)`."""
     width = weight.size
@@ -151,7 +142,7 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
                 store_part(out, at, mul(value, mul(gate, sigmoid(gate))), count)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
     """Differentiate `norm_gate_forward`; the last two have a row to sum for each task."""
     width, tasks = weight.size, dweight.shape[0]
@@ -181,12 +172,7 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
                 store_part(dy, i * c + v, mul(value, scale), c - v)
 
 
-@njit(
-    void(_flat, _flat, _flat, _matrix, _flat, int64, int64, int64),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)
+@kernel(void(_flat, _flat, _flat, _matrix, _flat, int64, int64, int64))
 def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
     """`out = x * skip + branch * gate`, with one row of `gate` for each image."""
     per_image = p // gate.shape[0]
@@ -200,7 +186,7 @@ def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
                 store_part(out, at, value, count)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel()
 def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
     """Differentiate `gated_residual_forward`; `dskip`, `dgate` have `parts` rows an image."""
     images = gate.shape[0]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels import forks  # noqa: F401 - whatever backend runs, processes fork
 from mambair_cli.kernels.block.ops import PLAIN, Ops
 
 Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -67,9 +69,25 @@ def _numba_refuses(device: torch.device) -> str | None:
     if device.type not in ("cpu", "meta"):
         return f"it runs on a CPU, not on {device.type}"
     try:
-        import numba  # noqa: F401
-    except ImportError as error:
+        import numba
+    except (ImportError, OSError) as error:
         return f"numba cannot be imported ({error})"
+    if numba.config.DISABLE_JIT:
+        return "NUMBA_DISABLE_JIT is set"
+    return _kernels_refuse()
+
+
+@cache
+def _kernels_refuse() -> str | None:
+    """Load the kernels, or compile them: there is no other way to know that they run."""
+    import numba
+
+    try:
+        numba.get_num_threads()  # which loads its threading layer
+        from mambair_cli.kernels.block import ops_cpu  # noqa: F401
+        from mambair_cli.kernels.scan import numba_cpu  # noqa: F401
+    except (BackendError, ValueError) as error:
+        return " ".join(str(error).split())
     return None
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, prange, void
 
+from mambair_cli.kernels.numba_cache import kernel
 from mambair_cli.kernels.scan.numba_forward import (
     CACHE_LINE,
     CHUNK,
@@ -205,7 +206,7 @@ def _four_tokens(
         _add_product(cells, 3 * width + cell, lanes, draw3, weight)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _direction_gradients(
     u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW,
     k, h, w, image, plane, d
@@ -243,15 +244,10 @@ def _direction_gradients(
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 
 
-@njit(
-    void(
+@kernel(void(
         _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
         _flat, _flat, _cube, _cube, _cube, _cube, int64, int64, int64, int64,
-    ),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)  # fmt: skip
+    ))  # fmt: skip
 def scan_backward(
     u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, b, h, w, d
 ):  # fmt: skip

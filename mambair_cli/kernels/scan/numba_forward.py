@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, prange, void
 
+from mambair_cli.kernels.numba_cache import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     add,
@@ -140,7 +141,7 @@ def _block_of(matrix, first, width):
     return block
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):
     """Scan `width` channels from `first` in direction `k`; backward directions add to `y`.
 
@@ -178,15 +179,10 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
 _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 
 
-@njit(
-    void(
+@kernel(void(
         _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
         int64, int64, int64, int64, int64,
-    ),
-    parallel=True,
-    cache=True,
-    error_model="numpy",
-)  # fmt: skip
+    ))  # fmt: skip
 def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
     """Scan a batch; tasks are images x (rows, columns) x channel blocks: none shares an output.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mambair_cli.kernels.scan.reference import DIRECTIONS
 from mambair_cli.kernels.scan.triton_division import Division, divide, processor
-from mambair_cli.kernels.triton_launch import GPUS, channels_last, running_on
+from mambair_cli.kernels.triton_launch import GPUS, channels_last, find_room, running_on
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INTERPRETER = "TRITON_INTERPRET"
@@ -27,6 +27,7 @@ def refuses(device: torch.device) -> str | None:
     interpreted = os.environ.get(INTERPRETER) == "1"
     if device.type not in GPUS and not (device.type == "cpu" and interpreted):
         return f"it runs on CUDA, ROCm and XPU devices, not on {device.type}"
+    find_room()
     try:
         import triton  # noqa: F401
     except ImportError as error:
