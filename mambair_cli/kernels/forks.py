@@ -7,13 +7,20 @@ import threading
 
 import torch
 
+_has_threads = False
 _forked = False
 # Numba's portable thread pool must not be entered twice.
 _one_kernel_at_a_time = threading.Lock()
 
 
+def expect_threads() -> None:
+    """Note that Numba's threads are started, which no process has that is forked from now on."""
+    global _has_threads  # noqa: PLW0603 - the state of a process
+    _has_threads = True
+
+
 def is_forked() -> bool:
-    """Tell whether this process was forked from one that may have started threads."""
+    """Tell whether this process was forked from one that had started Numba's threads."""
     return _forked
 
 
@@ -24,7 +31,7 @@ def kernel_lock() -> threading.Lock:
 
 def _begin_alone() -> None:
     global _forked, _one_kernel_at_a_time  # noqa: PLW0603 - the state of a process
-    _forked = True
+    _forked = _has_threads
     _one_kernel_at_a_time = threading.Lock()
     # GNU OpenMP waits for ever for threads that only the parent has; with one it asks for none.
     torch.set_num_threads(1)

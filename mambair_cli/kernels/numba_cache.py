@@ -26,6 +26,7 @@ from numba.core.serialize import dumps
 
 from mambair_cli.disk import refusal, temporary_folder, user_folder, write_whole
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels.forks import expect_threads
 
 _DIGEST_BYTES = 32
 # Folder to the reason why a kernel of this process could not be kept there.
@@ -54,6 +55,8 @@ class Kernel:
         return self._compiled(parallel=False)
 
     def _compiled(self, *, parallel: bool) -> Callable[..., None]:
+        if parallel:  # compiling it starts the threads
+            expect_threads()
         dispatcher: Any = numba.njit(error_model="numpy", parallel=parallel)(self._function)
         # As `enable_caching` does, which would decide about folders itself.
         dispatcher._cache = _Cache(self._function, parallel=parallel)  # noqa: SLF001

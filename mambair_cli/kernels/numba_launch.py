@@ -17,6 +17,9 @@ from mambair_cli.kernels.numba_cache import Kernel
 from mambair_cli.kernels.parameters import made_once
 from mambair_cli.kernels.vector import LANES
 
+# Numba's thread pools that may be entered after a fork; OpenMP's ends the process.
+FORK_SAFE = ("tbb", "workqueue")
+
 
 def flat(tensor: Tensor) -> NDArray[np.float32]:
     """View a float32 CPU tensor as a flat array; copy only what is not contiguous."""
@@ -24,9 +27,8 @@ def flat(tensor: Tensor) -> NDArray[np.float32]:
 
 
 def launch(kernel: Kernel, *arguments: Any) -> None:
-    """Run a kernel on no more threads than torch was given; on one in a forked process."""
-    if is_forked():
-        # Of Numba's pools, OpenMP's ends a process that enters it after a fork.
+    """Run a kernel on no more threads than torch was given; on one after a fork."""
+    if is_forked() and numba.threading_layer() not in FORK_SAFE:
         kernel.serial(*arguments)
         return
     with kernel_lock():

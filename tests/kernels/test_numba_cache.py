@@ -157,7 +157,7 @@ def test_auto_takes_torch_where_no_threads_can_be_had(monkeypatch):
 
     monkeypatch.setattr(numba, "get_num_threads", missing)
     assert dispatch.select("auto", CPU).name == "torch"
-    with pytest.raises(BackendError, match="here: No threading layer could be loaded. HINT: Intel"):
+    with pytest.raises(BackendError, match="here: No threading layer could be loaded"):
         dispatch.select("numba", CPU)
 
 

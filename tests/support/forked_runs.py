@@ -106,6 +106,8 @@ def launching(*arguments: object) -> Iterator[Launcher]:
         arguments: Words after `mambair` that are run beforehand, for what they import.
     """
     threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    # Another pool is not entered after a fork, and kernels would be compiled for none.
+    threads["NUMBA_THREADING_LAYER"] = "workqueue"
     with subprocess.Popen(
         [sys.executable, __file__, *map(str, arguments)],
         stdin=subprocess.PIPE,
