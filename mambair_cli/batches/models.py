@@ -86,7 +86,7 @@ class Model:
             BackendError: The kernels cannot be compiled or run.
         """
         start = time.perf_counter()
-        black = torch.zeros(1, self.spec.channels, *SMALL_IMAGE)
+        black = torch.zeros(1, self.spec.channels, *SMALL_IMAGE, dtype=torch.float32, device="cpu")
         options = RestoreOptions(tile=0, precision=self.precision)
         restore_tensor(self.network, black, self.spec, options)
         return time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -56,7 +57,8 @@ def say(text: str) -> None:
     """Write a line to standard error past Python's streams: another thread may hold their locks."""
     # Bars may have hidden the cursor.
     cursor = SHOW_CURSOR if os.isatty(STANDARD_ERROR) else ""
-    os.write(STANDARD_ERROR, f"{cursor}{text}\n".encode())
+    with contextlib.suppress(OSError):  # it may be full, or closed
+        os.write(STANDARD_ERROR, f"{cursor}{text}\n".encode())
 
 
 def resume_command(arguments: Sequence[str], *, resumes: bool) -> str:

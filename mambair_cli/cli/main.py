@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -12,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mambair_cli.cli import interrupts
+from mambair_cli.cli import interrupts, streams
 from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
 from mambair_cli.cli.options import Invocation
@@ -152,8 +151,14 @@ def _stop_at_once() -> None:
 
 def main() -> NoReturn:
     """Entry point of the `mambair` command."""
+    streams.install()  # first: other files would take the place of closed streams
     interrupts.install(_stop_at_once)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names may hold bytes that are no text; they leave as they came.
-        sys.stdout.reconfigure(errors="surrogateescape")
-    sys.exit(run())
+    status = run()
+    try:
+        if (lost := streams.loss()) is not None:
+            print_error(f"standard output cannot be written: {lost}", None)
+            status = status or ExitStatus.FAILED
+    except BrokenPipeError:
+        streams.abandon_output()
+        status = ExitStatus.READER_GONE
+    sys.exit(status)

@@ -41,6 +41,8 @@ def restore_piped(
         BrokenPipeError: Nobody reads the result.
     """
     for stream, name in ((sys.stdin, INPUT), (sys.stdout, OUTPUT)):
+        if stream is None:
+            raise UsageError(f"{name} is closed", EXAMPLE)
         if stream.isatty():
             raise UsageError(f"{name} is a terminal, and images are no text", EXAMPLE)
     with tempfile.TemporaryDirectory(prefix="mambair-") as folder:
@@ -75,6 +77,10 @@ def _without_paths(text: str, source: Path, target: Path) -> str:
 
 
 def _keep(path: Path) -> None:
+    try:
+        sys.stdin.buffer.peek()
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror}", EXAMPLE) from error
     try:
         with path.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)

@@ -17,6 +17,8 @@ from mambair_cli.kernels.numba_cache import Kernel
 from mambair_cli.kernels.parameters import made_once
 from mambair_cli.kernels.vector import LANES
 
+# What kernels read and write, whatever torch makes by default.
+FLAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
 # Numba's thread pools that may be entered after a fork; OpenMP's ends the process.
 FORK_SAFE = ("tbb", "workqueue")
 

@@ -10,7 +10,7 @@ RestorationNetwork = MambaIR | MambaIRUNet
 
 
 def build_network(config: NetworkConfig) -> RestorationNetwork:
-    """Build a network with fresh weights, on the default device.
+    """Build a network with fresh weights, float32 on the default device.
 
     Args:
         config: Which network.
@@ -19,8 +19,8 @@ def build_network(config: NetworkConfig) -> RestorationNetwork:
         The module, in training mode.
     """
     if isinstance(config, MambaIRUNetConfig):
-        return MambaIRUNet(config)
-    return MambaIR(config)
+        return MambaIRUNet(config).float()
+    return MambaIR(config).float()
 
 
 __all__ = [

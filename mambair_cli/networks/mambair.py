@@ -93,6 +93,7 @@ class MambaIR(nn.Module):
         device = torch.get_default_device()
         mean = torch.tensor(
             RGB_MEAN if channels == 3 else (0.0,) * channels,
+            dtype=torch.float32,
             device="cpu" if device.type == "meta" else device,
         )
         self.register_buffer("mean", mean.view(1, channels, 1, 1), persistent=False)

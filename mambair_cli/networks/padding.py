@@ -21,7 +21,7 @@ def pad_to(x: Tensor, height: int, width: int) -> Tensor:
     """
     for axis, wanted in ((2, height), (3, width)):
         if (side := x.shape[axis]) < wanted:
-            positions = torch.arange(wanted)
+            positions = torch.arange(wanted, device="cpu")
             beyond = positions - (side - 1)
             mirrored = torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)
             x = x.index_select(axis, mirrored.to(x.device))

@@ -128,7 +128,7 @@ def _seconds_per_pixel(
 ) -> float:
     """Run one tile of noise some times, and divide the shortest by its pixels."""
     whole = replace(options, tile=0, overlap=None)
-    noise = torch.rand(1, spec.channels, rows, columns)
+    noise = torch.rand(1, spec.channels, rows, columns, dtype=torch.float32, device="cpu")
     seconds = []
     for _ in range(MEASURED_RUNS):
         start = time.perf_counter()

@@ -153,7 +153,7 @@ def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor
         MemoryLimitError: There is not enough.
     """
     try:
-        return torch.empty(shape, device=device)
+        return torch.empty(shape, dtype=torch.float32, device=device)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise

@@ -251,12 +251,12 @@ def _placed(axis: Axis, scale: int) -> list[_Placed]:
 
 @lru_cache(maxsize=32)
 def _normalised(starts: tuple[int, ...], size: int) -> list[Tensor]:
-    raw = [torch.ones(size, dtype=torch.float64) for _ in starts]
+    raw = [torch.ones(size, dtype=torch.float64, device="cpu") for _ in starts]
     for i, (start, following) in enumerate(pairwise(starts)):
         rising = _rise(start + size - following)
         raw[i + 1][: len(rising)] *= rising
         raw[i][size - len(rising) :] *= rising.flip(0)
-    total = torch.zeros(starts[-1] + size, dtype=torch.float64)
+    total = torch.zeros(starts[-1] + size, dtype=torch.float64, device="cpu")
     for start, weight in zip(starts, raw, strict=True):
         total[start : start + size] += weight
     return [
@@ -269,5 +269,5 @@ def _rise(overlap: int) -> Tensor:
     """Weight an overlap after a cut: nothing for a quarter, a taper for half, then one."""
     margin = overlap // 4
     taper = overlap - 2 * margin
-    centres = torch.arange(overlap, dtype=torch.float64) - margin + 0.5
+    centres = torch.arange(overlap, dtype=torch.float64, device="cpu") - margin + 0.5
     return (centres / max(taper, 1)).clamp(0, 1)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from mambair_cli.kernels.block import depthwise_cpu, pointwise_cpu
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
-from mambair_cli.kernels.numba_launch import flat, launch, padded, tasks_for
+from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded, tasks_for
 from mambair_cli.kernels.vector import LANES
 
 ACTIVATIONS = {"none": depthwise_cpu.NONE, "silu": depthwise_cpu.SILU, "gelu": depthwise_cpu.GELU}
-_NOTHING = torch.empty(0)
+_NOTHING = torch.empty(0, **FLAT)
 
 
 def _float(*tensors: Tensor) -> list[Tensor]:
@@ -22,7 +22,7 @@ def _float(*tensors: Tensor) -> list[Tensor]:
 
 def _sums(rows: int, channels: int) -> Tensor:
     """Make zeros for sums over pixels, a row for each task, padded to whole vectors."""
-    return torch.zeros(rows, channels + -channels % LANES)
+    return torch.zeros(rows, channels + -channels % LANES, **FLAT)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -49,7 +49,7 @@ class _Depthwise(torch.autograd.Function):
         dout, tasks = gradients[0].contiguous(), tasks_for(b * h)
         dinner = dout if activation == depthwise_cpu.NONE else torch.empty_like(x)
         dx, dbias = torch.empty_like(x), _sums(tasks, c)
-        dweights = torch.zeros(tasks, 9 * dbias.shape[1])
+        dweights = torch.zeros(tasks, 9 * dbias.shape[1], **FLAT)
         launch(
             depthwise_cpu.depthwise_backward,
             flat(x), *parameters, flat(dout), flat(dinner), flat(dx), dweights.numpy(),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.numba_launch import flat, launch, padded
+from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded
 from mambair_cli.kernels.parameters import recorded
 from mambair_cli.kernels.scan.numba_forward import CHUNK, scan_forward
 from mambair_cli.kernels.scan.reference import DIRECTIONS
@@ -49,8 +49,8 @@ class _SelectiveScan2d(torch.autograd.Function):
         )
         n, channels = parameters[2].shape[1:]
         kept_size = b * DIRECTIONS * -(-h * w // CHUNK) * n * channels if keep else 0
-        kept = torch.empty(kept_size, dtype=torch.float32)
-        planes = torch.empty(2, b, h, w, d, dtype=torch.float32)
+        kept = torch.empty(kept_size, **FLAT)
+        planes = torch.empty(2, b, h, w, d, **FLAT)
         blocks = 1 if keep else channel_blocks(channels, 2 * b)
         launch(
             scan_forward, flat(u), flat(projected), *parameters, flat(planes), flat(kept),
@@ -69,9 +69,9 @@ class _SelectiveScan2d(torch.autograd.Function):
         b, h, w, d = u.shape
         k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
         channels = ctx.parameters[0].shape[-1]
-        du, dprojected = torch.empty(2, *u.shape), torch.empty(projected.shape)
-        dA, dW = torch.zeros(b, k, n * channels), torch.zeros(b, k, r * channels)
-        dD, db = torch.zeros(b, k, channels), torch.zeros(b, k, channels)
+        du, dprojected = torch.empty(2, *u.shape, **FLAT), torch.empty(projected.shape, **FLAT)
+        dA, dW = (torch.zeros(b, k, rows * channels, **FLAT) for rows in (n, r))
+        dD, db = (torch.zeros(b, k, channels, **FLAT) for _ in range(2))
         launch(
             scan_backward, flat(u), flat(projected), *ctx.parameters, flat(kept),
             flat(gradients[0]), flat(du), flat(dprojected),

@@ -89,7 +89,7 @@ def selective_scan_2d(
     k, n = DIRECTIONS, A.shape[-1]
     r = step_weight.shape[-1]
     sequences = to_sequences(u)
-    own = torch.arange(k)
+    own = torch.arange(k, device=u.device)
     inputs = to_sequences(projected).view(b, k, k, r + 2 * n, h * w)[:, own, own]
     raw, B, C = torch.split(inputs, [r, n, n], dim=2)
     delta = torch.einsum("bkrl,kdr->bkdl", raw, step_weight)

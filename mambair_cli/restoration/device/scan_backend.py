@@ -50,10 +50,12 @@ def prepare_kernels(scan: str, *, training: bool = False) -> float:
         Seconds that it took.
     """
     start = time.perf_counter()
-    block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True)
+    with torch.device("cpu"):
+        block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True).float()
     set_scan_backend(block, scan)
+    zeros = torch.zeros(1, 2, 3, LEAST_CHANNELS, dtype=torch.float32, device="cpu")
     with torch.set_grad_enabled(training):
-        result = block(torch.zeros(1, 2, 3, LEAST_CHANNELS))
+        result = block(zeros)
     if training:
         result.sum().backward()
     return time.perf_counter() - start

@@ -21,7 +21,7 @@ Run = Callable[[Tensor], Tensor]
 
 def pinned(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """Return an uninitialised tensor in main memory that a GPU can read and write by itself."""
-    return torch.empty(shape, dtype=dtype, pin_memory=True)
+    return torch.empty(shape, dtype=dtype, device="cpu", pin_memory=True)
 
 
 @cache

@@ -195,7 +195,7 @@ def measured_footprint(peaks: Mapping[int, int], predicted: int) -> MeasuredFoot
     Returns:
         The comparison.
     """
-    pixels = torch.tensor([[count, 1.0] for count in peaks], dtype=torch.float64)
-    measured = torch.tensor(list(peaks.values()), dtype=torch.float64)[:, None]
+    pixels = torch.tensor([[count, 1.0] for count in peaks], dtype=torch.float64, device="cpu")
+    measured = torch.tensor(list(peaks.values()), dtype=torch.float64, device="cpu")[:, None]
     slope, fixed = torch.linalg.lstsq(pixels, measured).solution.flatten().tolist()
     return MeasuredFootprint(slope, fixed, predicted)
