@@ -78,11 +78,12 @@ def _without_paths(text: str, source: Path, target: Path) -> str:
 
 def _keep(path: Path) -> None:
     try:
-        sys.stdin.buffer.peek()
+        start = sys.stdin.buffer.read(1)
     except OSError as error:
         raise UsageError(f"standard input cannot be read: {error.strerror}", EXAMPLE) from error
     try:
         with path.open("wb") as file:
+            file.write(start)
             shutil.copyfileobj(sys.stdin.buffer, file)
     except OSError as error:
         raise OutputError(

@@ -65,7 +65,7 @@ def loss() -> str | None:
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if not isinstance(raw, _Lossy) or raw.failure is None:
         return None
-    return "it is closed" if raw.failure.errno == errno.EBADF else os.strerror(raw.failure.errno)
+    return "it is closed" if raw.failure.errno == errno.EBADF else raw.failure.strerror
 
 
 def abandon_output() -> None:
