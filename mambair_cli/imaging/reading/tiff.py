@@ -21,6 +21,7 @@ from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.raster import Raster, of_rasters
 from mambair_cli.imaging.reading.tiff_pages import (
+    BLACK_IS_ZERO,
     CMYK,
     LAB,
     PALETTE,
@@ -119,7 +120,9 @@ def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
 
 def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyvips.Image]:
     """Return what opens the page for one pass."""
-    if page.bits == 64 or (page.planar and page.tiled):
+    # Of gray in planes libvips takes the samples of the first one for those of all.
+    gray = page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO)
+    if page.bits == 64 or (page.planar and (page.tiled or gray)):
         return _from_memory(lambda: _by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):
@@ -138,10 +141,10 @@ def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
 
 
 def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
-    """Decode what libvips does not: 64 bits, tiles of separate planes."""
+    """Decode what libvips does not: 64 bits, tiles of separate planes, gray in planes."""
     import tifffile
 
-    if page.compression not in _PLAIN:
+    if page.compression not in _PLAIN or page.bits < 8:
         raise unsupported(
             path,
             f"a rare combination of {page.bits}-bit pixels and compression {page.compression}",
@@ -162,7 +165,10 @@ def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
     stored = np.dtype(f"{'f' if page.floats else 'u'}{max(1, page.bits // 8)}")
     if pixels.dtype.newbyteorder("=") != stored:
         raise damaged(path, "its tags contradict each other")
-    return pixels.astype(np.float32 if page.floats else stored)
+    pixels = pixels.astype(np.float32 if page.floats else stored)
+    if page.photometric == WHITE_IS_ZERO and not page.floats:
+        pixels[..., 0] = np.iinfo(stored).max - pixels[..., 0]
+    return pixels
 
 
 def _check_unpacked(file: IO[bytes], page: tifffile.TiffPage) -> None:

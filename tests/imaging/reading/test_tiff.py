@@ -163,6 +163,22 @@ def test_channels_that_are_no_opacity_are_left_out_and_it_is_said(path, photo):
     assert read_image(path).alpha is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+@pytest.mark.parametrize("layout", [{}, {"compression": "deflate"}, {"tile": (16, 16)}])
+def test_gray_in_planes_is_the_first_of_them(path, dtype, photometric, layout):
+    white = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    planes = (np.random.default_rng(0).random((3, 17, 23)) * white).astype(dtype)
+    extra = ["unspecified", "unassalpha"]
+    tifffile.imwrite(
+        path, planes, photometric=photometric, planarconfig="separate", extrasamples=extra, **layout
+    )
+    image = read_image(path)
+    gray = planes[0] if photometric == "minisblack" else white - planes[0]
+    np.testing.assert_array_equal(image.pixels[..., 0], gray)
+    np.testing.assert_array_equal(image.alpha, planes[2])
+
+
 def test_smaller_copies_and_masks_are_no_pages(path, photo):
     with tifffile.TiffWriter(path) as writer:
         writer.write(photo, photometric="rgb")
