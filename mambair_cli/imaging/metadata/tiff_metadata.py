@@ -114,7 +114,9 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         dropped.append("maker notes")
         described = movable(described)
     said = {entry.tag: numbers(entry) for entry in layout}
-    orientation, width, height = (said.get(tag, ()) for tag in (_ORIENTATION, _WIDTH, _HEIGHT))
+    orientation = said.get(_ORIENTATION, ())
+    # Damaged, they may be missing, or less than one.
+    width, height = (int(next(iter(said.get(tag, ())), 0)) for tag in (_WIDTH, _HEIGHT))
     return TiffMetadata(
         icc_profile=blocks.get(_PROFILE),
         exif=PREFIX + exif_block(described) if described else None,
@@ -122,7 +124,7 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         iptc=blocks.get(_IPTC) or resources.get(IPTC_RESOURCE) or None,
         dpi=resolution(layout),
         orientation=int(orientation[0]) if orientation and 1 <= orientation[0] <= 8 else 1,
-        size=(int(width[0]), int(height[0])) if width and height else None,
+        size=(width, height) if width and height else None,
         dropped=tuple(dropped),
     )
 

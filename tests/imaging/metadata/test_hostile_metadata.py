@@ -242,6 +242,14 @@ def test_a_tiff_tag_larger_than_the_file_is_dropped():
     )
 
 
+@pytest.mark.parametrize("sides", [(0, 17), (31, 0)])
+def test_a_tiff_page_without_columns_or_rows_has_no_size(sides):
+    entries = ((256, 4, 1, sides[0]), (257, 4, 1, sides[1]), (270, 2, 4, 0x00414141))
+    metadata = read_tiff_metadata(io.BytesIO(b"II*\0\x08\0\0\0" + _directory(*entries)))
+    assert metadata.size is None
+    prepared(metadata, "TIFF", 62, 34, "keep")
+
+
 @pytest.mark.parametrize("content", [b"", b"II", b"II*\0", b"II*\0\xff\xff\xff\xff", b"garbage!"])
 def test_what_is_no_tiff_file_has_no_metadata(content):
     metadata = read_tiff_metadata(io.BytesIO(content))
