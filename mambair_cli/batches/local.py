@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from mambair_cli.checkpoints.request import Request
 from mambair_cli.imaging.files import read_jpeg_quality
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import Compute, describe_device
+from mambair_cli.restoration.device.hardware import usable_processors
 from mambair_cli.restoration.device.precision import Precision
 
 # Files that are read, and that are written, at the same time for each GPU.
@@ -162,6 +162,4 @@ def io_threads(devices: Sequence[torch.device]) -> int:
     """
     if all(device.type == "cpu" for device in devices):
         return 0
-    allowed = getattr(os, "sched_getaffinity", None)
-    processors = len(allowed(0)) if allowed is not None else os.cpu_count() or 1
-    return min(processors, FILES_PER_DEVICE * len(devices))
+    return min(usable_processors(), FILES_PER_DEVICE * len(devices))

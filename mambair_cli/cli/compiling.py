@@ -66,8 +66,7 @@ def prepare_scan(
 
     if device.type == "cpu":
         keep_freed_memory()
-        name = scan.name
-        _compile(f"{name} kernels", lambda: prepare_kernels(name, training=training), messages)
+        _compile(f"{scan.name} kernels", lambda: prepare_kernels(scan, training=training), messages)
 
 
 def prepare_network(model: Model, messages: Messages) -> None:

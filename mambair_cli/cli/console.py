@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -12,10 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mambair_cli.errors import MambairError
+
 # Of what `--json` prints: counted up when a key changes its meaning or goes away.
 EVENTS_VERSION = 1
 # No table is wider; rich needs some number.
 FULL_WIDTH = 1000
+# Of several failures that are told together.
+HINTS_SHOWN = 3
 # A file's name may hold what a terminal obeys; it is shown as Python writes it.
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160)) if code != 10}
 
@@ -152,6 +156,12 @@ class OnceOnly(Messages):
         if text not in self._told:
             self._told.add(text)
             self._messages.notice(text, style)
+
+
+def joined_hints(errors: Iterable[MambairError]) -> str | None:
+    """Join the first different hints of several failures, a line each; None where there is none."""
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return "\n".join(list(hints)[:HINTS_SHOWN]) or None
 
 
 def counted(number: int, noun: str) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.compiling import load_kernels, prepare_scan
-from mambair_cli.cli.console import Messages, OnceOnly, counted
+from mambair_cli.cli.console import Messages, OnceOnly, counted, joined_hints
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay
 from mambair_cli.cli.forecast import tell_before_run, tell_dry_run
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec, Task
-
-HINTS_SHOWN = 3
 
 
 def restore_files(
@@ -214,8 +212,6 @@ def _raise_failures(summary: Summary) -> None:
         raise errors[0]
     if errors:
         listed = "".join(f"\n  {error.message}" for error in errors)
-        hints = list(dict.fromkeys(error.hint for error in errors if error.hint))
         raise MambairError(
-            f"{len(errors)} of {images} images failed:{listed}",
-            "\n".join(hints[:HINTS_SHOWN]) or None,
+            f"{len(errors)} of {images} images failed:{listed}", joined_hints(errors)
         )

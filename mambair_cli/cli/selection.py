@@ -29,9 +29,7 @@ def models_for(request: Request, compute: Compute, messages: Messages) -> ModelC
         return LocalWeights(find_weights(request, compute.device.type, messages))
 
     def loaded(model: Model, request: Request, notes: tuple[str, ...]) -> None:
-        tell_model(model, request, messages)
-        for note in notes:
-            messages.notice(f"{model.path}: {note}")
+        tell_model(model, request, notes, messages)
         prepare_network(model, messages)
 
     return ModelCache(request, compute, found, loaded)
@@ -52,9 +50,7 @@ def weights_for(request: Request, device_type: str, messages: Messages) -> Loade
 
     model = load_checkpoint(find_weights(request, device_type, messages))
     request.check(model.spec)
-    tell_model(model, request, messages)
-    for note in model.notes:
-        messages.notice(f"{model.path}: {note}")
+    tell_model(model, request, model.notes, messages)
     return model
 
 
@@ -84,12 +80,16 @@ def find_weights(request: Request, device_type: str, messages: Messages) -> Path
     return path
 
 
-def tell_model(model: Model | LoadedModel, request: Request, messages: Messages) -> None:
-    """Tell which model was loaded, and what speaks against it."""
+def tell_model(
+    model: Model | LoadedModel, request: Request, notes: tuple[str, ...], messages: Messages
+) -> None:
+    """Tell which model was loaded, what speaks against it, and what reading its file noted."""
     for doubt in request.doubts(model.spec):
         messages.notice(f"warning: {doubt}", "yellow")
     messages.notice(f"model: {model.spec.id}")
     messages.detail(f"weights: {model.path}, sha256 {model.sha256}")
+    for note in notes:
+        messages.notice(f"{model.path}: {note}")
 
 
 def warn_of_traces(found: str, model: str, messages: Messages) -> None:

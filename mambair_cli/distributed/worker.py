@@ -85,10 +85,10 @@ class Worker:
             setup = self._setup
             compute = Compute.resolve(setup.device, setup.options.precision, setup.scan)
             self._models = ModelCache(setup.request, compute, setup.weights_for)
-            scan = compute.scan.name
             if compute.device.type == "cpu":
-                prepare_kernels(scan, training=False)
-            return f"{platform.node()}, process {os.getpid()}, {compute.device}, scan {scan}"
+                prepare_kernels(compute.scan)
+            where = f"{platform.node()}, process {os.getpid()}, {compute.device}"
+            return f"{where}, scan {compute.scan.name}"
 
     def restore(self, task: FileTask) -> Iterator[Told]:
         """Do one task, in a thread of its own.

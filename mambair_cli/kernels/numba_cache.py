@@ -12,7 +12,7 @@ import functools
 import hashlib
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -78,15 +78,18 @@ def kernel(signature: Any = None) -> Callable[[FunctionType], Kernel]:
     return lambda function: Kernel(function, signature)
 
 
-def folders() -> list[Path]:
-    """List the folders of compiled kernels, the best one first; not all of them need to exist."""
+def folders() -> Iterator[Path]:
+    """Yield the folders of compiled kernels, the best one first; not all of them need to exist.
+
+    The one under the temporary directory is made when it is asked for, after the others.
+    """
     if numba.config.CACHE_DIR:
-        return [Path(numba.config.CACHE_DIR).absolute() / "mambair-kernels"]
-    others = (user_folder(), temporary_folder())
-    return [
-        Path(__file__).parent / "__pycache__",
-        *(folder / "kernels" for folder in others if folder is not None),
-    ]
+        yield Path(numba.config.CACHE_DIR).absolute() / "mambair-kernels"
+        return
+    yield Path(__file__).parent / "__pycache__"
+    for find in (user_folder, temporary_folder):
+        if (folder := find()) is not None:
+            yield folder / "kernels"
 
 
 def place() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -94,7 +96,7 @@ def test_devices_that_cannot_be_meant(mambair, photo, requested, message):
 
 
 def test_files_at_a_time(monkeypatch):
-    monkeypatch.setattr(local.os, "sched_getaffinity", lambda _: range(12), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(12), raising=False)
     gpus = [torch.device("cuda:0"), torch.device("cuda:1")]
     assert local.io_threads([torch.device("cpu")]) == 0
     assert local.io_threads(gpus[:1]) == 8

@@ -114,12 +114,12 @@ def test_what_numba_cannot_compile_is_an_error_of_ours():
 
 def test_folders_are_the_users_choice_or_three(monkeypatch, tmp_path):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    assert numba_cache.folders() == [tmp_path / "mambair-kernels"]
+    assert [*numba_cache.folders()] == [tmp_path / "mambair-kernels"]
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(numba_cache, "user_folder", lambda: None)
     monkeypatch.setattr(numba_cache, "temporary_folder", lambda: tmp_path)
     beside = Path(numba_cache.__file__).parent / "__pycache__"
-    assert numba_cache.folders() == [beside, tmp_path / "kernels"]
+    assert [*numba_cache.folders()] == [beside, tmp_path / "kernels"]
 
 
 @posix_only

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,13 @@ from rich.text import Text
 from mambair_cli.cli.console import print_json, print_table
 from mambair_cli.cli.options import Debug, Json
 from mambair_cli.errors import MambairError
-from mambair_cli.restoration.device.hardware import GIB, Device, found_devices, torch_platform
+from mambair_cli.restoration.device.hardware import (
+    GIB,
+    Device,
+    found_devices,
+    torch_platform,
+    usable_processors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -105,11 +110,10 @@ def _versions() -> dict[str, str]:
 def _cpu() -> dict[str, str | int]:
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "architecture": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "usable_cores": usable or 1,
+        "usable_cores": usable_processors(),
         "torch_threads": torch.get_num_threads(),
     }
 

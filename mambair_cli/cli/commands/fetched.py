@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mambair_cli.cli.console import Messages, counted, print_data, print_json
+from mambair_cli.cli.console import Messages, counted, joined_hints, print_data, print_json
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.cli.options import Debug, Json, Quiet, complete_model
 from mambair_cli.errors import CheckpointError, MambairError, UsageError
@@ -182,8 +182,7 @@ def _each(names: Sequence[str], act: Callable[[str], None], messages: Messages) 
             errors[name] = error
             messages.failure(f"failed: {name}: {error.message}")
     if errors:
-        hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
         raise MambairError(
             f"{len(errors)} of {len(names)} models failed: {', '.join(errors)}",
-            "\n".join(list(hints)[:3]) or None,
+            joined_hints(errors.values()),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,12 @@ def _precisions(device: torch.device) -> tuple[str, ...]:
         except BackendError:
             continue
     return tuple(usable)
+
+
+def usable_processors() -> int:
+    """Count the processors that this process may run on."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def processor() -> str:

@@ -39,11 +39,11 @@ def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
     return backend.name
 
 
-def prepare_kernels(scan: str, *, training: bool = False) -> float:
+def prepare_kernels(scan: str | dispatch.Backend, *, training: bool = False) -> float:
     """Compile a CPU's kernels, or load them from the cache, by running a small block.
 
     Args:
-        scan: Name of the scan backend, as `set_scan_backend` takes it.
+        scan: As for `set_scan_backend`.
         training: Also those of the backward pass.
 
     Returns:
