@@ -84,7 +84,7 @@ class Messages:
     """What a command tells: notices and details to people, events to programs.
 
     Args:
-        quiet: Leave out everything for people but errors.
+        quiet: Leave out everything for people but errors and warnings.
         verbose: Tell details too.
         as_json: Events go to standard output, one JSON object a line, in place of paths.
     """
@@ -106,7 +106,11 @@ class Messages:
     def notice(self, text: str, style: str = "") -> None:
         """Tell people something that they should know."""
         if not self.quiet:
-            self.console.print(Text(harmless(text), style), soft_wrap=True)
+            self.print(text, style)
+
+    def warning(self, text: str) -> None:
+        """Tell people what may make a result other than they think; said even when quiet."""
+        self.print(f"warning: {text}", "yellow")
 
     def detail(self, text: str) -> None:
         """Tell people something that only `--verbose` asks for."""
@@ -115,7 +119,11 @@ class Messages:
 
     def failure(self, text: str) -> None:
         """Tell people that one thing of many failed; said even when quiet."""
-        self.console.print(Text(harmless(text), "red"), soft_wrap=True)
+        self.print(text, "red")
+
+    def print(self, text: str, style: str = "") -> None:
+        """Print a line for people, even when quiet."""
+        self.console.print(Text(harmless(text), style), soft_wrap=True)
 
     def event(self, name: str, **values: object) -> None:
         """Tell programs what happened; nothing is printed without `--json`.
@@ -151,11 +159,11 @@ class OnceOnly(Messages):
         self._messages = messages
         self._told: set[str] = set()
 
-    def notice(self, text: str, style: str = "") -> None:
-        """Tell people something that they should know, unless they were told already."""
+    def print(self, text: str, style: str = "") -> None:
+        """Print a line for people, unless it was printed already."""
         if text not in self._told:
             self._told.add(text)
-            self._messages.notice(text, style)
+            self._messages.print(text, style)
 
 
 def joined_hints(errors: Iterable[MambairError]) -> str | None:

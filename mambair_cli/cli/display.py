@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +18,7 @@ from mambair_cli.errors import MambairError
 if TYPE_CHECKING:
     from mambair_cli.batches import events
     from mambair_cli.batches.jobs import Job
+    from mambair_cli.batches.notices import Notice
     from mambair_cli.batches.urls import Place
 
 # Seconds that the time left is reckoned from: an image may take many minutes.
@@ -45,6 +46,7 @@ class BatchDisplay:
         from mambair_cli.batches.events import Summary
 
         self.summary = Summary()
+        self._notices: list[Notice] = []
         self._messages = messages
         self._images = images
         self._pixels = pixels or {}
@@ -158,12 +160,13 @@ class BatchDisplay:
 
     def _device_lost(self, event: events.DeviceLost) -> None:
         self._progress.update(self._bars[event.device], visible=False)
-        self._messages.notice(
-            f"warning: {event.device} failed and is not used any more: {event.reason}", "yellow"
-        )
+        self._messages.warning(f"{event.device} failed and is not used any more: {event.reason}")
 
     def _done(self, event: events.FileDone) -> None:
+        from mambair_cli.batches.notices import notices_of
+
         source, times, report = event.job.source, event.timings, event.report
+        self._notices += notices_of(report, source)
         size = f"{event.width}x{event.height}"
         if event.images > 1:
             size = f"{event.images} images of {size}"
@@ -200,6 +203,7 @@ class BatchDisplay:
         return max(1, self._pixels.get(source, 1))
 
     def _tell_summary(self) -> None:
+        tell_notices(self._notices, self._messages)
         seconds = time.perf_counter() - self._began
         counts = {
             "restored": len(self.summary.done),
@@ -227,6 +231,25 @@ class BatchDisplay:
                 get_renderable=self._progress.get_renderable,
             )
             self._progress.start()
+
+
+def tell_notices(notices: Iterable[Notice], messages: Messages) -> None:
+    """Tell what would surprise, a line for each kind."""
+    from mambair_cli.batches.notices import by_kind
+
+    for told in by_kind(notices):
+        if told.first.grave:
+            messages.warning(told.sentence)
+        else:
+            messages.notice(told.sentence)
+        messages.event(
+            "notice",
+            kind=told.first.kind,
+            text=told.first.text,
+            warning=told.first.grave,
+            count=len(told.files),
+            examples=[str(place) for place in told.examples],
+        )
 
 
 def describe(event: events.Event) -> tuple[str, dict[str, object]]:

@@ -99,10 +99,9 @@ def tell_before_run(forecasts: Sequence[Forecast], messages: Messages) -> None:
     _tell_plan_event(forecasts, None, places, messages, dry_run=False)
     for place in places:
         if not place.suffices:
-            messages.notice(
-                f"warning: the disk may become full: the results take up to {_size(place.needed)}, "
-                f"{_size(place.free)} are free in {place.directory}",
-                "yellow",
+            messages.warning(
+                f"the disk may become full: the results take up to {_size(place.needed)}, "
+                f"{_size(place.free)} are free in {place.directory}"
             )
 
 

@@ -67,9 +67,9 @@ class _PipedMessages(Messages):
         self.lists_results = False
         self._files = source, target
 
-    def notice(self, text: str, style: str = "") -> None:
-        """Tell people something that they should know."""
-        super().notice(_without_paths(text, *self._files), style)
+    def print(self, text: str, style: str = "") -> None:
+        """Print a line for people, even when quiet."""
+        super().print(_without_paths(text, *self._files), style)
 
 
 def _without_paths(text: str, source: Path, target: Path) -> str:

@@ -85,7 +85,7 @@ def tell_model(
 ) -> None:
     """Tell which model was loaded, what speaks against it, and what reading its file noted."""
     for doubt in request.doubts(model.spec):
-        messages.notice(f"warning: {doubt}", "yellow")
+        messages.warning(doubt)
     messages.notice(f"model: {model.spec.id}")
     messages.detail(f"weights: {model.path}, sha256 {model.sha256}")
     for note in notes:
@@ -94,9 +94,8 @@ def tell_model(
 
 def warn_of_traces(found: str, model: str, messages: Messages) -> None:
     """Warn that weights trained on clean images meet the traces of a camera."""
-    messages.notice(
-        f"warning: there are traces of a photograph ({found}), and {model} was trained on clean "
-        "images: it keeps them, and the rest may look just blurry",
-        "yellow",
+    messages.warning(
+        f"there are traces of a photograph ({found}), and {model} was trained on clean images: it "
+        "keeps them, and the rest may look just blurry"
     )
     messages.notice("hint: photographs are enlarged by: mambair realsr", "yellow")

@@ -8,8 +8,8 @@ from mambair_cli.cli.console import Messages, OnceOnly
 class Renaming(Messages):
     """Messages that write something else than they are given, as those of a pipe do."""
 
-    def notice(self, text: str, style: str = "") -> None:
-        super().notice(text.replace("/scratch/input", "standard input"), style)
+    def print(self, text: str, style: str = "") -> None:
+        super().print(text.replace("/scratch/input", "standard input"), style)
 
 
 def test_what_is_told_once_goes_through_the_messages_that_are_wrapped(capsys):

@@ -55,8 +55,12 @@ def test_success_failure_and_skips(restore, folder):
     assert outcome.status == 1
     started = "file_started"
     assert [name for name in names(outcome) if name not in {"tile", "file_noted"}] == [
-        *("plan", started, "file_done", started, "file_done", started, "file_failed", "summary")
+        *("plan", started, "file_done", started, "file_done", started, "file_failed"),
+        *("notice", "summary"),
     ]
+    (noticed,) = of_kind(outcome, "notice")
+    assert (noticed["kind"], noticed["text"]) == ("changed", "colours reduced to 256")
+    assert (noticed["count"], noticed["examples"]) == (1, [str(folder / "b.gif")])
     done = {event["source"]: event for event in of_kind(outcome, "file_done")}
     assert {source: event["images"] for source, event in done.items()} == {
         str(folder / "a.png"): 1,

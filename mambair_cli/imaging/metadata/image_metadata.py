@@ -18,11 +18,16 @@ class ContentReport:
         kept: Written as it was: `EXIF`, `colour profile`, `16 bits`.
         changed: Written differently: `orientation applied`, `CMYK converted to sRGB`.
         dropped: Not written: `thumbnail`, `GPS position`.
+        asked: Those that were dropped because the user wants it so.
+
+    A phrase is the same for all files but for numbers, and details in parentheses at its end:
+    `batches.notices` puts together what says the same of many files.
     """
 
     kept: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
 
     def joined(self, other: ContentReport) -> ContentReport:
         """Both together, each phrase once."""
@@ -30,6 +35,7 @@ class ContentReport:
             (self.kept, other.kept),
             (self.changed, other.changed),
             (self.dropped, other.dropped),
+            (self.asked, other.asked),
         )
         return ContentReport(*(tuple(dict.fromkeys(ours + theirs)) for ours, theirs in pairs))
 

@@ -136,7 +136,8 @@ def prepared(
 
 def _stripped(metadata: Metadata, target: _Target) -> _Step:
     unwanted = _LABELS.keys() - _COLOR if target.mode == "strip" else set()
-    return _without(metadata, unwanted, "")
+    left, report = _without(metadata, unwanted, "")
+    return left, replace(report, asked=report.dropped)
 
 
 def _held(metadata: Metadata, target: _Target) -> _Step:
@@ -217,7 +218,7 @@ def _private(metadata: Metadata, target: _Target) -> _Step:
         else:
             dropped.append(phrase or f"text {keyword}")
     left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text)
-    return left, ContentReport(dropped=tuple(dropped))
+    return left, ContentReport(dropped=tuple(dropped), asked=tuple(dropped))
 
 
 def _is_markup(value: str) -> bool:
