@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+# User and password of an address, and what stands in the header that says who asks.
+_SECRET = re.compile(r"(?<=://)[^/\n]*(?=@)|(?<=Bearer )[^\s'\"]+")
+
+
+def without_secrets(text: str) -> str:
+    """Mask passwords and tokens in a text that may quote an address or a request."""
+    return _SECRET.sub("***", text)
+
 
 class MambairError(Exception):
     """Something failed for a reason that the user can understand and act on.
@@ -14,8 +24,8 @@ class MambairError(Exception):
     exit_status = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = without_secrets(message)
+        super().__init__(self.message)
         self.hint = hint
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from mambair_cli.checkpoints.reference import HUB
 from mambair_cli.disk import sha256_of, temporary_folder, user_folder, write_whole
-from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.errors import CheckpointError, OutputError, UsageError
 
 HOME = "MAMBAIR_HOME"
 
@@ -126,8 +128,20 @@ def pins() -> list[Pin]:
 
     Returns:
         The records, by name, also of files that have gone since.
+
+    Raises:
+        OutputError: Their folder cannot be read.
     """
-    found = (_read(path) for path in home().rglob("*.json"))
+    folder = home()
+    try:
+        next(folder.iterdir(), None)  # `rglob` finds nothing where it may not look
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be read: {error.strerror or error}", f"set {HOME} to another folder"
+        ) from error
+    found = (_read(path) for path in folder.rglob("*.json"))
     return sorted((pin for pin in found if pin is not None), key=lambda pin: pin.name)
 
 
@@ -162,6 +176,28 @@ def damage(pin: Pin) -> str | None:
         return f"{path} has {path.stat().st_size:,} bytes instead of {pin.size:,}"
     found = sha256_of(path)
     return None if found == pin.sha256 else f"{path} has changed: its sha256 is {found}"
+
+
+def require_unchanged(pin: Pin) -> None:
+    """Check a fetched file before it is used; it is read only where it has changed since the last.
+
+    Args:
+        pin: Its record.
+
+    Raises:
+        CheckpointError: It is not what was fetched.
+    """
+    found = pin.path.stat()
+    if _digest(pin.path, found.st_ino, found.st_size, found.st_mtime_ns) != pin.sha256:
+        raise CheckpointError(
+            f"{pin.name} is not what was fetched: {pin.path} has changed",
+            f"fetch it again: mambair models pull --force {pin.name}",
+        )
+
+
+@functools.cache
+def _digest(path: Path, *_stamp: int) -> str:
+    return sha256_of(path)
 
 
 def remove(pin: Pin) -> None:
@@ -203,6 +239,10 @@ def _place(name: str, suffix: str) -> Path:
 
 
 def _read(path: Path) -> Pin | None:
+    """Read a record; None for what is none, or is not kept under the name that it states."""
     with contextlib.suppress(OSError, ValueError, TypeError):
-        return Pin(**json.loads(path.read_text("utf-8")))
+        pin = Pin(**json.loads(path.read_text("utf-8")))
+        kinds = get_type_hints(Pin)
+        if all(isinstance(value, kinds[name]) for name, value in asdict(pin).items()):
+            return pin if record_of(pin.name) == path else None
     return None

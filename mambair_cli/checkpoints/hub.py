@@ -6,7 +6,6 @@ huggingface_hub: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HOME` and `HF_HUB_OFFLINE` keep 
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +26,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
 )
 
+from mambair_cli.checkpoints.hub_guard import GIT_ID, SHA256, guarded, is_digest
 from mambair_cli.checkpoints.hub_session import (
     explained,
     no_bars,
@@ -42,8 +42,6 @@ from mambair_cli.errors import CheckpointError
 
 # Seconds without an answer, unless HF_HUB_ETAG_TIMEOUT says otherwise: a person is waiting.
 ANSWER_SECONDS = 5
-SHA256 = re.compile(r"[0-9a-f]{64}")
-GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 MODEL_CARD = "README.md"
 
 
@@ -69,9 +67,10 @@ def look_up(reference: HubReference, listener: Listener | None = None) -> HubFil
         except EntryNotFoundError:
             return None
     digest = answer.etag or ""
-    if answer.commit_hash is None or not (SHA256.fullmatch(digest) or GIT_BLOB.fullmatch(digest)):
+    commit = answer.commit_hash or ""
+    if not (GIT_ID.fullmatch(commit) and is_digest(digest)):
         raise CheckpointError(*no_hub())
-    return HubFile(reference, answer.commit_hash, digest, answer.size)
+    return HubFile(reference, commit, digest, answer.size)
 
 
 def list_files(reference: HubReference, listener: Listener | None = None) -> list[str]:
@@ -160,7 +159,7 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
     if listener is not None:
         listener.started(file)
     try:
-        with explained(file.reference), told_to(listener), small_steps():
+        with explained(file.reference), told_to(listener), small_steps(), guarded(file):
             path = hf_hub_download(
                 file.repo,
                 file.path,
@@ -215,14 +214,23 @@ def _verified(file: HubFile, path: Path) -> Path:
     found = digest_of(path)
     if found == file.digest:
         return path
-    # huggingface_hub would take it for the file that was asked for.
-    for copy in (path.resolve(), path):
-        copy.unlink(missing_ok=True)
+    _delete(path)
     raise CheckpointError(
         f"{file.path} from {file.repo} is not what the Hub says: its digest is {found} instead of "
         f"{file.digest}",
         "it was damaged or changed on the way, and has been deleted; try again",
     )
+
+
+def _delete(path: Path) -> None:
+    """Delete a file that huggingface_hub keeps, which would take it for what was asked for.
+
+    What its name links to is deleted only where that lies among what is kept.
+    """
+    content = path.resolve()
+    path.unlink(missing_ok=True)
+    if content.is_relative_to(Path(constants.HF_HUB_CACHE).resolve()):
+        content.unlink(missing_ok=True)
 
 
 def _require_room(file: HubFile) -> None:

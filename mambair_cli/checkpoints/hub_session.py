@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import (
+    FileMetadataError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -41,6 +42,7 @@ CONNECT = (
     "check the connection and proxy, set HF_ENDPOINT to a mirror, or give a file of your own with "
     "--weights FILE"
 )
+PROXIES = "check the addresses of proxies: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY"
 
 
 def reporting_to(listener: Listener) -> type[tqdm]:
@@ -129,6 +131,9 @@ def explained(reference: HubReference) -> Iterator[None]:
         yield
     except MambairError:
         raise
+    except httpx2.InvalidURL:  # which quotes what may be a part of a password
+        what = f"cannot reach {constants.ENDPOINT}: the address of a proxy or redirect is none"
+        raise CheckpointError(what, PROXIES) from None
     # A ValueError is a name that cannot be, or an answer that is not what the Hub answers.
     except (httpx2.HTTPError, OSError, ValueError) as error:
         raise _explanation(reference, error) from error
@@ -170,7 +175,7 @@ def _failure(reference: HubReference, error: BaseException) -> tuple[str, str]:
         case httpx2.TransportError():
             said = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
             return f"cannot reach {constants.ENDPOINT}: {said}", CONNECT
-        case json.JSONDecodeError():
+        case json.JSONDecodeError() | FileMetadataError():
             return no_hub()
         case OSError() if error.errno in NO_ROOM:
             return no_room(path)

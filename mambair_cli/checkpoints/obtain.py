@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from mambair_cli.checkpoints import cache, catalogue
 from mambair_cli.checkpoints.cache import Pin
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
+from mambair_cli.checkpoints.hub_address import require_address
 from mambair_cli.checkpoints.reference import (
     HUB,
     WEIGHTS_SUFFIXES,
@@ -134,16 +135,19 @@ def obtain(choice: Choice, listener: Listener | None = None) -> tuple[Path, str 
         Path of the file; and, where another stands in, a line that says so and why.
 
     Raises:
-        CheckpointError: The model cannot be fetched, and nothing at hand may stand in.
+        CheckpointError: The model cannot be fetched, and nothing at hand may stand in; or what is
+            at hand has changed since it was fetched.
         OutputError: What was fetched cannot be kept, and nothing at hand may stand in.
     """
+    if find(choice.entry.id):
+        return path_of(choice.entry), None
     try:
         return path_of(choice.entry, listener), None
     except (CheckpointError, OutputError) as error:
         for entry in choice.stand_ins:
-            path = find(entry.id)
-            if path is None:
+            if find(entry.id) is None:
                 continue
+            path = path_of(entry)
             reason = error.message.splitlines()[0].rstrip(":")
             kind = "the bundled " if entry.bundled else ""
             notice = f"using {kind}{entry.id}: {choice.entry.id} cannot be had: {reason}"
@@ -165,16 +169,17 @@ def fetch(
         The record of the file.
 
     Raises:
-        CheckpointError: It cannot be fetched, is no weights file, or holds another network than
-            the catalogue says.
+        CheckpointError: It cannot be fetched, is no weights file, holds another network than the
+            catalogue says, or has changed since it was fetched.
         OutputError: It cannot be kept.
     """
     name = wanted.id if isinstance(wanted, CatalogueEntry) else str(wanted)
-    if not again and (pin := cache.find(name)):
+    if not again and (pin := _kept(name)):
         return pin
     with _alone(name, listener):
-        if not again and (pin := cache.find(name)):
+        if not again and (pin := _kept(name)):
             return pin
+        require_address()
         from mambair_cli.checkpoints import hub
 
         entry = wanted if isinstance(wanted, CatalogueEntry) else None
@@ -182,6 +187,13 @@ def fetch(
         pin = _taken_in(name, entry, file, hub.download(file, listener))
         cache.keep(pin)
         return pin
+
+
+def _kept(name: str) -> Pin | None:
+    pin = cache.find(name)
+    if pin is not None:
+        cache.require_unchanged(pin)
+    return pin
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import convert
+from mambair_cli.checkpoints.hub_address import require_address
 from mambair_cli.checkpoints.inspection import Inspection, inspect_checkpoint
 from mambair_cli.checkpoints.reference import HUB, HubReference
 from mambair_cli.errors import UsageError
@@ -36,6 +37,7 @@ def push(
         UsageError: The repository or the licence has no such name.
         CheckpointError: The file is no weights file, or the Hub does not take it.
     """
+    require_address()
     from mambair_cli.checkpoints import hub
 
     if not _names_repository(repo):

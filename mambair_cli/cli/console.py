@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mambair_cli.errors import MambairError
+from mambair_cli.errors import MambairError, without_secrets
 
 # Of what `--json` prints: counted up when a key changes its meaning or goes away.
 EVENTS_VERSION = 1
@@ -39,8 +39,8 @@ def print_error(message: str, hint: str | None) -> None:
 
 
 def harmless(text: str) -> str:
-    """Escape the control characters of a text, but for the ends of its lines."""
-    return text.translate(_CONTROLS)
+    """Mask the secrets of a text, and escape its control characters but for the ends of lines."""
+    return without_secrets(text).translate(_CONTROLS)
 
 
 def print_data(line: str) -> None:

@@ -15,7 +15,7 @@ from mambair_cli.cli import interrupts, streams
 from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
 from mambair_cli.cli.options import Invocation
-from mambair_cli.errors import MambairError, failure_of_system
+from mambair_cli.errors import MambairError, failure_of_system, without_secrets
 
 
 class ExitStatus(IntEnum):
@@ -119,7 +119,7 @@ def _how_to_go_on(words: Sequence[str], invocation: Invocation) -> str | None:
 
 def _report(error: Exception, invocation: Invocation) -> int:
     if invocation.debug:
-        traceback.print_exception(error)
+        sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     error = failure_of_system(error) or error
     if isinstance(error, MambairError):
         print_error(error.message, error.hint)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mambair_cli.checkpoints import cache
+from mambair_cli.checkpoints.hub_address import require_address
 from mambair_cli.checkpoints.reference import HubReference, page
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.evaluation.datasets import Dataset
@@ -59,6 +60,7 @@ def _inside(dataset: Dataset, data: Path) -> Path:
 
 
 def _fetch(dataset: Dataset, folder: Path, listener: Listener | None) -> None:
+    require_address()
     from mambair_cli.checkpoints import hub
 
     if dataset.repo is None or dataset.archive is None:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pickle
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from filelock import FileLock
-from hub_server import Hub
-from huggingface_hub import constants, file_download, hf_hub_download
+from hub_server import Hub, Repository, git_blob
+from huggingface_hub import close_session, constants, file_download, hf_hub_download
 from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 from safetensors import safe_open
 from safetensors.torch import load_file, save
@@ -602,3 +603,119 @@ def test_resolve_names_what_is_unknown(tmp_path):
     for missing in ("no such.safetensors", *(str(tmp_path / path) for path in paths)):
         with pytest.raises(CheckpointError, match="no such weights file"):
             resolve(missing)
+
+
+def test_a_download_that_is_always_cut_ends(hub: Hub, published):
+    hub.add("me/weights", {"x4.pth": published})
+    hub.cuts, hub.ranges = [2**17] * 100, False
+    message, hint = refused(HubReference("me/weights", "x4.pth"))
+    assert message == (
+        "x4.pth cannot be fetched from me/weights: the connection broke off 40 times"
+    )
+    assert "--weights FILE" in hint
+    assert len(hub.asked("GET", hashlib.sha256(published).hexdigest())) == 40
+
+
+@pytest.mark.parametrize("path", ["../../../../../{name}", "{folder}/{name}", "..", "a/b"])
+def test_a_digest_that_is_a_path_leads_nowhere(hub: Hub, published, tmp_path, path):
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    hub.add("me/weights", {"x4.pth": published})
+    digest = hashlib.sha256(published).hexdigest()
+    hub.stated = [digest, path.format(folder=tmp_path, name=victim.name)]
+    assert fetch(HubReference("me/weights", "x4.pth")).source_sha256 == digest
+    blobs = Path(constants.HF_HUB_CACHE).rglob("blobs/*")
+    assert [blob.name for blob in blobs] == [git_blob(published)]
+    assert victim.read_text() == "mine"
+    assert {place.name for place in tmp_path.iterdir()} <= {"victim.txt", "home", "hf"}
+
+
+def test_a_commit_that_is_a_path_is_none(hub: Hub, published, monkeypatch):
+    hub.add("me/weights", {"x4.pth": published})
+    monkeypatch.setattr(Repository, "commit", "../../../../victim")
+    message, _ = refused(HubReference("me/weights", "x4.pth"))
+    assert message == f"{hub.endpoint} does not answer like a Hugging Face Hub"
+
+
+def test_what_lies_outside_the_cache_is_not_deleted(hub: Hub, published, tmp_path):
+    repository = hub.add("me/weights", {"x4.pth": published})
+    reference = HubReference("me/weights", "x4.pth")
+    mine = tmp_path / "mine.pth"
+    mine.write_bytes(b"mine")
+    kept = Path(hf_hub_download("me/weights", "x4.pth"))
+    kept.unlink()
+    kept.symlink_to(mine)
+    with pytest.raises(CheckpointError, match="not what the Hub says"):
+        fetch(reference)
+    assert mine.read_bytes() == b"mine"
+    assert not kept.is_symlink()
+    assert fetch(reference).revision == repository.commit
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "not a url", "file:///etc", "http://", "http://[::1", "ftp://a", "http://me:p/w@host"],
+)
+def test_an_endpoint_that_is_none(monkeypatch, address):
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(CheckpointError) as caught:
+        fetch(HubReference("me/weights", "x4.pth"))
+    shown = address.replace("http://me:p/w", "***")
+    assert caught.value.message == f"HF_ENDPOINT={shown} is no address of a Hub"
+
+
+@pytest.mark.usefixtures("hub")
+def test_passwords_of_endpoints_and_proxies_are_masked(monkeypatch):
+    address = "http://me:pa@ss@127.0.0.1:1"
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    message, _ = refused(find(LIGHT))
+    assert message == "cannot reach http://***@127.0.0.1:1: Connection refused"
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("proxy", ["http://me:secret/x@host", "ftp://me:secret@127.0.0.1"])
+def test_a_proxy_that_is_none(monkeypatch, proxy):
+    close_session()
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(CheckpointError) as caught:
+        fetch(find(LIGHT))
+    close_session()
+    hint = caught.value.hint
+    assert "secret" not in "".join(traceback.format_exception(caught.value)).replace("[secure]", "")
+    assert "proxy" in hint or "PROXY" in hint
+
+
+@pytest.mark.parametrize("file", ["x4.pth", "x4.safetensors"])
+def test_fetched_weights_that_changed_are_not_used(hub: Hub, published, tiny, file):
+    content = published if file.endswith("pth") else save(tiny)
+    hub.add("me/weights", {file: content})
+    reference = HubReference("me/weights", file)
+    path = fetch(reference).path
+    assert fetch(reference).path == path
+    altered = bytearray(path.read_bytes())
+    altered[len(altered) // 2 :][:8] = bytes(8)
+    altered[-8:] = bytes(8)
+    path.write_bytes(altered)
+    with pytest.raises(CheckpointError) as caught:
+        resolve(str(reference))
+    assert caught.value.message == f"{reference} is not what was fetched: {path} has changed"
+    assert caught.value.hint == f"fetch it again: mambair models pull --force {reference}"
+
+
+def test_nothing_stands_in_for_weights_that_changed(hub: Hub, choice, published):
+    hub.add(REPO, {FILE: published})
+    path, _ = obtain(choice)
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(CheckpointError, match="is not what was fetched"):
+        obtain(choice)
+
+
+@pytest.mark.parametrize("value", [5, None, "../../../../../victim", "a\0b", "hf://o/r/other.pth"])
+def test_a_record_under_another_name_is_none(hub: Hub, published, value):
+    hub.add("me/weights", {"x4.pth": published})
+    record = cache.record_of(fetch(HubReference("me/weights", "x4.pth")).name)
+    record.write_text(json.dumps({**json.loads(record.read_text()), "name": value}))
+    assert cache.pins() == []

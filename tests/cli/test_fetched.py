@@ -245,3 +245,11 @@ def test_the_bar_shows_what_arrived(capfd, monkeypatch):
     assert "downloading a/x4.pth from me/w, 82.0 MB" in shown
     assert "41.0/82.0 MB" in shown
     assert shown.index("x4.pth") < shown.index("41.0/82.0 MB")
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(mambair, monkeypatch, tmp_path):
+    (tmp_path / "home").write_bytes(b"")
+    monkeypatch.setenv("MAMBAIR_HOME", str(tmp_path / "home"))
+    outcome = mambair("models", "verify")
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"error: {tmp_path / 'home'} cannot be read: ")

@@ -131,6 +131,16 @@ def test_debug_prints_the_traceback(mambair, failing, error):
     assert "in fail" in outcome.err
 
 
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+@pytest.mark.parametrize("kind", [CheckpointError, ValueError])
+def test_passwords_and_tokens_are_never_shown(mambair, failing, options, kind):
+    failing(kind("no http://me:top@secret@host:1/a for b'Bearer hf_secret', at s3://host/a@b.png"))
+    result = mambair("doctor", *options)
+    assert "no http://***@host:1/a for b'Bearer ***', at s3://host/a@b.png" in result.err
+    assert "secret" not in result.err
+    assert ("Traceback" in result.err) is bool(options)
+
+
 def test_memory_of_kernels_is_bounded_unless_the_user_says_otherwise(mambair, monkeypatch):
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")

@@ -61,6 +61,8 @@ class Hub:
         renamed: Old name of a repository to its new one.
         replies: Path of a request to status, headers and body that are sent instead.
         cuts: Bytes after which the next downloads end early, one each.
+        stated: Digests that the next answers about files state instead of theirs, one each.
+        ranges: Whether a part of a file can be asked for; all of it is sent otherwise.
         stalls: Whether downloads stop after their first bytes, without end.
         deaf: Whether no request is answered at all.
         disguises: Digest of a file to the content that is sent for it.
@@ -72,6 +74,8 @@ class Hub:
     renamed: dict[str, str] = field(default_factory=dict)
     replies: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
+    stated: list[str] = field(default_factory=list)
+    ranges: bool = True
     stalls: bool = False
     deaf: bool = False
     disguises: dict[str, bytes] = field(default_factory=dict)
@@ -209,7 +213,8 @@ class RepositoryHandler(Handler):
         else:
             content = repository.files[file]
             digest = digest_of(content)
-            linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
+            stated = self.hub.stated.pop(0) if self.hub.stated else digest
+            linked = {"X-Linked-Etag": f'"{stated}"', "X-Linked-Size": str(len(content))}
             place = {"Location": f"{self.hub.store}/{digest}", "ETag": f'"{git_blob(content)}"'}
             self.reply(302, {**stamp, **linked, **place})
 
@@ -312,7 +317,8 @@ class StoreHandler(Handler):
             self.reply(404)
             return
         start = 0
-        if found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if found and self.hub.ranges:
             start = int(found[1])
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
