@@ -17,6 +17,7 @@ from mambair_cli.batches.naming import NameTemplate
 from mambair_cli.batches.urls import Place, Url, relative
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
+from mambair_cli.imaging.formats import unwritable
 
 Place_co = TypeVar("Place_co", bound=Place, covariant=True, default=Place)
 
@@ -30,12 +31,15 @@ class Job(Generic[Place_co]):
         target: The output image; its suffix decides the format.
         record: The directory whose manifest records it; the target is in it or further down.
         refusal: Why it must not be done, None when it may: its output exists already.
+        changed: What it says of the format, for people, if nobody asked for one and the source's
+            cannot be written.
     """
 
     source: Place_co
     target: Place_co
     record: Place_co
     refusal: OutputError | None = None
+    changed: str | None = None
 
 
 def plan_jobs(
@@ -75,11 +79,13 @@ def plan_jobs(
     folder = output
     if output is not None and _names_a_file(output, inputs):
         sources = find_images(inputs, output=None, suffix="", recursive=recursive)
+        by_source = False
         pairs = [(sources[0].path, _file_target(output, extension, name))]
         folder = output.parent
     else:
         sources = find_images(inputs, output=output, suffix=suffix, recursive=recursive)
         template = NameTemplate.of_suffix(suffix) if name is None else name
+        by_source = extension is None and template.extension is None
         pairs = [
             (source.path, _target_of(source, output, template, extension, index))
             for index, source in enumerate(sources, start=1)
@@ -94,6 +100,7 @@ def plan_jobs(
             target,
             folder or target.parent,
             _exists_already(target) if target in present else None,
+            unwritable(source.suffix) if by_source and target.suffix == ".png" else None,
         )
         for source, target in pairs
     ]
@@ -210,8 +217,8 @@ def _target_of(
             f"--name {name.text!r} does not end in the requested format {extension}",
             "leave out --format, or end the name with .{ext}",
         )
-    known = source.path.suffix.lower() in SUPPORTED_SUFFIXES
-    own = source.path.suffix if known else ".png"
+    suffix = source.path.suffix
+    own = suffix if suffix.lower() in SUPPORTED_SUFFIXES and not unwritable(suffix) else ".png"
     directory = source.path.parent
     if output is not None:
         directory = output / relative(directory, source.root)

@@ -163,10 +163,12 @@ class BatchDisplay:
         self._messages.warning(f"{event.device} failed and is not used any more: {event.reason}")
 
     def _done(self, event: events.FileDone) -> None:
-        from mambair_cli.batches.notices import notices_of
+        from mambair_cli.batches.notices import Notice, notices_of
 
         source, times, report = event.job.source, event.timings, event.report
         self._notices += notices_of(report, source)
+        if event.job.changed:
+            self._notices.append(Notice("changed", event.job.changed, source))
         size = f"{event.width}x{event.height}"
         if event.images > 1:
             size = f"{event.images} images of {size}"

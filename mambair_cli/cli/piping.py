@@ -48,10 +48,14 @@ def restore_piped(
     with tempfile.TemporaryDirectory(prefix="mambair-") as folder:
         source = Path(folder, INPUT)
         _keep(source)
-        target = Path(folder, OUTPUT).with_suffix(_suffix(source, settings.format))
+        suffix, changed = _suffix(source, settings.format)
+        target = Path(folder, OUTPUT).with_suffix(suffix)
         piped = replace(settings, inputs=[str(source)], output=str(target), format=None)
+        messages = _PipedMessages(settings, source, target)
+        if changed:
+            messages.notice(f"changed: {changed}")
         try:
-            restore(piped, _PipedMessages(settings, source, target))
+            restore(piped, messages)
         except MambairError as error:
             raise type(error)(_without_paths(error.message, source, target), error.hint) from error
         with target.open("rb") as file:
@@ -92,8 +96,14 @@ def _keep(path: Path) -> None:
         ) from error
 
 
-def _suffix(source: Path, wanted: str | None) -> str:
+def _suffix(source: Path, wanted: str | None) -> tuple[str, str | None]:
+    """Return the suffix of the result, and what it says of its format, for people."""
     from mambair_cli.batches.jobs import extension_of
-    from mambair_cli.imaging.formats import suffix_of_content
+    from mambair_cli.imaging.formats import format_of_content, unwritable
 
-    return extension_of(wanted) or suffix_of_content(source) or ".png"
+    extension, entry = extension_of(wanted), format_of_content(source)
+    if extension is not None or entry is None:
+        return extension or ".png", None
+    suffix = entry.suffixes[0]
+    changed = unwritable(suffix)
+    return ".png" if changed else suffix, changed

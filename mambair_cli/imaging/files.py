@@ -224,7 +224,7 @@ def read_images(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageSeq
 
     Raises:
         ImageError: The file is missing, unreadable, damaged, not an image, too large, needs a
-            plugin that is not installed, or holds samples that stand for no brightness.
+            package that is not installed, or holds samples that stand for no brightness.
     """
     with InputFile(path, max_pixels=max_pixels) as file:
         return file.read()

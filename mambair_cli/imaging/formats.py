@@ -26,8 +26,9 @@ class Format:
         bands: Whether it is written band by band.
         max_side: Pixels.
         max_pixels: Of one image.
-        extra: Extra of this package that brings the plugin which reads and writes the format.
-        plugin: That plugin's module.
+        extra: Extra of this package that brings what else the format needs.
+        reader: Module of the plugin that reads the format.
+        writer: Module of the plugin that writes the format.
     """
 
     name: str
@@ -41,7 +42,8 @@ class Format:
     max_side: int = _UNLIMITED
     max_pixels: int = _UNLIMITED**2
     extra: str | None = None
-    plugin: str | None = None
+    reader: str | None = None
+    writer: str | None = None
 
 
 PNG = Format("PNG", "PNG", (".png", ".apng"), bits=16, several=True, bands=True)
@@ -56,9 +58,15 @@ AVIF = Format(
     "AVIF", "AVIF", (".avif",), several=True, max_side=32768, max_pixels=2**28
 )  # more libavif does not read
 HEIF = Format(
-    "HEIF", "HEIC", (".heic", ".heif"), max_side=65535, extra="heic", plugin="pillow_heif"
+    "HEIF",
+    "HEIC",
+    (".heic", ".heif", ".hif"),
+    max_side=65535,
+    extra="heic",
+    reader="pi_heif",
+    writer="pillow_heif",
 )
-JXL = Format("JXL", "JPEG XL", (".jxl",), extra="jxl", plugin="pillow_jxl")
+JXL = Format("JXL", "JPEG XL", (".jxl",), extra="jxl", reader="pillow_jxl", writer="pillow_jxl")
 
 FORMATS = (PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, HEIF, JXL)
 BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}
@@ -92,22 +100,31 @@ def identify(start: bytes) -> Format | None:
     return next((entry for signature, entry in _SIGNATURES if start.startswith(signature)), None)
 
 
+def is_readable(entry: Format) -> bool:
+    """Whether what reads the format is installed; Pillow knows it then."""
+    return _are_registered(entry.reader)
+
+
+def is_writable(entry: Format) -> bool:
+    """Whether what writes the format is installed; Pillow knows it then."""
+    # Of two plugins that read a format, Pillow asks the one that was registered last.
+    return _are_registered(entry.writer, entry.reader)
+
+
 @cache
-def is_installed(entry: Format) -> bool:
-    """Whether the format can be read and written here; its plugin is then known to Pillow."""
-    if entry.plugin is None:
-        return True
+def _are_registered(*plugins: str | None) -> bool:
     try:
-        plugin = importlib.import_module(entry.plugin)
+        modules = [importlib.import_module(plugin) for plugin in plugins if plugin]
     except ImportError:
         return False
-    if entry is HEIF:
-        plugin.register_heif_opener()
+    for module in modules:
+        if hasattr(module, "register_heif_opener"):
+            module.register_heif_opener()
     return True
 
 
 def install_hint(entry: Format) -> str:
-    """Return the command that installs what reads and writes the format."""
+    """Return the command that installs what else reads and writes the format."""
     return f"pip install 'mambair[{entry.extra}]'"
 
 
@@ -116,12 +133,18 @@ def format_of(path: Path) -> Format | None:
     return BY_SUFFIX.get(path.suffix.lower())
 
 
-def suffix_of_content(path: Path) -> str | None:
-    """Return the usual suffix of the format that a file begins like; None if it is unknown."""
+def unwritable(suffix: str) -> str | None:
+    """Say that the results of sources with a suffix are PNG, if it cannot be written here."""
+    entry = BY_SUFFIX.get(suffix.lower())
+    if entry is None or is_writable(entry):
+        return None
+    return f"{entry.label} written as PNG ({install_hint(entry)} writes {entry.label})"
+
+
+def format_of_content(path: Path) -> Format | None:
+    """Return the format that a file begins like; None if it is unknown."""
     try:
         with path.open("rb") as file:
-            start = file.read(SIGNATURE_BYTES)
+            return identify(file.read(SIGNATURE_BYTES))
     except OSError:
         return None
-    entry = identify(start)
-    return None if entry is None else entry.suffixes[0]

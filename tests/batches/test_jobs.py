@@ -11,6 +11,7 @@ from mambair_cli.batches.inputs import Pattern
 from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.naming import NameTemplate
 from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.imaging import formats
 
 
 @pytest.fixture
@@ -55,6 +56,25 @@ class TestWhereResultsGo:
             ("a/photo.png", "a/photo_x4.png"),
             ("b/shot.JPG", "b/shot_x4.JPG"),
         ]
+
+    def test_what_cannot_be_written_here_becomes_png_and_is_told(self, monkeypatch):
+        monkeypatch.setattr(formats, "is_writable", lambda entry: entry.writer is None)
+        touch("IMG_1.HEIC", "a.jxl", "b.png")
+        jobs = plan_jobs(
+            [Path(name) for name in ("IMG_1.HEIC", "a.jxl", "b.png")],
+            output=None,
+            suffix="_x4",
+            format=None,
+            recursive=False,
+            overwrite=False,
+        )
+        assert [job.target.name for job in jobs] == ["IMG_1_x4.png", "a_x4.png", "b_x4.png"]
+        assert [job.changed for job in jobs] == [
+            "HEIC written as PNG (pip install 'mambair[heic]' writes HEIC)",
+            "JPEG XL written as PNG (pip install 'mambair[jxl]' writes JPEG XL)",
+            None,
+        ]
+        assert plan("IMG_1.HEIC", format="png") == [("IMG_1.HEIC", "IMG_1_x4.png")]
 
     def test_into_a_new_directory(self):
         touch("photo.png")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from mambair_cli.imaging import formats
 
 
 def size_and_mode(path: Path):
@@ -26,6 +29,29 @@ def test_sr_writes_beside_the_source_and_prints_only_the_path(mambair, weights, 
     assert second == "model: test-sr-x4"
     assert third.startswith(f"{photo}: 88x52 in ")
     assert sorted(file.name for file in photo.parent.iterdir()) == ["photo.png", "photo_x4.png"]
+
+
+def test_heic_is_read_by_the_plain_installation_and_becomes_png(
+    mambair, weights, make_image, tmp_path, monkeypatch
+):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    photo = make_image(tmp_path / "photo.png")
+    heic = tmp_path / "IMG_0001.HEIC"
+    with Image.open(photo) as image:
+        pillow_heif.from_pillow(image).save(heic)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    formats._are_registered.cache_clear()
+    try:
+        outcome = mambair("sr", heic, "--weights", weights / "sr-x2.safetensors")
+    finally:
+        formats._are_registered.cache_clear()
+    target = tmp_path / "IMG_0001_x2.png"
+    assert (outcome.status, outcome.lines) == (0, [str(target)]), outcome.err
+    assert size_and_mode(target) == ((44, 26), "RGB")
+    told = (
+        "changed: HEIC written as PNG (pip install 'mambair[heic]' writes HEIC), in IMG_0001.HEIC"
+    )
+    assert told in outcome.err.splitlines()
 
 
 def test_sr_takes_the_scale_of_the_weights(mambair, weights, photo):

@@ -166,19 +166,19 @@ def test_files_that_cannot_be_read_are_left_out_with_the_reason(
     data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Sampler(TABLE, data_root, 3, 2, seed=0).batch(3)
-    heic, text, several = (data_root / "images" / name for name in ("c.heic", "d.png", "e.gif"))
-    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    jxl, text, several = (data_root / "images" / name for name in ("c.jxl", "d.png", "e.gif"))
+    jxl.write_bytes(b"\xff\x0a" + bytes(99))
     text.write_text("not an image")
     frames = [Image.new("L", (40, 30), level) for level in (0, 255)]
     frames[0].save(several, save_all=True, append_images=frames[1:])
-    monkeypatch.setattr(formats, "is_installed", lambda entry: entry.plugin is None)
+    monkeypatch.setattr(formats, "is_readable", lambda entry: entry.reader is None)
     sampler = Sampler(TABLE, data_root, 3, 2, seed=0)
     assert {path: error.message for path, error in sampler.unreadable.items()} == {
-        heic: f"{heic} is a HEIC image, which needs a plugin that is not installed",
+        jxl: f"{jxl} is a JPEG XL image, which needs a package that is not installed",
         text: f"{text} is not a PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, HEIC or JPEG XL image",
         several: f"{several} has 2 frames or pages",
     }
-    assert sampler.unreadable[heic].hint == "pip install 'mambair[heic]'"
+    assert sampler.unreadable[jxl].hint == "pip install 'mambair[jxl]'"
     assert torch.equal(sampler.batch(3).high, expected.high)
 
 

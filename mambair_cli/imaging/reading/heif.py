@@ -61,7 +61,7 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     if bits <= 8 or frames > 1:
         return of_frames(path, image, file)
     shape = (*image.size, len(image.getbands()))
-    return _deep(image, file, bits, shape, lambda: _by_pillow_heif(path, file))
+    return _deep(image, file, bits, shape, lambda: _by_pi_heif(path, file))
 
 
 def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.ImageFile, int]:
@@ -99,12 +99,12 @@ def _by_libvips(path: Path) -> pyvips.Image:
     return vips.load("heifload", path)
 
 
-def _by_pillow_heif(path: Path, file: IO[bytes]) -> Pixels:
-    import pillow_heif
+def _by_pi_heif(path: Path, file: IO[bytes]) -> Pixels:
+    import pi_heif
 
     try:
         file.seek(0)
-        image = pillow_heif.open_heif(file, convert_hdr_to_8bit=False)
+        image = pi_heif.open_heif(file, convert_hdr_to_8bit=False)
         samples = np.asarray(image)
     except DAMAGE as error:
         raise damaged(path, error) from error

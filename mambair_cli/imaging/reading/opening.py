@@ -88,7 +88,7 @@ def identified(path: Path, file: IO[bytes]) -> Format:
     """Return the format of a file's content, whatever its name; what reads it is installed.
 
     Raises:
-        ImageError: It is none of `formats.FORMATS`, or its plugin is not installed.
+        ImageError: It is none of `formats.FORMATS`, or what reads it is not installed.
     """
     file.seek(0)
     file_format = formats.identify(file.read(formats.SIGNATURE_BYTES))
@@ -99,9 +99,9 @@ def identified(path: Path, file: IO[bytes]) -> Format:
             f"{path} is not a {', '.join(labels[:-1])} or {labels[-1]} image",
             hint="convert it to PNG first, or download it again if it should be one of these",
         )
-    if not formats.is_installed(file_format):
+    if not formats.is_readable(file_format):
         raise ImageError(
-            f"{path} is a {file_format.label} image, which needs a plugin that is not installed",
+            f"{path} is a {file_format.label} image, which needs a package that is not installed",
             hint=formats.install_hint(file_format),
         )
     return file_format

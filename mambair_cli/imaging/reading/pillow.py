@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from mambair_cli.imaging.formats import FORMATS, is_installed
+from mambair_cli.imaging.formats import FORMATS, is_readable
 from mambair_cli.imaging.image import (
     ImageHeader,
     ImageSequence,
@@ -40,7 +40,7 @@ def open_image(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         ImageError: The header is damaged.
     """
     try:
-        return Image.open(file, formats=[entry.name for entry in FORMATS if is_installed(entry)])
+        return Image.open(file, formats=[entry.name for entry in FORMATS if is_readable(entry)])
     except UnidentifiedImageError as error:
         raise damaged(path, "its header cannot be read") from error
     except DAMAGE as error:

@@ -75,7 +75,7 @@ def check_target(path: Path, header: ImageHeader) -> None:
             f"cannot write {path}: no supported format has the suffix '{path.suffix}'",
             f"use one of {', '.join(formats.BY_SUFFIX)}",
         )
-    if not formats.is_installed(entry):
+    if not formats.is_writable(entry):
         raise OutputError(
             f"cannot write {path}: {entry.label} needs a package that is not installed",
             formats.install_hint(entry),

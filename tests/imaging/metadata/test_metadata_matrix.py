@@ -35,7 +35,7 @@ LABELS = {
 @pytest.fixture(scope="module", autouse=True)
 def _plugins():
     for entry in formats.FORMATS:
-        formats.is_installed(entry)
+        formats.is_writable(entry)
 
 
 @pytest.fixture(scope="module")

@@ -338,7 +338,7 @@ def test_unknown_suffix(tmp_path, photo):
 
 
 def test_a_format_whose_package_is_missing(tmp_path, photo, monkeypatch):
-    monkeypatch.setattr("mambair_cli.imaging.formats.is_installed", lambda _: False)
+    monkeypatch.setattr("mambair_cli.imaging.formats.is_writable", lambda _: False)
     assert refused(tmp_path / "out.heic", RestorableImage(photo)) == (
         "cannot write PATH: HEIC needs a package that is not installed",
         "pip install 'mambair[heic]'",

@@ -28,9 +28,9 @@ def photo():
 
 
 def written(file_format, *frames, metadata=NOTHING, **options):
-    if file_format.plugin and importlib.util.find_spec(file_format.plugin) is None:
-        pytest.skip(f"{file_format.plugin} is not installed")
-    assert formats.is_installed(file_format)
+    if file_format.writer and importlib.util.find_spec(file_format.writer) is None:
+        pytest.skip(f"{file_format.writer} is not installed")
+    assert formats.is_writable(file_format)
     file = io.BytesIO()
     write_with_pillow(file, file_format, frames, metadata, **options)
     return file.getvalue()
