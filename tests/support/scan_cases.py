@@ -1,4 +1,4 @@
-"""Inputs of the four-direction scan, how backends are run on them, and the published scans."""
+"""Inputs of the scan, how backends are run on them, and the published scans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 NAMES = ("u", "projected", "step_weight", "step_bias", "A", "D")
 
 
-def scan_inputs(b, h, w, d, n, r):
+def scan_inputs(b, h, w, d, n, r, k=4):
     generator = torch.Generator().manual_seed(b + h + w + d + n + r)
 
     def normal(*shape):
@@ -19,11 +19,11 @@ def scan_inputs(b, h, w, d, n, r):
 
     return [
         normal(b, h, w, d),
-        normal(b, h, w, 4 * (r + 2 * n)),
-        normal(4, d, r) * 0.3,
-        normal(4, d) - 2,
-        -0.2 - 8 * torch.rand(4, d, n, generator=generator),
-        normal(4, d),
+        normal(b, h, w, k * (r + 2 * n)),
+        normal(k, d, r) * 0.3,
+        normal(k, d) - 2,
+        -0.2 - 8 * torch.rand(k, d, n, generator=generator),
+        normal(k, d),
     ]
 
 

@@ -18,7 +18,7 @@ Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Backend:
-    """One implementation of the four-direction selective scan.
+    """One implementation of the selective scan of an image.
 
     Attributes:
         name: What `--scan` calls it.
@@ -168,9 +168,10 @@ def selective_scan_2d(
     *,
     backend: Backend,
 ) -> Tensor:
-    """Scan an image in four directions and sum the results (paper, section 3.5).
+    """Scan an image in `k` directions and sum the results (paper, section 3.5).
 
-    The directions `k` are: along rows, along columns, and both reversed. For each of them the step
+    The directions are: along rows, along columns, and both reversed; or only the first of them,
+    with which an image of one row is a sequence in any order (MambaIRv2). For each of them the step
     is `softplus(step_weight raw + step_bias)`, the recurrence that of `reference.selective_scan`.
 
     Args:

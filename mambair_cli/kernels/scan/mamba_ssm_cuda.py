@@ -1,4 +1,4 @@
-"""The four-direction scan through the official CUDA kernel, `selective_scan_cuda` of mamba-ssm.
+"""The scan of an image through the official CUDA kernel, `selective_scan_cuda` of mamba-ssm.
 
 The kernel is a compiled extension. Releases of mamba-ssm up to 2.3.2.post1 build it, or fetch a
 wheel that fits, whenever they are installed; its main branch does so only where
@@ -19,7 +19,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.scan.reference import DIRECTIONS, from_sequences, to_sequences
+from mambair_cli.kernels.scan.reference import from_sequences, to_sequences
 
 EXTENSION, INTERFACE = "selective_scan_cuda", "mamba_ssm.ops.selective_scan_interface"
 INSTALL = "MAMBA_KEEP_CUDA_BUILD=TRUE pip install --no-build-isolation --no-cache-dir mamba-ssm"
@@ -74,14 +74,17 @@ def selective_scan_2d(
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     b, h, w, d = u.shape
-    n, r = A.shape[-1], step_weight.shape[-1]
+    k, _, r = step_weight.shape
+    n = A.shape[-1]
     with torch.autocast(u.device.type, enabled=False):
-        blocks = projected.float().view(b, h, w, DIRECTIONS, -1).unbind(-2)
-        inputs = torch.stack([to_sequences(block)[:, k] for k, block in enumerate(blocks)], dim=1)
+        blocks = projected.float().view(b, h, w, k, -1).unbind(-2)
+        inputs = torch.stack(
+            [to_sequences(block, k)[:, own] for own, block in enumerate(blocks)], dim=1
+        )
         raw, B, C = torch.split(inputs, [r, n, n], dim=2)
         delta = torch.einsum("bkrl,kdr->bkdl", raw, step_weight.float())
         y = selective_scan_fn(
-            to_sequences(u.float()).flatten(1, 2),
+            to_sequences(u.float(), k).flatten(1, 2),
             delta.flatten(1, 2).contiguous(),
             A.float().flatten(0, 1).contiguous(),
             B.contiguous(),
@@ -90,4 +93,4 @@ def selective_scan_2d(
             delta_bias=step_bias.float().flatten(),
             delta_softplus=True,
         )
-        return from_sequences(y.view(b, DIRECTIONS, d, h * w), h, w)
+        return from_sequences(y.view(b, k, d, h * w), h, w)

@@ -1,4 +1,4 @@
-"""Backward kernel of the four-direction scan on a CPU; shapes in README.md.
+"""Backward kernel of the scan on a CPU; shapes in README.md.
 
 States are recomputed four tokens at a time, in registers, from those that the forward pass kept.
 With `g` the gradient of the state:
@@ -212,9 +212,9 @@ def _direction_gradients(
     k, h, w, image, plane, d
 ):  # fmt: skip
     length, n, r, padded = h * w, A.shape[1], weight.shape[1], weight.shape[2]
-    row = r + 2 * n
+    directions, row = weight.shape[0], r + 2 * n
     A_k, W_k, b_k, D_k = A[k].reshape(-1), weight[k].reshape(-1), bias[k], D[k]
-    in_u, in_rows = image * length * d, (image * length * 4 + k) * row
+    in_u, in_rows = image * length * d, (image * length * directions + k) * row
     g = np.zeros(n * padded, np.float32)
     # Summands over channels of each value of four rows, in whole groups for `totals`.
     width = -(-row // LANES) * LANES * LANES
@@ -224,10 +224,11 @@ def _direction_gradients(
         t = chunk * CHUNK
         tokens, ahead = four_pixels(k, t, h, w), four_pixels(k, max(0, t - CHUNK), h, w)
         pixels, next_pixels = starts_of(tokens, d, in_u), starts_of(ahead, d, in_u)
-        rows, next_rows = starts_of(tokens, 4 * row, in_rows), starts_of(ahead, 4 * row, in_rows)
+        rows = starts_of(tokens, directions * row, in_rows)
+        next_rows = starts_of(ahead, directions * row, in_rows)
         for s in range(0, row, CACHE_LINE):
             prefetch_four(projected, next_rows, s)
-        state_at = ((image * 4 + k) * chunks + chunk) * n * padded
+        state_at = ((image * directions + k) * chunks + chunk) * n * padded
         for v in range(0, padded, LANES):
             prefetch_four(u, next_pixels, v)
             prefetch_four(dy, next_pixels, v)
@@ -251,7 +252,7 @@ _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
 def scan_backward(
     u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, b, h, w, d
 ):  # fmt: skip
-    """Differentiate the scan; tasks are images x (rows, columns).
+    """Differentiate the scan; tasks are images x axes (rows, columns).
 
     Args:
         u: As given to the forward kernel, like `projected`, `weight`, `bias`, `A` and `D`.
@@ -262,7 +263,7 @@ def scan_backward(
         D: As above.
         kept: States that the forward kernel kept.
         dy: Gradient of the output, `(b l d)`, flat.
-        du: Receives the gradient of `u`, `(2 b l d)`, flat; rows and columns apart.
+        du: Receives the gradient of `u`, `(axes b l d)`, flat; rows and columns apart.
         dprojected: Receives the gradient of `projected`, `(b l k*(r+2n))`, flat.
         dA: Zeros that receive the gradient of A, `(b k n*d')`.
         dD: Zeros that receive the gradient of D, `(b k d')`.
@@ -273,11 +274,11 @@ def scan_backward(
         w: Width.
         d: Channels.
     """
-    plane = b * h * w * d
-    for task in prange(b * 2):
-        image, axis = task // 2, task % 2
-        for turn in range(2):
-            k = axis + 2 * turn
+    directions = weight.shape[0]
+    plane, axes = b * h * w * d, min(directions, 2)
+    for task in prange(b * axes):
+        image, axis = task // axes, task % axes
+        for k in range(axis, directions, 2):
             _direction_gradients(
                 u, projected, weight, bias, A, D, kept, dy, du, dprojected,
                 dA[image, k], dD[image, k], db[image, k], dW[image, k],

@@ -1,4 +1,4 @@
-"""The four-direction scan on a CPU: Numba kernels behind a differentiable PyTorch function.
+"""The scan of an image on a CPU: Numba kernels behind a differentiable PyTorch function.
 
 Importing this module compiles the kernels, or loads them from Numba's cache.
 """
@@ -13,7 +13,6 @@ from torch import Tensor
 from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded
 from mambair_cli.kernels.parameters import recorded
 from mambair_cli.kernels.scan.numba_forward import CHUNK, scan_forward
-from mambair_cli.kernels.scan.reference import DIRECTIONS
 from mambair_cli.kernels.vector import LANES, LOG2_E
 
 LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
@@ -34,6 +33,11 @@ def channel_blocks(channels: int, tasks: int) -> int:
     return min(max(for_cache, for_threads), channels // LANES)
 
 
+def _summed(planes: Tensor) -> Tensor:
+    """Add the plane of the columns, if there is one, to that of the rows, in place."""
+    return planes[0].add_(planes[1]) if len(planes) > 1 else planes[0]
+
+
 class _SelectiveScan2d(torch.autograd.Function):
     """As `dispatch.selective_scan_2d`, float32; first argument: whether to keep the states."""
 
@@ -47,11 +51,12 @@ class _SelectiveScan2d(torch.autograd.Function):
             padded(A, lambda matrix: matrix.transpose(1, 2) * float(LOG2_E)),
             padded(D),
         )
-        n, channels = parameters[2].shape[1:]
-        kept_size = b * DIRECTIONS * -(-h * w // CHUNK) * n * channels if keep else 0
+        k, n, channels = parameters[2].shape
+        axes = min(k, 2)
+        kept_size = b * k * -(-h * w // CHUNK) * n * channels if keep else 0
         kept = torch.empty(kept_size, **FLAT)
-        planes = torch.empty(2, b, h, w, d, **FLAT)
-        blocks = 1 if keep else channel_blocks(channels, 2 * b)
+        planes = torch.empty(axes, b, h, w, d, **FLAT)
+        blocks = 1 if keep else channel_blocks(channels, axes * b)
         launch(
             scan_forward, flat(u), flat(projected), *parameters, flat(planes), flat(kept),
             b, h, w, d, blocks,
@@ -59,7 +64,7 @@ class _SelectiveScan2d(torch.autograd.Function):
         if keep:
             ctx.save_for_backward(*inputs, kept)
             ctx.parameters = parameters
-        return planes[0].add_(planes[1])
+        return _summed(planes)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -67,9 +72,12 @@ class _SelectiveScan2d(torch.autograd.Function):
 
         u, projected, step_weight, _, A, _, kept = ctx.saved_tensors
         b, h, w, d = u.shape
-        k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
+        (k, _, r), n = step_weight.shape, A.shape[-1]
         channels = ctx.parameters[0].shape[-1]
-        du, dprojected = torch.empty(2, *u.shape, **FLAT), torch.empty(projected.shape, **FLAT)
+        du, dprojected = (
+            torch.empty(min(k, 2), *u.shape, **FLAT),
+            torch.empty(projected.shape, **FLAT),
+        )
         dA, dW = (torch.zeros(b, k, rows * channels, **FLAT) for rows in (n, r))
         dD, db = (torch.zeros(b, k, channels, **FLAT) for _ in range(2))
         launch(
@@ -79,7 +87,7 @@ class _SelectiveScan2d(torch.autograd.Function):
         )  # fmt: skip
         return (
             None,
-            du[0].add_(du[1]),
+            _summed(du),
             dprojected,
             dW.sum(0).view(k, r, channels)[..., :d].transpose(1, 2),
             db.sum(0)[:, :d],

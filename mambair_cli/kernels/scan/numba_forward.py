@@ -1,4 +1,4 @@
-"""Forward kernel of the four-direction scan on a CPU; shapes in README.md."""
+"""Forward kernel of the scan on a CPU; shapes in README.md."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
     so that the state and A are read once for them.
     """
     length, n, r = h * w, A.shape[1], weight.shape[1]
-    row = r + 2 * n
+    row, pixel_row = r + 2 * n, weight.shape[0] * (r + 2 * n)
     state = np.zeros(n * width, np.float32)
     A_k, W_k = _block_of(A[k], first, width), _block_of(weight[k], first, width)
     b_k, D_k = bias[k, first : first + width], D[k, first : first + width]
@@ -160,7 +160,8 @@ def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at
             kept[in_kept : in_kept + n * width] = state
             in_kept += n * width
         ahead = four_pixels(k, t + CHUNK, h, w)
-        rows, next_rows = starts_of(pixels, 4 * row, in_rows), starts_of(ahead, 4 * row, in_rows)
+        rows = starts_of(pixels, pixel_row, in_rows)
+        next_rows = starts_of(ahead, pixel_row, in_rows)
         u_at, next_u_at = starts_of(pixels, d, in_u), starts_of(ahead, d, in_u)
         y_at = starts_of(pixels, d, in_y)
         for s in range(0, row, CACHE_LINE):
@@ -184,7 +185,9 @@ _flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
         int64, int64, int64, int64, int64,
     ))  # fmt: skip
 def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
-    """Scan a batch; tasks are images x (rows, columns) x channel blocks: none shares an output.
+    """Scan a batch in one or four directions, rows first.
+
+    Tasks are images x axes (rows, columns) x channel blocks: none shares an output.
 
     Args:
         u: `(b l d)`, flat.
@@ -193,7 +196,7 @@ def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
         bias: `(k d')`.
         A: `(k n d')`, times log2(e).
         D: `(k d')`.
-        y: `(2 b l d)`, flat; rows and columns apart.
+        y: `(axes b l d)`, flat; rows and columns apart.
         kept: `(b k l/CHUNK n d')`, flat, the state before each chunk (only with one block), or
             empty.
         b: Images.
@@ -203,18 +206,17 @@ def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
         blocks: Into how many channel blocks an image is split.
     """
     k, r, padded = weight.shape
-    n, length = A.shape[1], h * w
+    n, length, axes = A.shape[1], h * w, min(k, 2)
     vectors = padded // LANES
     states = -(-length // CHUNK) * n * padded
-    for task in prange(b * 2 * blocks):
-        image, axis, block = task // (2 * blocks), task // blocks % 2, task % blocks
+    for task in prange(b * axes * blocks):
+        image, axis, block = task // (axes * blocks), task // blocks % axes, task % blocks
         first = vectors * block // blocks * LANES
         width = vectors * (block + 1) // blocks * LANES - first
-        for turn in range(2):
-            direction = axis + 2 * turn
+        for direction in range(axis, k, 2):
             at = (
                 image * length * d,
-                image * length * 4 * (r + 2 * n),
+                image * length * k * (r + 2 * n),
                 (axis * b + image) * length * d,
                 (image * k + direction) * states,
             )

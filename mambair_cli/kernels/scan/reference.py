@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DIRECTIONS = 4
-
 
 def selective_scan(
     u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
@@ -47,33 +45,36 @@ def selective_scan(
     return torch.stack(outputs, dim=-1) + D[:, None] * u
 
 
-def to_sequences(image: Tensor) -> Tensor:
-    """Unfold an image into the four scan orders: rows, columns, rows reversed, columns reversed.
+def to_sequences(image: Tensor, directions: int) -> Tensor:
+    """Unfold an image into the scan orders: rows, columns, rows reversed, columns reversed.
 
     Args:
         image: `(b h w c)`.
+        directions: How many of them `k`, from the first: 4, or 1 for a sequence.
 
     Returns:
-        `(b k c l)` with `k = 4` and `l = h*w`.
+        `(b k c l)` with `l = h*w`.
     """
     rows = image.permute(0, 3, 1, 2).flatten(2)
     columns = image.permute(0, 3, 2, 1).flatten(2)
     forward = torch.stack([rows, columns], dim=1)
-    return torch.cat([forward, forward.flip(-1)], dim=1)
+    return torch.cat([forward, forward.flip(-1)], dim=1)[:, :directions]
 
 
 def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
-    """Fold the four scan orders back to pixels and sum them.
+    """Fold the scan orders back to pixels and sum them.
 
     Args:
-        sequences: `(b k c l)` with `k = 4` in the order of `to_sequences`.
+        sequences: `(b k c l)` in the order of `to_sequences`.
         h: Image height.
         w: Image width.
 
     Returns:
         `(b h w c)`.
     """
-    b, _, c, _ = sequences.shape
+    b, k, c, _ = sequences.shape
+    if k == 1:
+        return sequences.view(b, c, h, w).permute(0, 2, 3, 1)
     rows, columns = (sequences[:, :2] + sequences[:, 2:].flip(-1)).unbind(1)
     return rows.view(b, c, h, w).permute(0, 2, 3, 1) + columns.view(b, c, w, h).permute(0, 3, 2, 1)
 
@@ -81,16 +82,16 @@ def from_sequences(sequences: Tensor, h: int, w: int) -> Tensor:
 def selective_scan_2d(
     u: Tensor, projected: Tensor, step_weight: Tensor, step_bias: Tensor, A: Tensor, D: Tensor
 ) -> Tensor:
-    """Scan in four directions by definition: unfold, scan, fold and sum (paper, section 3.5).
+    """Scan in each direction by definition: unfold, scan, fold and sum (paper, section 3.5).
 
     Arguments and result are those of `dispatch.selective_scan_2d`.
     """
     b, h, w, d = u.shape
-    k, n = DIRECTIONS, A.shape[-1]
-    r = step_weight.shape[-1]
-    sequences = to_sequences(u)
+    k, _, r = step_weight.shape
+    n = A.shape[-1]
+    sequences = to_sequences(u, k)
     own = torch.arange(k, device=u.device)
-    inputs = to_sequences(projected).view(b, k, k, r + 2 * n, h * w)[:, own, own]
+    inputs = to_sequences(projected, k).view(b, k, k, r + 2 * n, h * w)[:, own, own]
     raw, B, C = torch.split(inputs, [r, n, n], dim=2)
     delta = torch.einsum("bkrl,kdr->bkdl", raw, step_weight)
     y = selective_scan(

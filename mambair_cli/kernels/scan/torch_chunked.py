@@ -1,4 +1,4 @@
-"""The four-direction scan in vectorised PyTorch, for devices that have no kernel of their own.
+"""The scan of an image in vectorised PyTorch, for devices that have no kernel of their own.
 
 Each direction is cut into segments, so that nothing of size `(b k d n l)` ever exists, and each
 segment into chunks. Its chunks are scanned side by side, position by position; then the state goes
@@ -24,7 +24,6 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mambair_cli.kernels.parameters import recorded
-from mambair_cli.kernels.scan.reference import DIRECTIONS
 
 # Values in the state of one segment. On a CPU it should stay in the cache; elsewhere it should be
 # large, since every step is a launch, but a small part of any device's memory.
@@ -48,7 +47,7 @@ def selective_scan_2d(
             A.to(dtype).mT.contiguous(),
             D.to(dtype),
         )
-        blocks = projected.view(*u.shape[:3], DIRECTIONS, -1).unbind(-2)
+        blocks = projected.view(*u.shape[:3], len(A), -1).unbind(-2)
         results = (
             _to_image(
                 _scan(_to_sequence(u, k), _to_sequence(block, k), *(p[k] for p in parameters)),

@@ -1,24 +1,25 @@
-"""Triton kernels of the four-direction scan: each chunk's own state, then the outputs.
+"""Triton kernels of the scan: each chunk's own state, then the outputs.
 
 A program walks one chunk of one direction of one image for one block of channels: a lane has one or
 two channels, and their states are registers, so the sum over states crosses no lanes. Parameters
 come with channels last, or the compiler would spread the states over lanes. The next token is
 loaded while the current one is computed.
 
-What the kernels take, here and in `triton_backward.py`; a row is four times an image and one of its
+What the kernels take, here and in `triton_backward.py`; a row is an image and one of its `K`
 directions, and a grid is (blocks of channels, chunks, rows):
 
     u_ptr             (b h w d)
-    projected_ptr     (b h w 4 R+2N)
-    weight_ptr        (4 R d) float32, step projection
-    bias_ptr          (4 d) float32, its bias
-    A_ptr             (4 N d) float32
-    D_ptr             (4 d) float32
-    states_ptr        (b 4 chunks N d) float32, state at the end of each chunk that began with zero
-    steps_ptr         (b 4 chunks d) float32, sum of each chunk's steps
+    projected_ptr     (b h w K R+2N)
+    weight_ptr        (K R d) float32, step projection
+    bias_ptr          (K d) float32, its bias
+    A_ptr             (K N d) float32
+    D_ptr             (K d) float32
+    states_ptr        (b K chunks N d) float32, state at the end of each chunk that began with zero
+    steps_ptr         (b K chunks d) float32, sum of each chunk's steps
     b, h, w, d        images, rows, columns, channels
     chunk_length      tokens of each chunk but the last
     chunks            chunks of a row
+    K                 directions of an image, 4, or 1 for a sequence
     N, R              states of a channel, rank of the step projection
     NP, RP            those rounded up to powers of two
     BLOCK             channels of a program, a power of two
@@ -98,7 +99,7 @@ def load_parameters(
 @triton.jit
 def load_token(
     u_ptr, token_ptr, pixel, d, inside,
-    N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
+    K: tl.constexpr, N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
 ):  # fmt: skip
     """Load a pixel's input `(block)`, and one direction's raw step `(RP)`, B and C `(NP)` there.
 
@@ -106,7 +107,7 @@ def load_token(
     """
     n, r = tl.arange(0, NP), tl.arange(0, RP)
     at = pixel.to(tl.int64)
-    token = token_ptr + at * (4 * (R + 2 * N))
+    token = token_ptr + at * (K * (R + 2 * N))
     u = tl.load(u_ptr + at * d, inside, 0.0)
     raw = tl.load(token + r, r < R, 0.0)
     B = tl.load(token + R + n, n < N, 0.0)
@@ -151,18 +152,18 @@ def state_before(
 def scan_chunks(
     u_ptr, projected_ptr, weight_ptr, bias_ptr, A_ptr, D_ptr, states_ptr, steps_ptr, planes_ptr,
     b, h, w, d, chunk_length, chunks,
-    N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
+    K: tl.constexpr, N: tl.constexpr, R: tl.constexpr, NP: tl.constexpr, RP: tl.constexpr,
     BLOCK: tl.constexpr, WRITE_PLANES: tl.constexpr,
 ):  # fmt: skip
     """Scan chunks, in two passes over the same code.
 
     The first starts each chunk from zero and stores `states` and `steps`; the second makes the
-    state before each chunk of those and stores each direction's outputs, `planes (4 b h w d)`.
+    state before each chunk of those and stores each direction's outputs, `planes (K b h w d)`.
     """
     channel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < d
     chunk, row = tl.program_id(1), tl.program_id(2)
-    image, k = row // 4, row % 4
+    image, k = row // K, row % K
     tokens = h * w
     A, weight, bias = load_parameters(A_ptr, weight_ptr, bias_ptr, k, d, channel, N, R, NP, RP)
     D = tl.load(D_ptr + k * d + channel, inside, 0.0)
@@ -174,15 +175,15 @@ def scan_chunks(
     last = tl.minimum(first + chunk_length, tokens) - 1
     pixel, place, length, step, wrap = walk_from(first, k, h, w)
     u_ptr += image.to(tl.int64) * tokens * d + channel
-    token_ptr = projected_ptr + (image.to(tl.int64) * tokens * 4 + k) * (R + 2 * N)
+    token_ptr = projected_ptr + (image.to(tl.int64) * tokens * K + k) * (R + 2 * N)
     plane_ptr = planes_ptr + (k * b + image).to(tl.int64) * tokens * d + channel
-    u, raw, B, C = load_token(u_ptr, token_ptr, pixel, d, inside, N, R, NP, RP)
+    u, raw, B, C = load_token(u_ptr, token_ptr, pixel, d, inside, K, N, R, NP, RP)
     for s in tl.range(first, last + 1, loop_unroll_factor=2):
         out = plane_ptr + pixel.to(tl.int64) * d
         following, place = advanced(pixel, place, length, step, wrap)
         pixel = tl.where(s < last, following, pixel)
         next_u, next_raw, next_B, next_C = load_token(
-            u_ptr, token_ptr, pixel, d, inside, N, R, NP, RP
+            u_ptr, token_ptr, pixel, d, inside, K, N, R, NP, RP
         )
         delta = softplus(tl.sum(weight * raw[:, None], 0) + bias)
         state = decay_over(A, delta, N, NP) * state + B[:, None] * (delta * u)[None, :]

@@ -1,4 +1,4 @@
-"""The four-direction scan on a GPU: Triton kernels behind a differentiable PyTorch function."""
+"""The scan of an image on a GPU: Triton kernels behind a differentiable PyTorch function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.scan.reference import DIRECTIONS
 from mambair_cli.kernels.scan.triton_division import Division, divide, processor
 from mambair_cli.kernels.triton_launch import GPUS, channels_last, find_room, running_on
 
@@ -39,8 +38,14 @@ def block_sizes(A: Tensor, step_weight: Tensor) -> dict[str, int]:
     """Name the sizes that the kernels are compiled for."""
     import triton
 
-    n, r = A.shape[-1], step_weight.shape[-1]
-    return {"N": n, "R": r, "NP": triton.next_power_of_2(n), "RP": triton.next_power_of_2(r)}
+    (k, _, n), r = A.shape, step_weight.shape[-1]
+    return {
+        "K": k,
+        "N": n,
+        "R": r,
+        "NP": triton.next_power_of_2(n),
+        "RP": triton.next_power_of_2(r),
+    }
 
 
 def scan_pass(
@@ -57,7 +62,7 @@ def scan_pass(
     b, h, w, d = u.shape
     # The last chunk's effect on the state is nobody's.
     chunks = division.chunks - (planes is None)
-    scan_chunks[division.blocks, chunks, DIRECTIONS * b](
+    scan_chunks[division.blocks, chunks, len(A) * b](
         u, projected, *(channels_last(p) for p in (step_weight, step_bias, A, D)),
         states, steps, u if planes is None else planes,
         b, h, w, d, division.length, division.chunks,
@@ -69,7 +74,7 @@ def scan_pass(
 def chunk_states(tensors: Sequence[Tensor], division: Division) -> tuple[Tensor, Tensor]:
     """Run the first pass: the state at the end of each chunk and the sum of its steps."""
     u, _, _, _, A, _ = tensors
-    rows = u.shape[0], DIRECTIONS, division.chunks
+    rows = u.shape[0], len(A), division.chunks
     states = u.new_empty(*rows, A.shape[-1], u.shape[-1], dtype=torch.float32)
     steps = u.new_empty(*rows, u.shape[-1], dtype=torch.float32)
     if division.chunks > 1:
@@ -85,7 +90,7 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
 
     Args:
         tensors: Arguments of `dispatch.selective_scan_2d`.
-        dplanes: `(4 b h w d)`, gradients of each direction's outputs, any dtype and strides.
+        dplanes: `(k b h w d)`, gradients of each direction's outputs, any dtype and strides.
 
     Returns:
         Gradients of the arguments, float32, in their shapes.
@@ -94,7 +99,7 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
 
     u, projected, step_weight, step_bias, A, D = tensors
     b, h, w, d = u.shape
-    k, n, r = DIRECTIONS, A.shape[-1], step_weight.shape[-1]
+    (k, _, n), r = A.shape, step_weight.shape[-1]
     dy = dplanes[0].contiguous() if dplanes.stride(0) == 0 else dplanes.contiguous()
     plane_stride = dy.stride(0) if dy.dim() == 5 else 0
     row_bytes = 4 * h * w * n * d
@@ -144,10 +149,10 @@ class _SelectiveScan2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
-        u, *_ = tensors
+        u, _, _, _, A, _ = tensors
         b, h, w, d = u.shape
-        division = divide(DIRECTIONS * b, h * w, d, processor(u.device))
-        planes = u.new_empty(DIRECTIONS, b, h, w, d)
+        division = divide(len(A) * b, h * w, d, processor(u.device))
+        planes = u.new_empty(len(A), b, h, w, d)
         with running_on(u.device):
             states, steps = chunk_states(tensors, division)
             scan_pass(tensors, division, states, steps, planes)
@@ -170,7 +175,7 @@ def selective_scan_2d(u: Tensor, projected: Tensor, *parameters: Tensor) -> Tens
         *parameters: As there.
 
     Returns:
-        `(4 b h w d)` in the dtype of `u`: the result is their sum.
+        `(k b h w d)` in the dtype of `u`: the result is their sum.
     """
     u, projected = (
         tensor.contiguous() if tensor.dtype in DTYPES else tensor.float().contiguous()

@@ -121,7 +121,7 @@ def official(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=
     assert delta.shape == u.shape
     assert A.shape == (kd, n)
     assert B.shape == C.shape == (b, k, n, length)
-    assert k == 4
+    assert k in (1, 4)
     assert D.shape == delta_bias.shape == (kd,)
     assert z is None
     assert delta_softplus is True
@@ -140,7 +140,13 @@ def scan(monkeypatch):
 
 
 # b, h, w, d, n, r
-SHAPES = [(1, 1, 1, 1, 1, 1), (2, 5, 7, 3, 6, 4), (1, 1, 17, 33, 10, 1), (3, 7, 2, 3, 16, 4)]
+SHAPES = [
+    (1, 1, 1, 1, 1, 1),
+    (2, 5, 7, 3, 6, 4),
+    (1, 1, 17, 33, 10, 1),
+    (3, 7, 2, 3, 16, 4),
+    (2, 1, 17, 5, 8, 3, 1),
+]
 
 
 @pytest.mark.parametrize("arrange", [list, strided], ids=["contiguous", "strided"])

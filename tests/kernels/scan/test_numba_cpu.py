@@ -21,7 +21,7 @@ from mambair_cli.kernels import numba_launch
 from mambair_cli.kernels.scan import numba_cpu, reference
 from mambair_cli.kernels.vector import LANES
 
-# b, h, w, d, n, r
+# b, h, w, d, n, r; k where it is not 4
 SHAPES = [
     (1, 1, 1, 7, 1, 1),
     (2, 1, 37, 16, 5, 1),
@@ -31,6 +31,8 @@ SHAPES = [
     (2, 3, 11, 150, 16, 12),
     (1, 2, 3, 1, 5, 3),
     (1, 9, 16, 17, 16, 1),
+    (2, 1, 37, 40, 5, 3, 1),
+    (1, 5, 7, 150, 16, 11, 1),
 ]
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from scan_cases import scan_inputs
 
 from mambair_cli.kernels.scan import reference
 
@@ -27,7 +28,7 @@ def test_values_and_gradients_agree_with_the_published_scan(number, relative_rms
 
 def test_directions_are_rows_columns_and_both_reversed():
     image = torch.arange(6).view(1, 2, 3, 1)
-    assert reference.to_sequences(image)[0, :, 0].tolist() == [
+    assert reference.to_sequences(image, 4)[0, :, 0].tolist() == [
         [0, 1, 2, 3, 4, 5],
         [0, 3, 1, 4, 2, 5],
         [5, 4, 3, 2, 1, 0],
@@ -37,9 +38,21 @@ def test_directions_are_rows_columns_and_both_reversed():
 
 def test_folding_puts_every_direction_back_on_its_pixels():
     image = torch.arange(2 * 3 * 5 * 4.0).view(2, 3, 5, 4)
-    sequences = reference.to_sequences(image)
+    sequences = reference.to_sequences(image, 4)
     weights = torch.tensor([1.0, 10.0, 100.0, 1000.0]).view(4, 1, 1)
     assert torch.equal(reference.from_sequences(sequences * weights, 3, 5), 1111 * image)
+
+
+def test_one_direction_is_the_first_of_four():
+    inputs = scan_inputs(2, 3, 5, 4, 3, 2)
+    inputs[-1] = torch.zeros_like(inputs[-1])
+    u, projected, *parameters = inputs
+    first = projected[..., : projected.shape[-1] // 4]
+    alone = reference.selective_scan_2d(u, first, *(p[:1] for p in parameters))
+    # Without C the other directions are silent.
+    silenced = projected.clone()
+    silenced.view(2, 3, 5, 4, -1)[..., 1:, -3:] = 0
+    assert torch.allclose(alone, reference.selective_scan_2d(u, silenced, *parameters))
 
 
 def test_a_scan_sees_the_past_of_its_direction_only():

@@ -53,7 +53,9 @@ def test_values_and_gradients_agree_with_the_definition(shape, relative_rms):
 
 
 @pytest.mark.usefixtures("_segments")
-@pytest.mark.parametrize("shape", [(2, 5, 7, 3, 6, 4), (1, 17, 2, 33, 10, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(2, 5, 7, 3, 6, 4), (1, 17, 2, 33, 10, 1), (2, 1, 37, 5, 8, 3, 1)], ids=str
+)
 def test_any_segments_give_the_same_in_float64(shape, relative_rms):
     compare(scan_inputs(*shape), relative_rms, 1e-13, torch.float64)
 

@@ -16,13 +16,14 @@ from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
 H200 = Processor(132, 32)
 
-# b, h, w, d, n, r: the interpreter takes some milliseconds for each token of each direction
+# b, h, w, d, n, r, and k where it is not 4: the interpreter takes some milliseconds for each token of each direction
 SHAPES = [
     (1, 1, 1, 7, 1, 1),
     (1, 1, 5, 16, 5, 1),
     (1, 5, 1, 20, 6, 3),
     (2, 1, 2, 5, 10, 4),
     (1, 2, 3, 40, 16, 12),
+    (2, 1, 7, 40, 5, 3, 1),
 ]
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
