@@ -26,7 +26,6 @@ from mambair_cli.evaluation.metrics import y_psnr
 from mambair_cli.imaging.files import read_image
 from mambair_cli.kernels.scan import dispatch, reference
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
 from mambair_cli.pixels.tensors import to_pixels, to_tensor
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
@@ -112,13 +111,8 @@ def scans(report: Report, device: torch.device, *, quick: bool) -> None:
 def golden_network(entry: dict[str, Any]) -> RestorationNetwork:
     """A golden network with its parameters, on the CPU."""
     seeded_tensor = runpy.run_path(str(ROOT / "tests/networks/conftest.py"))["seeded_tensor"]
-    kind = {"MambaIR": MambaIRConfig, "MambaIRUNet": MambaIRUNetConfig}[entry["network"]]
-    values = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in entry["config"].items()
-        if key in kind.__dataclass_fields__
-    }
-    network = build_network(kind(**values)).eval().requires_grad_(False)
+    config_of = runpy.run_path(str(ROOT / "tests/support/published_networks.py"))["config_of"]
+    network = build_network(config_of(entry)).eval().requires_grad_(False)
     state = {
         name: torch.from_numpy(seeded_tensor(name, tuple(tensor.shape)))
         for name, tensor in network.state_dict().items()

@@ -11,15 +11,22 @@ from typing import Literal
 from torch import Tensor
 
 from mambair_cli.errors import CheckpointError
-from mambair_cli.networks.mambair import UPSAMPLER_CHANNELS
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig, Upsampler
+from mambair_cli.networks.frame import UPSAMPLER_CHANNELS
+from mambair_cli.networks.spec import (
+    MambaIRConfig,
+    MambaIRUNetConfig,
+    MambaIRv2Config,
+    NetworkConfig,
+    Upsampler,
+)
 
-BLOCK_KEY = re.compile(r"layers\.(\d{1,9})\.residual_group\.blocks\.(\d{1,9})\.", re.ASCII)
+BLOCK_KEY = re.compile(
+    r"layers\.(\d{1,9})\.residual_group\.(?:blocks|layers)\.(\d{1,9})\.", re.ASCII
+)
 PUBLISHED_RATIOS = (1.2, 1.5, 2.0)
 
-# Part of a key that gives another network away; MambaIRv2 first, as it shares most of its keys.
+# Part of a key that gives another network away.
 OTHER_NETWORKS = (
-    (".wqkv.weight", "MambaIRv2"),
     (".attn.qkv.weight", "SwinIR or HAT"),
     (".attn.temperature", "Restormer"),
     (".rdb1.conv1.weight", "ESRGAN (RRDBNet)"),
@@ -29,6 +36,10 @@ SHALLOW = "conv_first.weight"
 FIRST_BLOCK = "layers.0.residual_group.blocks.0"
 STATES = "self_attention.A_logs"
 INNER = "self_attention.in_proj.weight"
+
+FIRST_LAYER = "layers.0.residual_group.layers.0"
+QKV = "wqkv.weight"
+BIASES = "win_mhsa.relative_position_bias_table"
 
 
 def detect_config(tensors: Mapping[str, Tensor]) -> NetworkConfig:
@@ -54,6 +65,8 @@ def detect_config(tensors: Mapping[str, Tensor]) -> NetworkConfig:
             )
     if any(key.startswith("encoder_level1.") for key in tensors):
         return _unet_config(tensors)
+    if any(key.endswith(f".{QKV}") for key in tensors):
+        return _v2_config(tensors)
     return _mambair_config(tensors)
 
 
@@ -63,9 +76,6 @@ def _mambair_config(tensors: Mapping[str, Tensor]) -> MambaIRConfig:
     states = _shape(tensors, f"{FIRST_BLOCK}.{STATES}", 2)[1]
     inner = _shape(tensors, f"{FIRST_BLOCK}.{INNER}", 2)[0] // 2
     _refuse_other_block(tensors, light=upsampler == "pixelshuffledirect")
-    connection: Literal["1conv", "3conv"] = (
-        "3conv" if "conv_after_body.0.weight" in tensors else "1conv"
-    )
     return MambaIRConfig(
         upscale=scale,
         in_chans=channels,
@@ -74,8 +84,51 @@ def _mambair_config(tensors: Mapping[str, Tensor]) -> MambaIRConfig:
         depths=_depths(tensors),
         mlp_ratio=_ratio([(embed, inner)]),
         upsampler=upsampler,
-        resi_connection=connection,
+        resi_connection=_connection(tensors),
     )
+
+
+def _v2_config(tensors: Mapping[str, Tensor]) -> MambaIRv2Config:
+    def of_first(key: str, axes: int) -> Sequence[int]:
+        return _shape(tensors, f"{FIRST_LAYER}.{key}", axes)
+
+    embed, channels = _shape(tensors, SHALLOW, 4)[:2]
+    upsampler, scale = _upsampling(tensors, channels)
+    num_tokens, inner_rank = of_first("assm.embeddingB.weight", 2)
+    light = f"{FIRST_LAYER}.convffn1.sg.conv.weight" in tensors
+    local = "convffn1.sg.conv" if light else "convffn1.dwconv.depthwise_conv.0"
+    depths = _depths(tensors)
+    return MambaIRv2Config(
+        upscale=scale,
+        in_chans=channels,
+        embed_dim=embed,
+        d_state=of_first("embeddingA.weight", 2)[1],
+        depths=depths,
+        num_heads=tuple(
+            _shape(tensors, f"layers.{group}.residual_group.layers.0.{BIASES}", 2)[1]
+            for group in range(len(depths))
+        ),
+        window_size=_window(of_first(BIASES, 2)[0]),
+        inner_rank=inner_rank,
+        num_tokens=num_tokens,
+        convffn_kernel_size=of_first(f"{local}.weight", 4)[-1],
+        mlp_ratio=_ratio([(embed, of_first("assm.in_proj.0.weight", 4)[0])]),
+        upsampler=upsampler,
+        resi_connection=_connection(tensors),
+        light=light,
+    )
+
+
+def _window(positions: int) -> int:
+    """Find the side of a window from the number of relative positions in it."""
+    side = (math.isqrt(positions) + 1) // 2
+    if (2 * side - 1) ** 2 != positions:
+        raise CheckpointError(f"{BIASES} has {positions} rows: they fit no window")
+    return side
+
+
+def _connection(tensors: Mapping[str, Tensor]) -> Literal["1conv", "3conv"]:
+    return "3conv" if "conv_after_body.0.weight" in tensors else "1conv"
 
 
 def _unet_config(tensors: Mapping[str, Tensor]) -> MambaIRUNetConfig:
@@ -113,6 +166,8 @@ def _shape(tensors: Mapping[str, Tensor], key: str, axes: int) -> Sequence[int]:
 
 
 def _upsampling(tensors: Mapping[str, Tensor], channels: int) -> tuple[Upsampler, int]:
+    if "conv_up1.weight" in tensors:
+        return "nearest+conv", 4
     if "conv_before_upsample.0.weight" in tensors:
         steps = [key for key in tensors if re.fullmatch(r"upsample\.\d+\.weight", key)]
         outputs = [_shape(tensors, key, 4)[0] for key in steps]

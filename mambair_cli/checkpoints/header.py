@@ -13,6 +13,7 @@ from mambair_cli.errors import CheckpointError
 from mambair_cli.networks.spec import (
     MambaIRConfig,
     MambaIRUNetConfig,
+    MambaIRv2Config,
     ModelSpec,
     NetworkConfig,
     Task,
@@ -29,6 +30,7 @@ SOURCE_REVISION = "mambair.source_revision"
 NETWORKS: dict[str, type[NetworkConfig]] = {
     "MambaIR": MambaIRConfig,
     "MambaIRUNet": MambaIRUNetConfig,
+    "MambaIRv2": MambaIRv2Config,
 }
 
 LARGEST = 1_000_000  # of a ratio and of a white level

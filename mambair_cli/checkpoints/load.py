@@ -19,7 +19,14 @@ from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRUNetConfig, ModelSpec, NetworkConfig, Task
+from mambair_cli.networks.spec import (
+    MambaIRUNetConfig,
+    MambaIRv2Config,
+    ModelSpec,
+    NetworkConfig,
+    Task,
+)
+from mambair_cli.networks.window_attention import relative_positions
 
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork
@@ -30,6 +37,9 @@ IMAGE_CHANNELS = (1, 3)
 
 # What shapes do not tell: the white level, and which of the ratios that give one width it was.
 UNTOLD = ("mlp_ratio", "img_range")
+
+# What files of MambaIRv2 hold beside the parameters, and the network makes of its configuration.
+POSITIONS = "relative_position_index_SA"
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
     raw = read_checkpoint(path)
     with _naming(path):
         config = _configuration(raw)
+        raw = _without_made(raw, config)
         # Shapes only: the tensors of the file become the parameters, without a second copy.
         with torch.device("meta"):
             network = build_network(config)
@@ -145,6 +156,20 @@ def _configuration(raw: RawCheckpoint) -> NetworkConfig:
     return replace(
         detected, **{name: getattr(stated, name) for name in UNTOLD if hasattr(detected, name)}
     )
+
+
+def _without_made(raw: RawCheckpoint, config: NetworkConfig) -> RawCheckpoint:
+    """Leave out what MambaIRv2 makes itself and its files hold: the pairs' relative positions."""
+    if not isinstance(config, MambaIRv2Config):
+        return raw
+    tensors = dict(raw.tensors)
+    stored = tensors.pop(POSITIONS, None)
+    if stored is not None and not torch.equal(stored, relative_positions(config.window_size)):
+        raise CheckpointError(
+            f"{POSITIONS} numbers the positions in a window otherwise than MambaIRv2 does",
+            "its network was changed",
+        )
+    return replace(raw, tensors=tensors)
 
 
 def _contradictions(stated: dict[str, Any], detected: dict[str, Any]) -> Iterator[str]:

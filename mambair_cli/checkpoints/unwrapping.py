@@ -37,7 +37,7 @@ _PARALLEL = "module."
 # Counters of tools, and constants that ports of the network keep among its weights.
 _BOOKKEEPING = re.compile(
     r"(^|\.)(total_ops|total_params|n_averaged|step_counter|num_batches_tracked|attn_mask"
-    r"|relative_position_index\w*)$|^mean$"
+    r"|relative_position_index(?!_SA$)\w*)$|^mean$"
 )
 
 

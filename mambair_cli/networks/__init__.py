@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from mambair_cli.networks.mambair import MambaIR
 from mambair_cli.networks.mambair_unet import MambaIRUNet
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, NetworkConfig
+from mambair_cli.networks.mambair_v2 import MambaIRv2
+from mambair_cli.networks.spec import (
+    MambaIRConfig,
+    MambaIRUNetConfig,
+    MambaIRv2Config,
+    NetworkConfig,
+)
 
-RestorationNetwork = MambaIR | MambaIRUNet
+RestorationNetwork = MambaIR | MambaIRUNet | MambaIRv2
 
 
 def build_network(config: NetworkConfig) -> RestorationNetwork:
@@ -20,6 +26,8 @@ def build_network(config: NetworkConfig) -> RestorationNetwork:
     """
     if isinstance(config, MambaIRUNetConfig):
         return MambaIRUNet(config).float()
+    if isinstance(config, MambaIRv2Config):
+        return MambaIRv2(config).float()
     return MambaIR(config).float()
 
 
@@ -28,5 +36,7 @@ __all__ = [
     "MambaIRConfig",
     "MambaIRUNet",
     "MambaIRUNetConfig",
+    "MambaIRv2",
+    "MambaIRv2Config",
     "build_network",
 ]

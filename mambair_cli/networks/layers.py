@@ -1,4 +1,4 @@
-"""Blocks of the networks: channel attention, local convolution, residual block, upsampling.
+"""Blocks of the networks: channel attention, local convolution, residual block.
 
 Attribute names are the keys of the published checkpoints.
 """
@@ -112,25 +112,3 @@ class ResidualStateSpaceBlock(nn.Module):
         x, normed = self.ops.residual_norm(x, attended, self.skip_scale, self.ln_2)
         local, gate = self.conv_blk(normed)
         return self.ops.gated_residual(x, local, self.skip_scale2, gate)
-
-
-class Upsample(nn.Sequential):
-    """Convolution and pixel shuffle, repeated for powers of two.
-
-    Args:
-        scale: A power of two, or 3.
-        channels: Channels of input and output.
-    """
-
-    def __init__(self, scale: int, channels: int) -> None:
-        factors = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
-        super().__init__(
-            *(
-                layer
-                for factor in factors
-                for layer in (
-                    nn.Conv2d(channels, factor**2 * channels, 3, padding=1),
-                    nn.PixelShuffle(factor),
-                )
-            )
-        )

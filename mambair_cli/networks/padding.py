@@ -34,6 +34,27 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return pad_to(x, height, width)
 
 
+def mirror_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Extend images at the right and lower sides to multiples of a number, as mirrors would.
+
+    The edge is repeated, unlike in `pad_to`; an extension longer than the image is mirrored again.
+
+    Args:
+        x: `(b c h w)`, any range.
+        multiple: Of what both sides become multiples.
+
+    Returns:
+        `(b c h' w')`; `x` itself where nothing is missing.
+    """
+    for axis in (2, 3):
+        side = x.shape[axis]
+        if missing := -side % multiple:
+            positions = torch.arange(side + missing, device=x.device) % (2 * side)
+            mirrored = torch.where(positions < side, positions, 2 * side - 1 - positions)
+            x = x.index_select(axis, mirrored)
+    return x
+
+
 def crop_to(x: Tensor, height: int, width: int) -> Tensor:
     """Undo `pad_to`.
 

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from mambair_cli.errors import MemoryLimitError
+from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRConfig
-from mambair_cli.networks.ss2d import SS2D
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
@@ -256,7 +256,7 @@ def limits_of(
     strict = max_memory is not None and device.type == "cpu"
     if strict:
         available = min(available, memory.available_main_memory(max_memory))
-    scan = next((m.scan.name for m in network.modules() if isinstance(m, SS2D)), "auto")
+    scan = next((m.scan.name for m in network.modules() if isinstance(m, SelectiveScan)), "auto")
     config = getattr(network, "config", _UNKNOWN_NETWORK)
     return Limits(
         bytes_per_pixel(config, precision, scan, device.type),

@@ -1,20 +1,19 @@
 from __future__ import annotations
 
-import json
-import lzma
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_networks import FULL_SIZE, config_of
 
 from mambair_cli.checkpoints.detect import detect_config
 from mambair_cli.errors import CheckpointError
-from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
-
-PACKED = Path(__file__).parents[1] / "data" / "full_size_tensors.json.xz"
-PUBLISHED = json.loads(lzma.decompress(PACKED.read_bytes()))
+from mambair_cli.networks import (
+    MambaIRConfig,
+    MambaIRUNetConfig,
+    MambaIRv2Config,
+    build_network,
+)
 
 
 def shapes_of(config):
@@ -23,21 +22,19 @@ def shapes_of(config):
 
 
 def published(name):
-    entry = PUBLISHED[name]
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry["config"].items()}
-    config = {"MambaIR": MambaIRConfig, "MambaIRUNet": MambaIRUNetConfig}[entry["network"]](
-        **values
-    )
+    entry = FULL_SIZE[name]
+    config = config_of(entry)
     tensors = {key: torch.empty(shape, device="meta") for key, shape in entry["tensors"].items()}
     return config, tensors, entry["parameters"]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_published_networks_are_detected_and_load_strictly(name):
     config, tensors, parameters = published(name)
     assert detect_config(tensors) == config
     with torch.device("meta"):
         network = build_network(config)
+    tensors.pop("relative_position_index_SA", None)
     network.load_state_dict(tensors, strict=True)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
 
@@ -62,6 +59,36 @@ VARIETIES = {
         mlp_ratio=2.0,
         bias=True,
     ),
+    "second version": MambaIRv2Config(
+        upscale=3,
+        embed_dim=12,
+        depths=(2, 1),
+        num_heads=(2, 3),
+        window_size=4,
+        inner_rank=5,
+        num_tokens=7,
+        convffn_kernel_size=3,
+        mlp_ratio=1.5,
+        d_state=3,
+    ),
+    "second version, gray": MambaIRv2Config(
+        upscale=1,
+        in_chans=1,
+        embed_dim=12,
+        depths=(1,),
+        num_heads=(1,),
+        window_size=8,
+        upsampler="",
+        light=False,
+    ),
+    "second version, nearest": MambaIRv2Config(
+        embed_dim=12,
+        depths=(1,),
+        num_heads=(2,),
+        upsampler="nearest+conv",
+        light=False,
+        resi_connection="3conv",
+    ),
 }
 
 
@@ -85,7 +112,6 @@ def test_any_ratio_is_detected_as_one_of_the_same_width(embed, ratio):
 @pytest.mark.parametrize(
     ("key", "name"),
     [
-        ("layers.0.residual_group.layers.0.wqkv.weight", "MambaIRv2"),
         ("layers.0.residual_group.blocks.0.attn.qkv.weight", "SwinIR or HAT"),
         ("encoder_level1.0.attn.temperature", "Restormer"),
         ("body.0.rdb1.conv1.weight", "ESRGAN (RRDBNet)"),
@@ -118,7 +144,9 @@ def test_unknown_network_names_keys_expected_and_found():
     )
 
 
-@pytest.mark.parametrize("config", [VARIETIES["gray"], VARIETIES["3conv"], VARIETIES["unet"]])
+@pytest.mark.parametrize(
+    "config", [VARIETIES[name] for name in ("gray", "3conv", "unet", "second version")]
+)
 def test_no_missing_or_misshapen_key_breaks_detection(config):
     tensors = shapes_of(config)
     for key in tensors:

@@ -18,8 +18,9 @@ from mambair_cli.checkpoints.load import (
 )
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import CheckpointError, UsageError
-from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, build_network
+from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config, build_network
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.networks.window_attention import relative_positions
 
 
 def stated(config, spec=None, network="MambaIR", **changes):
@@ -275,3 +276,38 @@ def test_what_is_left_over_is_no_missing_key(saved, state):
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(saved({**state, "head.weight": torch.zeros(1)}))
     assert caught.value.hint.startswith("nothing is missing: ")
+
+
+def second_version(**changes):
+    config = MambaIRv2Config(
+        upscale=2, embed_dim=12, depths=(2,), num_heads=(2,), window_size=4, num_tokens=7, **changes
+    )
+    return config, build_network(config).state_dict()
+
+
+def test_the_second_version_makes_what_its_files_hold_beside_the_parameters(saved):
+    config, state = second_version()
+    published = state | {"relative_position_index_SA": relative_positions(4)}
+    for content in (state, published):
+        loaded = load_checkpoint(saved(content, "own.pth"))
+        assert loaded.network.config == config
+        assert (loaded.spec.task, loaded.spec.scale) == ("sr", 2)
+        assert loaded.notes == ()
+    masked = published | {"layers.0.residual_group.attn_mask": torch.zeros(4, 16, 16)}
+    assert load_checkpoint(saved(masked, "own.pth")).notes == (
+        "left out, as they are not the network's: layers.0.residual_group.attn_mask",
+    )
+
+
+def test_other_numbers_of_positions_are_refused(saved):
+    _, state = second_version()
+    other = state | {"relative_position_index_SA": relative_positions(4).T.contiguous()}
+    with pytest.raises(CheckpointError, match="numbers the positions in a window otherwise"):
+        load_checkpoint(saved(other))
+
+
+def test_a_bias_table_that_fits_no_window_is_refused(saved):
+    _, state = second_version()
+    key = "layers.0.residual_group.layers.0.win_mhsa.relative_position_bias_table"
+    with pytest.raises(CheckpointError, match="has 50 rows: they fit no window"):
+        load_checkpoint(saved(state | {key: torch.zeros(50, 2)}))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mambair_cli.networks.layers import CAB, ChannelAttention, Upsample
+from mambair_cli.networks.frame import Upsample
+from mambair_cli.networks.layers import CAB, ChannelAttention
 
 
 def test_attention_gates_by_the_mean_over_pixels():

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mambair_cli.networks.layers import ChannelAttention
-from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.networks.selective_scan import SelectiveScan
 
 _TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]] = (
     WeakKeyDictionary()
@@ -41,7 +41,7 @@ def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
             if tensor.requires_grad or tensor.is_inference():
                 return None
             state.append((tensor.data_ptr(), tensor._version))  # noqa: SLF001
-        if isinstance(module, SS2D):
+        if isinstance(module, SelectiveScan):
             state.append(module.scan)
     return tuple(state)
 
@@ -89,7 +89,7 @@ def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _matrix_names(module: nn.Module) -> tuple[str, ...]:
-    if isinstance(module, SS2D):
+    if isinstance(module, SelectiveScan):
         return ("x_proj_weight",)
     if isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1):
         return ("weight",) if module.bias is None else ("weight", "bias")

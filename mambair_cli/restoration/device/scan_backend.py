@@ -9,7 +9,7 @@ from torch import nn
 
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks.layers import ResidualStateSpaceBlock
-from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.networks.selective_scan import SelectiveScan
 
 # Of the block that compiles the kernels: any number will do.
 LEAST_CHANNELS = 16
@@ -34,7 +34,7 @@ def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
     for module in network.modules():
         if hasattr(module, "ops"):
             module.ops = steps  # type: ignore[assignment]
-        if isinstance(module, SS2D):
+        if isinstance(module, SelectiveScan):
             module.scan = backend
     return backend.name
 

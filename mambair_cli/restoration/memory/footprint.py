@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
-from mambair_cli.networks.mambair import UPSAMPLER_CHANNELS
-from mambair_cli.networks.spec import MambaIRConfig, NetworkConfig
+from mambair_cli.networks.frame import UPSAMPLER_CHANNELS
+from mambair_cli.networks.spec import MambaIRUNetConfig, MambaIRv2Config, NetworkConfig
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision
 
 
@@ -20,36 +20,47 @@ class _Sizes:
     Attributes:
         c: Channels of the feature map, at full resolution where it is widest.
         d: Inner channels.
-        projected: Step inputs, B and C of all four directions.
+        directions: Directions of the scan.
+        projected: Step inputs, B and C of all directions.
         states: States of one direction.
         upsampled: The upsampler's largest activation.
         images: The input and the output.
+        attention: Queries, keys and values, shifted, and in windows, and the result; 0 without it.
     """
 
     c: int
     d: int
+    directions: int
     projected: int
     states: int
     upsampled: int
     images: int
+    attention: int
 
     @classmethod
     def of(cls, config: NetworkConfig) -> _Sizes:
         # The U-Net's widest blocks at full resolution are those after its decoder's last
         # concatenation.
-        c = config.embed_dim if isinstance(config, MambaIRConfig) else 2 * config.dim
-        d, n, r = int(config.mlp_ratio * c), config.d_state, math.ceil(c / 16)
+        c = 2 * config.dim if isinstance(config, MambaIRUNetConfig) else config.embed_dim
+        d, n = int(config.mlp_ratio * c), config.d_state
+        second = isinstance(config, MambaIRv2Config)
+        k, r = (1, math.ceil(d / 16)) if second else (4, math.ceil(c / 16))
         upsampled = 0
-        if isinstance(config, MambaIRConfig) and config.upsampler:
-            pixel_shuffle = config.upsampler == "pixelshuffle"
-            channels = UPSAMPLER_CHANNELS if pixel_shuffle else config.channels
+        if not isinstance(config, MambaIRUNetConfig) and config.upsampler:
+            direct = config.upsampler == "pixelshuffledirect"
+            channels = config.channels if direct else UPSAMPLER_CHANNELS
             upsampled = channels * config.scale**2
         images = config.channels * (1 + config.scale**2)
-        return cls(c, d, 4 * (r + 2 * n), d * n, upsampled, images)
+        attention = 11 * c if second else 0
+        return cls(c, d, k, k * (r + 2 * n), d * n, upsampled, images, attention)
 
     @property
     def block(self) -> int:
-        """A block's widest moment: the scan's input, output and gate."""
+        """A block's widest moment: the scan's input, output and gate, or the attention."""
+        if self.attention:
+            # Measured at 128x128 and 256x256 on a CPU: 84 bytes for each channel of MambaIRv2's
+            # light network, 64 to 81 of its base one.
+            return 9 * self.c
         return 4 * self.d + self.projected + 4 * self.c
 
 
@@ -110,7 +121,7 @@ _IN_A_BLOCK = (
     _Alive("the group's input, kept for its skip", lambda s: s.c, 4, 4),
     _Alive("residual stream", lambda s: s.c, 4, 4),
     _Alive("its norm", lambda s: s.c, 4, 2),
-    _Alive("the scan's result in each direction", lambda s: 4 * s.d, 4, 2),
+    _Alive("the scan's result in each direction", lambda s: s.directions * s.d, 4, 2),
 )
 _IN_A_SCAN = (
     *_IN_A_BLOCK,
@@ -122,13 +133,19 @@ _IN_A_GATE = (
     _Alive("gate z", lambda s: s.d, 4, 2),
     _Alive("normed and gated sum", lambda s: s.d, 4, 2),
 )
+_IN_THE_ATTENTION = (
+    *_EVERYWHERE,
+    _Alive("the group's input, kept for its skip", lambda s: s.c, 4, 4),
+    _Alive("residual stream", lambda s: s.c, 4, 4),
+    _Alive("window attention", lambda s: s.attention, 4, 2),
+)
 _IN_THE_UPSAMPLER = (
     *_EVERYWHERE,
     _Alive("convolution's input, its result, and that shuffled", lambda s: 3 * s.upsampled, 4, 2),
 )
 # What the other scans store: the four directions stacked, as the scan's input, its steps and its
 # result, each in its own order and in that of the pixels.
-_STACKED = _Alive("directions stacked", lambda s: 6 * 4 * s.d, 4, 4)
+_STACKED = _Alive("directions stacked", lambda s: 6 * s.directions * s.d, 4, 4)
 _FUSED = {"cpu": ("auto", "numba"), "cuda": ("auto", "triton"), "xpu": ("auto", "triton")}
 
 
@@ -157,6 +174,7 @@ def bytes_per_pixel(
     return max(
         _bytes_of(in_a_scan, sizes, half=half) + states,
         _bytes_of(_IN_A_GATE, sizes, half=half),
+        _bytes_of(_IN_THE_ATTENTION, sizes, half=half),
         _bytes_of(_IN_THE_UPSAMPLER, sizes, half=half),
     )
 

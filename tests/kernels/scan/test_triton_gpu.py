@@ -16,7 +16,8 @@ from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
 H200 = Processor(132, 32)
 
-# b, h, w, d, n, r, and k where it is not 4: the interpreter takes some milliseconds for each token of each direction
+# b, h, w, d, n, r, and k where it is not 4: the interpreter takes some milliseconds for each token
+# of each direction
 SHAPES = [
     (1, 1, 1, 7, 1, 1),
     (1, 1, 5, 16, 5, 1),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
 
 LIGHT = MambaIRConfig()
@@ -23,6 +23,17 @@ def test_larger_networks_need_more():
     assert bytes_per_pixel(MambaIRUNetConfig(), "fp32") > bytes_per_pixel(light, "fp32")
 
 
+def test_the_second_version_needs_no_more_than_the_first():
+    base = MambaIRv2Config(
+        embed_dim=174, d_state=16, depths=(6,) * 6, num_heads=(6,) * 6, mlp_ratio=2.0,
+        upsampler="pixelshuffle", light=False,
+    )  # fmt: skip
+    for device in ("cpu", "cuda"):
+        for own, first in ((MambaIRv2Config(), LIGHT), (base, CLASSIC)):
+            needed = bytes_per_pixel(own, "fp32", device_type=device)
+            assert 500 < needed < bytes_per_pixel(first, "fp32", device_type=device)
+
+
 def test_other_scans_need_more_on_a_cpu():
     fused = bytes_per_pixel(LIGHT, "fp32", "numba")
     assert bytes_per_pixel(LIGHT, "fp32") == fused
@@ -37,13 +48,13 @@ def test_the_reference_scan_needs_more():
 MEASURE = """
 from pathlib import Path
 import torch
-from mambair_cli.networks import MambaIRConfig, build_network
+from mambair_cli.networks import MambaIRConfig, MambaIRv2Config, build_network
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 def peak():  # of this process alone, which getrusage does not count: it begins with its parent's
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
-network = build_network(MambaIRConfig(embed_dim=90, depths=(1,)))
+network = build_network({config})
 set_scan_backend(network, "auto")
 with torch.inference_mode():
     network(torch.rand(1, 3, 16, 24))
@@ -53,14 +64,22 @@ print(before, peak())
 """
 
 
+CONFIGS = [
+    MambaIRConfig(embed_dim=90, depths=(1,)),
+    MambaIRv2Config(embed_dim=90, depths=(2,), num_heads=(6,)),
+]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
-def test_the_estimate_covers_what_a_process_really_takes():
+def test_the_estimate_covers_what_a_process_really_takes(config):
+    script = MEASURE.replace("{config}", repr(config))
     out = subprocess.run(
-        [sys.executable, "-c", MEASURE], check=True, capture_output=True, text=True
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
     ).stdout
     before, after = map(int, out.split())
-    estimate = bytes_per_pixel(MambaIRConfig(embed_dim=90), "fp32")
+    estimate = bytes_per_pixel(config, "fp32")
     assert 0.3 * estimate < (after - before) / (160 * 200) < 1.1 * estimate
 
 

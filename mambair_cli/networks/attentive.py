@@ -1,0 +1,206 @@
+"""The blocks of MambaIRv2: window attention, and a scan over pixels sorted by what they show."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mambair_cli.kernels.block.ops import PLAIN, Ops, pointwise, summed
+from mambair_cli.networks.selective_scan import SelectiveScan
+from mambair_cli.networks.spec import MambaIRv2Config
+from mambair_cli.networks.window_attention import WindowAttention
+
+# Of the second skip around a half of a layer: the halves are residual already.
+FIRST_SKIP_SCALE = 1e-4
+
+
+class AttentiveStateSpace(nn.Module):
+    """Attentive state-space module: similar pixels are scanned one after the other.
+
+    Each pixel is given a class. The pixels are scanned in the order of their classes, and a prompt,
+    which is learnt for each class, is added to the output matrix C (MambaIRv2, section 3.3).
+
+    Args:
+        config: Of the network.
+
+    Attributes:
+        sampled: Whether a pixel's class is drawn by its probability, as the published code does it
+            at inference too, or is the most probable one. In training it is always drawn.
+    """
+
+    def __init__(self, config: MambaIRv2Config) -> None:
+        super().__init__()
+        channels, hidden = config.embed_dim, config.hidden
+        self.sampled = False
+        self.ops: Ops = PLAIN
+        self.selectiveScan = SelectiveScan(
+            hidden, config.d_state, rank=math.ceil(hidden / 16), directions=1
+        )
+        self.out_norm = nn.LayerNorm(hidden)
+        self.out_proj = nn.Linear(hidden, channels)
+        self.in_proj = nn.Sequential(nn.Conv2d(channels, hidden, 1))
+        self.CPE = nn.Sequential(nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden))
+        self.embeddingB = nn.Embedding(config.num_tokens, config.inner_rank)
+        self.route = nn.Sequential(
+            nn.Linear(channels, channels // 3),
+            nn.GELU(),
+            nn.Linear(channels // 3, config.num_tokens),
+            nn.LogSoftmax(dim=-1),
+        )
+
+    def forward(self, x: Tensor, prompt_basis: Tensor) -> Tensor:
+        """Scan features.
+
+        Args:
+            x: `(b h w c)`.
+            prompt_basis: What the classes' coefficients are multiplied by for their prompts,
+                `(inner_rank n)`.
+
+        Returns:
+            `(b h w c)`.
+        """
+        b, h, w, _ = x.shape
+        classes, prompts = self._routed(x.flatten(1, 2), prompt_basis)
+        order = classes.argsort(dim=1, stable=True)
+        u = pointwise(x, cast(nn.Conv2d, self.in_proj[0]))
+        u = u * torch.sigmoid(self.ops.depthwise(u, cast(nn.Conv2d, self.CPE[0]), "none"))
+        scan = self.selectiveScan
+        u = _taken(u.flatten(1, 2), order)[:, None]
+        projected = scan.project(u)
+        into_states, C = torch.split(projected, [scan.rank + scan.d_state, scan.d_state], dim=-1)
+        # The prompts come in the order of the pixels, not of the scan; so they were trained.
+        projected = torch.cat([into_states, C + prompts[:, None]], dim=-1)
+        y = self.ops.norm(summed(scan.run(u, projected)), self.out_norm)
+        out = self.out_proj(y[:, 0])
+        return _taken(out, order.argsort(dim=1)).view(b, h, w, -1)
+
+    def _routed(self, x: Tensor, prompt_basis: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the class of each pixel of `(b l c)`, `(b l)`, and its prompt, `(b l n)`."""
+        prompts = self.embeddingB.weight @ prompt_basis
+        probabilities = self.route(x)
+        if not (self.training or self.sampled):
+            classes = probabilities.argmax(-1)
+            return classes, functional.embedding(classes, prompts)
+        # One at the drawn class; in the backward pass the probabilities.
+        chosen = functional.gumbel_softmax(probabilities, hard=True)
+        return chosen.detach().argmax(-1), chosen @ prompts
+
+
+def _taken(x: Tensor, order: Tensor) -> Tensor:
+    """Take the tokens of `(b l c)` in an order `(b l)`."""
+    return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+
+
+class _Depthwise(nn.Module):
+    """A depth-wise convolution, under the published names `dwconv.depthwise_conv`."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise_conv = nn.Sequential(_depthwise(channels, kernel))
+
+
+class _SpatialGate(nn.Module):
+    """Norm and depth-wise convolution of one half of the channels, published name `sg`."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.conv = _depthwise(channels, kernel)
+
+
+def _depthwise(channels: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+
+
+class ConvFFN(nn.Module):
+    """Feed-forward network with a depth-wise convolution in its middle.
+
+    Args:
+        channels: Channels `c` of the feature map.
+        hidden: Channels in its middle, an even number if it is light.
+        kernel: Side of the convolution, odd.
+        light: Whether one half of the channels gates the other.
+    """
+
+    def __init__(self, channels: int, hidden: int, kernel: int, *, light: bool) -> None:
+        super().__init__()
+        self.light = light
+        self.ops: Ops = PLAIN
+        self.fc1 = nn.Linear(channels, hidden)
+        if light:
+            self.sg = _SpatialGate(hidden // 2, kernel)
+        else:
+            self.dwconv = _Depthwise(hidden, kernel)
+        self.fc2 = nn.Linear(hidden // 2 if light else hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b h w c)` to `(b h w c)`."""
+        x = functional.gelu(self.fc1(x))
+        if self.light:
+            gated, gate = x.chunk(2, dim=-1)
+            x = gated * PLAIN.depthwise(self.ops.norm(gate, self.sg.norm), self.sg.conv, "none")
+        else:
+            convolution = cast(nn.Conv2d, self.dwconv.depthwise_conv[0])
+            x = x + PLAIN.depthwise(x, convolution, "gelu")
+        return cast(Tensor, self.fc2(x))
+
+
+class AttentiveLayer(nn.Module):
+    """A layer of MambaIRv2: window attention, then the attentive state-space module.
+
+    Each is followed by a feed-forward network, and each half has a second, scaled skip.
+
+    Args:
+        config: Of the network.
+        heads: Of its window attention.
+        shift: By how many pixels its windows are shifted.
+    """
+
+    def __init__(self, config: MambaIRv2Config, heads: int, shift: int) -> None:
+        super().__init__()
+        c, kernel = config.embed_dim, config.convffn_kernel_size
+        self.ops: Ops = PLAIN
+        self.norm1, self.norm2 = nn.LayerNorm(c), nn.LayerNorm(c)
+        self.norm3, self.norm4 = nn.LayerNorm(c), nn.LayerNorm(c)
+        self.scale1 = nn.Parameter(FIRST_SKIP_SCALE * torch.ones(c))
+        self.scale2 = nn.Parameter(FIRST_SKIP_SCALE * torch.ones(c))
+        self.wqkv = nn.Linear(c, 3 * c)
+        self.win_mhsa = WindowAttention(c, config.window_size, heads, shift)
+        self.assm = AttentiveStateSpace(config)
+        self.convffn1 = ConvFFN(c, config.hidden, kernel, light=config.light)
+        self.convffn2 = ConvFFN(c, config.hidden, kernel, light=config.light)
+        self.embeddingA = nn.Embedding(config.inner_rank, config.d_state)
+        if not self.embeddingA.weight.is_meta:
+            bound = 1 / config.inner_rank
+            nn.init.uniform_(self.embeddingA.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b h w c)` to `(b h w c)`, sides that are multiples of the window."""
+        norm = self.ops.norm
+        half = self.win_mhsa(self.wqkv(norm(x, self.norm1))) + x
+        half = half + self.convffn1(norm(half, self.norm2))
+        x = x * self.scale1 + half
+        half = self.assm(norm(x, self.norm3), self.embeddingA.weight) + x
+        half = half + self.convffn2(norm(half, self.norm4))
+        return cast(Tensor, x * self.scale2 + half)
+
+
+class AttentiveLayers(nn.Module):
+    """The layers of a group, under the published name `residual_group`; every other is shifted."""
+
+    def __init__(self, config: MambaIRv2Config, depth: int, heads: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            AttentiveLayer(config, heads, shift=(i % 2) * (config.window_size // 2))
+            for i in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(b h w c)` to `(b h w c)`."""
+        for layer in self.layers:
+            x = layer(x)
+        return x

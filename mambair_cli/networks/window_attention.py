@@ -1,0 +1,113 @@
+"""Attention inside windows of an image, with a bias for each relative position (MambaIRv2)."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mambair_cli.kernels.parameters import made_once
+
+# What is added to the score of two pixels that only a shift has brought together.
+APART = -100.0
+
+
+def relative_positions(window: int) -> Tensor:
+    """Index the relative positions of the pixels of a window.
+
+    Args:
+        window: Side of the window.
+
+    Returns:
+        For each pair of pixels the row of the bias table, `(window**2 window**2)`, int64.
+    """
+    rows, columns = torch.meshgrid(
+        torch.arange(window, device="cpu"), torch.arange(window, device="cpu"), indexing="ij"
+    )
+    down, right = (axis.flatten()[:, None] - axis.flatten()[None] for axis in (rows, columns))
+    return (down + window - 1) * (2 * window - 1) + right + window - 1
+
+
+class WindowAttention(nn.Module):
+    """Attention of each pixel to those of its window (MambaIRv2, published name `win_mhsa`).
+
+    Args:
+        channels: Channels `c` of the feature map.
+        window: Side of a window.
+        heads: Heads, a divisor of the channels.
+        shift: By how many pixels the windows are shifted, 0 or less than a side.
+    """
+
+    def __init__(self, channels: int, window: int, heads: int, shift: int) -> None:
+        super().__init__()
+        self.window, self.heads, self.shift = window, heads, shift
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        self.proj = nn.Linear(channels, channels)
+        if not self.proj.weight.is_meta:
+            nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def forward(self, qkv: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            qkv: Queries, keys and values, `(b h w 3c)`, sides that are multiples of the window.
+
+        Returns:
+            `(b h w c)`.
+        """
+        b, h, w, _ = qkv.shape
+        side = self.window
+        if self.shift:
+            qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
+        windows = qkv.view(b, h // side, side, w // side, side, 3, self.heads, -1)
+        # (3 b rows columns heads pixels e)
+        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6)
+        attended = self._attended(*windows.unbind(0))
+        # (b rows side columns side heads e)
+        pixels = attended.view(*attended.shape[:4], side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        out = pixels.reshape(b, h, w, -1)
+        if self.shift:
+            out = out.roll((self.shift, self.shift), (1, 2))
+        return cast(Tensor, self.proj(out))
+
+    def _bias(self) -> Tensor:
+        """Return the bias of every pair of pixels, `(heads n n)`; made once where it is frozen."""
+        return made_once(
+            self.relative_position_bias_table,
+            lambda table: table[relative_positions(self.window).to(table.device)].permute(2, 0, 1),
+        )
+
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend in windows `(b rows columns heads n e)`.
+
+        After a shift only windows of the last row and column hold pixels that are no neighbours,
+        all of them in the same places: four masks do for an image of any size.
+        """
+        bias = self._bias()
+        if not self.shift:
+            return _attend(q, k, v, bias)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
+        inner, last = slice(None, -1), slice(-1, None)
+        for rows, columns in product((inner, last), repeat=2):
+            at = (slice(None), rows, columns)
+            if out[at].numel():
+                apart = self._apart(bias, rows=rows is last, columns=columns is last)
+                out[at] = _attend(q[at], k[at], v[at], bias + apart)
+        return out
+
+    def _apart(self, like: Tensor, *, rows: bool, columns: bool) -> Tensor:
+        """Mask pairs `(n n)` on two sides of the seam of a window in the last row or column."""
+        behind = torch.arange(self.window, device=like.device) >= self.window - self.shift
+        nowhere = torch.zeros_like(behind)
+        region = 2 * (behind if rows else nowhere)[:, None] + (behind if columns else nowhere)
+        pixels = region.flatten()
+        return (pixels[:, None] != pixels).to(like) * APART
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Attend in windows `(... heads n e)` with a bias `(heads n n)` that all of them share."""
+    windows = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
+    return functional.scaled_dot_product_attention(*windows, bias[None].to(q.dtype)).view(q.shape)
