@@ -11,9 +11,11 @@ from typing import Generic, TypeGuard
 from typing_extensions import TypeVar
 
 from mambair_cli.batches import places
-from mambair_cli.batches.inputs import Input, Source, find_images, is_one_file
 from mambair_cli.batches.manifest import Manifest, Shard
 from mambair_cli.batches.naming import NameTemplate
+from mambair_cli.batches.notices import ignore
+from mambair_cli.batches.sources.folders import OnNotice
+from mambair_cli.batches.sources.inputs import Input, Source, find_images, is_one_file
 from mambair_cli.batches.urls import Place, Url, relative
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
@@ -51,6 +53,7 @@ def plan_jobs(
     recursive: bool,
     overwrite: bool,
     name: NameTemplate | None = None,
+    on_notice: OnNotice = ignore,
 ) -> list[Job]:
     """Find the images to restore and where each result goes.
 
@@ -67,6 +70,7 @@ def plan_jobs(
         recursive: Take sub-directories too.
         overwrite: Existing outputs may be replaced; else they are refused one by one.
         name: Names the outputs in place of `suffix`; its values are filled in.
+        on_notice: Told what of folders is left out, and which links to folders are followed.
 
     Returns:
         The jobs, at least one. No target is an input, and no two targets are the same file.
@@ -78,12 +82,16 @@ def plan_jobs(
     extension = extension_of(format)
     folder = output
     if output is not None and _names_a_file(output, inputs):
-        sources = find_images(inputs, output=None, suffix="", recursive=recursive)
+        sources = find_images(
+            inputs, output=None, suffix="", recursive=recursive, on_notice=on_notice
+        )
         by_source = False
         pairs = [(sources[0].path, _file_target(output, extension, name))]
         folder = output.parent
     else:
-        sources = find_images(inputs, output=output, suffix=suffix, recursive=recursive)
+        sources = find_images(
+            inputs, output=output, suffix=suffix, recursive=recursive, on_notice=on_notice
+        )
         template = NameTemplate.of_suffix(suffix) if name is None else name
         by_source = extension is None and template.extension is None
         pairs = [

@@ -14,6 +14,7 @@ from mambair_cli.batches.urls import Place
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
 EXAMPLES = 2
+CHANGED, DROPPED, LEFT_OUT, FOLLOWED = "changed", "dropped", "left_out", "followed"
 # What happens to most files and makes no difference to anybody; told with `--verbose` alone.
 _ORDINARY = re.compile(
     r"orientation applied|(EXIF|XMP) size tags updated|thumbnail|description of the array's shape"
@@ -35,9 +36,10 @@ class Notice:
     """Something that whoever does not expect it should know.
 
     Attributes:
-        kind: What programs tell notices apart by: `changed`, `dropped`.
+        kind: What programs tell notices apart by: `CHANGED` or `DROPPED` of the content of a file
+            that was restored, `LEFT_OUT` of a folder, or `FOLLOWED`, a link to a folder.
         text: What, in words that are the same for all files but for numbers, and for details in
-            parentheses at the end.
+            parentheses at the end; of what is left out or followed what the files are.
         file: Which file it is about.
         grave: Whether it concerns the picture itself; it is a warning then, said even when quiet.
     """
@@ -58,26 +60,32 @@ class Told:
     """
 
     first: Notice
-    files: list[Place] = field(default_factory=list)
+    files: dict[Place, None] = field(default_factory=dict)
 
     @property
     def examples(self) -> Sequence[Place]:
         """A few of the files."""
-        return self.files[:EXAMPLES]
+        return list(self.files)[:EXAMPLES]
 
     @property
     def sentence(self) -> str:
         """One line for people."""
-        names = ", ".join(place.name for place in self.examples)
-        if len(self.files) > 1:
-            names = f"{len(self.files)} files: {names}"
-        more = ", ..." if len(self.files) > EXAMPLES else ""
-        return f"{self.first.kind}: {self.first.text}, in {names}{more}"
+        several = f"{len(self.files)} files: " if len(self.files) > 1 else ""
+        return f"{self.first.kind}: {self.first.text}, in {several}{self.names()}"
+
+    def names(self, most: int = EXAMPLES) -> str:
+        """Names of the first files."""
+        names = [place.name for place in self.files]
+        return ", ".join([*names[:most], "..."] if len(names) > most else names)
+
+
+def ignore(notice: Notice) -> None:
+    """Tell nobody."""
 
 
 def notices_of(report: ContentReport, file: Place) -> Iterator[Notice]:
     """Tell what of a report would surprise: neither ordinary nor asked for."""
-    for kind, phrases in (("changed", report.changed), ("dropped", report.dropped)):
+    for kind, phrases in ((CHANGED, report.changed), (DROPPED, report.dropped)):
         for phrase in phrases:
             if phrase not in report.asked and not _ORDINARY.fullmatch(phrase):
                 yield Notice(kind, phrase, file, grave=_GRAVE.search(phrase) is not None)
@@ -87,8 +95,7 @@ def by_kind(notices: Iterable[Notice]) -> list[Told]:
     """Put together what says the same of several files, in the order of the first ones."""
     told: dict[tuple[str, str], Told] = {}
     for notice in notices:
-        key = notice.kind, _DETAILS.sub("", notice.text)
-        files = told.setdefault(key, Told(notice)).files
-        if notice.file not in files[-1:]:
-            files.append(notice.file)
+        of_content = notice.kind in (CHANGED, DROPPED)
+        text = _DETAILS.sub("", notice.text) if of_content else notice.text
+        told.setdefault((notice.kind, text), Told(notice)).files[notice.file] = None
     return list(told.values())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Hashable
 from pathlib import Path
 
 from mambair_cli.batches import stores
-from mambair_cli.batches.urls import Place, Url, relative
-from mambair_cli.errors import UsageError
+from mambair_cli.batches.urls import Place, Url
 
 
 class Locations:
@@ -100,56 +99,3 @@ def existing(places: Collection[Place], folder: Place | None) -> set[Place]:
         if there and isinstance(each, Url):
             found |= there.intersection(stores.below(each, recursive=folder is not None))
     return found
-
-
-def files_below(folder: Place, excluded: Place | None, *, recursive: bool) -> Iterator[Place]:
-    """Yield the files of a folder in order of their names, hidden ones left out.
-
-    Args:
-        folder: Where to look.
-        excluded: A folder that is left out too, as it is `resolve`d.
-        recursive: Look into the folders below.
-
-    Raises:
-        UsageError: A folder cannot be read.
-    """
-    if isinstance(folder, Url):
-        for url in stores.below(folder, recursive=recursive):
-            left_out = excluded is not None and excluded in url.resolve().parents
-            if not left_out and not is_hidden(url, folder):
-                yield url
-        return
-    for parent, directories, files in os.walk(folder, onerror=_refuse_unreadable):
-        here = Path(parent)
-        # Compared as resolved paths: as strings `data/out` would exclude `data/outdoor` too.
-        directories[:] = sorted(
-            name
-            for name in directories
-            if recursive and not name.startswith(".") and resolved(here / name) != excluded
-        )
-        yield from (here / name for name in sorted(files) if not name.startswith("."))
-
-
-def matching(root: Place, wildcards: str) -> list[tuple[Place, bool]]:
-    """List what a pattern matches in order of the names, and whether each is a folder.
-
-    Raises:
-        UsageError: A store cannot be asked.
-        ValueError: It is no pattern.
-    """
-    if isinstance(root, Url):
-        return [*stores.matching(root, wildcards)]
-    return [(path, path.is_dir()) for path in sorted(root.glob(wildcards))]
-
-
-def is_hidden(place: Place, root: Place) -> bool:
-    """Tell whether a file, or a folder between it and the root, has a name that hides it."""
-    # Dot files are other programs' (and our own unfinished) files, never photographs.
-    return any(part.startswith(".") for part in relative(place, root).parts)
-
-
-def _refuse_unreadable(error: OSError) -> None:
-    raise UsageError(
-        f"{os.fsdecode(error.filename)} cannot be read: {error.strerror}",
-        "make it readable, or name the other folders",
-    ) from error

@@ -237,12 +237,16 @@ class BatchDisplay:
 
 def tell_notices(notices: Iterable[Notice], messages: Messages) -> None:
     """Tell what would surprise, a line for each kind."""
-    from mambair_cli.batches.notices import by_kind
+    from mambair_cli.batches.notices import CHANGED, DROPPED, by_kind
+    from mambair_cli.batches.sources.left_out import lines
 
+    notices = list(notices)
+    for line in lines(notices):
+        messages.notice(line)
     for told in by_kind(notices):
         if told.first.grave:
             messages.warning(told.sentence)
-        else:
+        elif told.first.kind in (CHANGED, DROPPED):
             messages.notice(told.sentence)
         messages.event(
             "notice",

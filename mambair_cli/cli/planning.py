@@ -13,6 +13,7 @@ from mambair_cli.errors import UsageError
 if TYPE_CHECKING:
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.naming import NameTemplate
+    from mambair_cli.batches.sources.folders import OnNotice
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec
@@ -21,7 +22,10 @@ SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dej
 
 
 def plan(
-    request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
+    request: Request,
+    settings: RestoreSettings,
+    spec: ModelSpec | CatalogueEntry | None,
+    on_notice: OnNotice,
 ) -> list[Job]:
     """Find what this run is to do; with `--shard` and `--retry-failed` that may be nothing.
 
@@ -29,12 +33,13 @@ def plan(
         request: What is to be done.
         settings: Which files, where to, named how.
         spec: The weights that will do it; None where each file decides about them.
+        on_notice: Told what of folders is left out, and which links to folders are followed.
 
     Raises:
         UsageError: The inputs, the outputs or the names are wrong.
     """
-    from mambair_cli.batches.inputs import resolve_inputs
     from mambair_cli.batches.jobs import failed_before, in_shard, plan_jobs
+    from mambair_cli.batches.sources.inputs import resolve_inputs
     from mambair_cli.batches.urls import parse_place
 
     scale = 1 if spec is None else spec.scale
@@ -51,6 +56,7 @@ def plan(
         recursive=settings.recursive,
         overwrite=settings.overwrite,
         name=_template(request, settings, spec),
+        on_notice=on_notice,
     )
     if settings.shard is not None:
         jobs = in_shard(jobs, settings.shard, output)
@@ -70,7 +76,7 @@ def names_the_model(settings: RestoreSettings) -> bool:
 
 def _names(settings: RestoreSettings) -> tuple[list[str], list[str]]:
     """Return the inputs that were typed, and those that a list names."""
-    from mambair_cli.batches.inputs import read_names
+    from mambair_cli.batches.sources.inputs import read_names
 
     names = settings.inputs or []
     if settings.files_from is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mambair_cli.cli.compiling import load_kernels, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted, joined_hints
 from mambair_cli.cli.contradictions import check_together
-from mambair_cli.cli.display import BatchDisplay
+from mambair_cli.cli.display import BatchDisplay, tell_notices
 from mambair_cli.cli.forecast import tell_before_run, tell_dry_run
 from mambair_cli.cli.options import RestoreSettings
 from mambair_cli.cli.piping import is_piped, restore_piped
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mambair_cli.batches.engines import Batch, Engine
     from mambair_cli.batches.events import Event, Summary
     from mambair_cli.batches.jobs import Job
+    from mambair_cli.batches.notices import Notice
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec, Task
@@ -71,7 +72,9 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
             spec = engine.load(request)
         elif not request.by_file:
             spec = request.choose(engine.device_type).entry
-        jobs = plan(request, settings, spec)
+        notices: list[Notice] = []
+        jobs = plan(request, settings, spec, notices.append)
+        tell_notices(notices, messages)
         if not jobs:
             _tell_nothing_to_do(settings, messages)
             return

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mambair_cli.batches.inputs import Pattern
 from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.naming import NameTemplate
+from mambair_cli.batches.sources.inputs import Pattern
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging import formats
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from mambair_cli.batches.inputs import resolve_inputs
 from mambair_cli.batches.jobs import in_shard, plan_jobs
 from mambair_cli.batches.manifest import Entry, Manifest
 from mambair_cli.batches.naming import NameTemplate
+from mambair_cli.batches.sources.inputs import resolve_inputs
 from mambair_cli.batches.urls import Url, parse_place
 from mambair_cli.errors import UsageError
 

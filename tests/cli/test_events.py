@@ -78,6 +78,22 @@ def test_success_failure_and_skips(restore, folder):
     assert counts == {"restored": 0, "skipped": 2, "failed": 1, "left": 0}
 
 
+def test_what_of_a_folder_is_left_out_and_followed_is_told(restore, folder, tmp_path):
+    (folder / "notes.txt").touch()
+    (folder / ".hidden.png").touch()
+    (tmp_path / "store").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "store", target_is_directory=True)
+    outcome = restore("--dry-run", "-q")
+    told = of_kind(outcome, "notice")
+    assert [(each["kind"], each["text"], each["count"], each["examples"]) for each in told] == [
+        ("left_out", "hidden", 1, [str(folder / ".hidden.png")]),
+        ("left_out", "not images", 1, [str(folder / "notes.txt")]),
+        ("followed", "linked folders", 1, [str(folder / "linked")]),
+    ]
+    assert "left out" not in outcome.err
+    assert names(outcome)[:3] == ["notice"] * 3
+
+
 def test_the_tiles_of_all_frames_are_counted_together(restore):
     tiles = [
         (event["done"], event["total"])

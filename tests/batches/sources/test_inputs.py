@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from mambair_cli.batches.inputs import (
+from mambair_cli.batches.manifest import Entry, Manifest
+from mambair_cli.batches.sources.inputs import (
     Pattern,
     find_images,
     read_names,
     resolve_inputs,
 )
-from mambair_cli.batches.manifest import Entry, Manifest
 from mambair_cli.errors import UsageError
 
 

@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 from mambair_cli.batches import places
 from mambair_cli.batches.manifest import Manifest
 from mambair_cli.batches.naming import OWN_PREFIX
+from mambair_cli.batches.notices import LEFT_OUT, Notice, ignore
 from mambair_cli.batches.places import Locations
+from mambair_cli.batches.sources.folders import OnNotice, files_below, is_hidden, matching
+from mambair_cli.batches.sources.left_out import RESULT, is_litter, kind_of, lines
 from mambair_cli.batches.urls import Place, Url, path_text
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
@@ -143,7 +146,12 @@ def _told_apart(item: Input) -> Input:
 
 
 def find_images(
-    inputs: Iterable[Input], *, output: Place | None, suffix: str, recursive: bool
+    inputs: Iterable[Input],
+    *,
+    output: Place | None,
+    suffix: str,
+    recursive: bool,
+    on_notice: OnNotice = ignore,
 ) -> list[Source]:
     """Find the images that inputs stand for.
 
@@ -157,6 +165,7 @@ def find_images(
         output: The directory of the results; None for beside each image.
         suffix: What is added to the stems of results.
         recursive: Take sub-folders of folders too.
+        on_notice: Told what of folders is left out, and which links to folders are followed.
 
     Returns:
         Each image once, at least one.
@@ -172,68 +181,84 @@ def find_images(
             sources = [item]
             named.add(locations.of(item.path))
         else:
-            sources = _without_named_results(_search(item, output, recursive=recursive), suffix)
+            notices: list[Notice] = []
+            sources = _search(item, output, notices.append, recursive=recursive)
+            sources = _without_named_results(sources, suffix, notices.append)
             if not sources:
-                raise _nothing_found(item, output, recursive=recursive)
+                raise _nothing_found(item, output, notices, recursive=recursive)
+            for notice in notices:
+                on_notice(notice)
         for source in sources:
             found.setdefault(locations.of(source.path), source)
     if found.keys() <= named:
         return list(found.values())
     results = _recorded_results(found.keys(), output, locations) - named
+    for result in found.keys() & results:
+        on_notice(Notice(LEFT_OUT, RESULT, found[result].path))
     return [source for location, source in found.items() if location not in results]
 
 
-def _search(item: Place | Pattern, output: Place | None, *, recursive: bool) -> list[Source]:
+def _search(
+    item: Place | Pattern, output: Place | None, on_notice: OnNotice, *, recursive: bool
+) -> list[Source]:
     root = item.root if isinstance(item, Pattern) else item
-    excluded = None
-    if output is not None and places.contains(root, output):
-        excluded = places.resolved(output)
+    excluded = None if output is None else places.resolved(output)
+    if excluded in (here := places.resolved(root), *here.parents):
+        excluded = None
     if isinstance(item, Pattern):
-        paths = _match(item, excluded, recursive=recursive)
+        paths = _match(item, excluded, on_notice, recursive=recursive)
     else:
-        paths = places.files_below(item, excluded, recursive=recursive)
-    return [Source(path, root) for path in paths if _is_image(path)]
+        paths = files_below(item, excluded, on_notice, recursive=recursive)
+    return [Source(path, root) for path in paths if _is_taken(path, on_notice)]
 
 
-def _match(pattern: Pattern, excluded: Place | None, *, recursive: bool) -> Iterator[Place]:
+def _match(
+    pattern: Pattern, excluded: Place | None, on_notice: OnNotice, *, recursive: bool
+) -> Iterator[Place]:
     locations = Locations()
-    for path, is_folder in _matches(pattern):
-        if places.is_hidden(path, pattern.root):
+    for path, is_folder in _matches(pattern, on_notice):
+        if is_hidden(path, pattern.root):
             continue
         if is_folder:
             folder = locations.of_folder(path)
             if excluded not in (folder, *folder.parents):
-                yield from places.files_below(path, excluded, recursive=recursive)
+                yield from files_below(path, excluded, on_notice, recursive=recursive)
         elif excluded not in locations.of(path).parents:
             yield path
 
 
-def _matches(pattern: Pattern) -> list[tuple[Place, bool]]:
+def _matches(pattern: Pattern, on_notice: OnNotice) -> list[tuple[Place, bool]]:
     # What is found keeps its place among the results, which must not be outside of their folder.
     if ".." in PurePosixPath(pattern.wildcards).parts:
         raise UsageError(f"{pattern} is no pattern: .. follows a wildcard", "leave out the ..")
     try:
-        return places.matching(pattern.root, pattern.wildcards)
+        return matching(pattern.root, pattern.wildcards, on_notice)
     except ValueError as error:
         raise UsageError(
             f"{pattern} is no pattern: {error}", "** stands alone between slashes: a/**/*.png"
         ) from error
 
 
-def _is_image(path: Place) -> bool:
-    return path.suffix.lower() in SUPPORTED_SUFFIXES and (isinstance(path, Url) or path.is_file())
+def _is_taken(path: Place, on_notice: OnNotice) -> bool:
+    if path.suffix.lower() in SUPPORTED_SUFFIXES and (isinstance(path, Url) or path.is_file()):
+        return True
+    if not is_litter(path):
+        on_notice(Notice(LEFT_OUT, kind_of(path), path))
+    return False
 
 
-def _without_named_results(found: list[Source], suffix: str) -> list[Source]:
+def _without_named_results(found: list[Source], suffix: str, on_notice: OnNotice) -> list[Source]:
     if not suffix:
         return found
     stems = {(source.path.parent, source.path.stem) for source in found}
-    return [
-        source
-        for source in found
-        if not source.path.stem.endswith(suffix)
-        or (source.path.parent, source.path.stem.removesuffix(suffix)) not in stems
-    ]
+    sources = []
+    for source in found:
+        folder, stem = source.path.parent, source.path.stem
+        if stem.endswith(suffix) and (folder, stem.removesuffix(suffix)) in stems:
+            on_notice(Notice(LEFT_OUT, RESULT, source.path))
+        else:
+            sources.append(source)
+    return sources
 
 
 def _recorded_results(
@@ -252,15 +277,17 @@ def _recorded_results(
     }
 
 
-def _nothing_found(item: Place | Pattern, output: Place | None, *, recursive: bool) -> UsageError:
+def _nothing_found(
+    item: Place | Pattern, output: Place | None, notices: Sequence[Notice], *, recursive: bool
+) -> UsageError:
     if isinstance(item, Pattern):
         return UsageError(
             f"no image matches {item}", "check the pattern; files of other kinds have to be named"
         )
-    if not recursive and _search(item, output, recursive=True):
+    if not recursive and _search(item, output, ignore, recursive=True):
         return UsageError(
             f"{item} has no images of its own, only in its sub-directories",
             "use -r to take those",
         )
-    listed = ", ".join(sorted(SUPPORTED_SUFFIXES))
-    return UsageError(f"{item} has no images", f"supported are {listed}")
+    supported = f"supported are {', '.join(sorted(SUPPORTED_SUFFIXES))}"
+    return UsageError(f"{item} has no images", "\n".join([*lines(notices), supported]))

@@ -1,0 +1,1 @@
+"""Which images a request names, and what of folders is left out."""
