@@ -40,7 +40,7 @@ class FileOptions:
 
     Attributes:
         scale: Output side over input side of every image of the batch.
-        quality: Of outputs in formats that lose something, 1 to 100.
+        quality: Of outputs in formats that lose something, 1 to 100; None as `write_images` has it.
         metadata: What is handed on of EXIF, XMP and IPTC.
         max_pixels: Images of more pixels are refused; 0 for no limit.
         max_memory: Bytes of main memory to stay below; None for what is free. Larger images are
@@ -48,7 +48,7 @@ class FileOptions:
     """
 
     scale: int = 1
-    quality: int = 95
+    quality: int | None = None
     metadata: MetadataMode = "keep"
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_memory: int | None = None

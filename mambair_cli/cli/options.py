@@ -161,15 +161,16 @@ class RestoreSettings:
         ),
     ] = None
     quality_out: Annotated[
-        int,
+        int | None,
         _of_files(
             "--quality-out",
-            show_default=True,
+            metavar="1-100",
             min=1,
             max=100,
-            help="Quality of results in formats that lose something, such as JPEG and WebP.",
+            help="Quality of results in formats that lose something, such as JPEG and WebP. By "
+            "default 95, and without losses where the source is so in the same format.",
         ),
-    ] = 95
+    ] = None
     recursive: Annotated[
         bool,
         _of_files(

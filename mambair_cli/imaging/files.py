@@ -26,6 +26,7 @@ from mambair_cli.imaging.reading.opening import Contents, identified, open_file
 from mambair_cli.imaging.reading.pillow import open_frames
 from mambair_cli.imaging.reading.png import open_png
 from mambair_cli.imaging.reading.tiff import open_tiff
+from mambair_cli.imaging.reading.webp import open_webp
 from mambair_cli.imaging.writing.images import write_bands, write_image, write_images
 
 __all__ = [
@@ -54,6 +55,7 @@ _READERS: dict[Format, Callable[[Path, IO[bytes], int], Contents]] = {
     formats.HEIF: open_heic,
     formats.GIF: open_gif,
     formats.JXL: open_jxl,
+    formats.WEBP: open_webp,
 }
 
 

@@ -22,6 +22,7 @@ class Format:
         alpha: Whether it holds opacity.
         bits: The most bits of an integer sample that are written.
         floats: Whether floating point is written.
+        exact: Whether it loses nothing at quality 100, though it does below.
         several: Whether several frames or pages are written.
         bands: Whether it is written band by band.
         max_side: Pixels.
@@ -37,6 +38,7 @@ class Format:
     alpha: bool = True
     bits: int = 8
     floats: bool = False
+    exact: bool = False
     several: bool = False
     bands: bool = False
     max_side: int = _UNLIMITED
@@ -50,7 +52,7 @@ PNG = Format("PNG", "PNG", (".png", ".apng"), bits=16, several=True, bands=True)
 JPEG = Format(
     "JPEG", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, max_side=65500
 )  # libjpeg's JPEG_MAX_DIMENSION
-WEBP = Format("WEBP", "WebP", (".webp",), several=True, max_side=16383)
+WEBP = Format("WEBP", "WebP", (".webp",), exact=True, several=True, max_side=16383)
 TIFF = Format("TIFF", "TIFF", (".tif", ".tiff"), bits=16, floats=True, several=True, bands=True)
 BMP = Format("BMP", "BMP", (".bmp",), alpha=False)
 GIF = Format("GIF", "GIF", (".gif",), several=True, max_side=65535)
@@ -61,12 +63,15 @@ HEIF = Format(
     "HEIF",
     "HEIC",
     (".heic", ".heif", ".hif"),
+    exact=True,
     max_side=65535,
     extra="heic",
     reader="pi_heif",
     writer="pillow_heif",
 )
-JXL = Format("JXL", "JPEG XL", (".jxl",), extra="jxl", reader="pillow_jxl", writer="pillow_jxl")
+JXL = Format(
+    "JXL", "JPEG XL", (".jxl",), exact=True, extra="jxl", reader="pillow_jxl", writer="pillow_jxl"
+)
 
 FORMATS = (PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, HEIF, JXL)
 BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}

@@ -57,6 +57,7 @@ class Metadata:
         comment: Comment of a JPEG or GIF file.
         stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
             the library that decodes the format turns them upright itself.
+        lossless: Whether a format that usually loses something was written without losses.
         size: Width and height of the upright pixels that numbers in it speak of; None if unknown.
         reading: What reading changed (`orientation applied`) or left behind (`thumbnail`).
     """
@@ -72,5 +73,6 @@ class Metadata:
     color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     comment: bytes | None = None
     stored_orientation: int = 1
+    lossless: bool = False
     size: tuple[int, int] | None = None
     reading: ContentReport = field(default_factory=ContentReport)

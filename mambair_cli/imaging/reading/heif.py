@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +21,9 @@ from mambair_cli.imaging.reading.raster import unread_first
 if TYPE_CHECKING:
     import pyvips
 
+_MATRIX = re.compile(rb"colrnclx.{4}(..)", re.DOTALL)  # behind primaries and transfer
+_LOOKED_AT = 2**18  # where a file's properties stand
+
 _ALPHA_BANDS = {1: False, 2: True, 3: False, 4: True}
 
 
@@ -29,8 +34,9 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         ImageError: It is damaged, or announces too many pixels.
     """
     image, frames = _opened(path, file, max_pixels)
+    lossless = _is_lossless(file)
     if frames > 1:
-        return of_frames(path, image, file)
+        return of_frames(path, image, file, lossless=lossless)
     try:
         # Pillow decodes to 8 bits and does not say how many there were.
         deep = _by_libvips(path)
@@ -38,7 +44,7 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     except vips.VipsError as error:
         raise damaged(path, vips.reason(error)) from error
     if bits <= 8:
-        return of_frames(path, image, file)
+        return of_frames(path, image, file, lossless=lossless)
     open_again = unread_first(deep, lambda _: _by_libvips(path))
 
     def decode() -> Pixels:
@@ -59,7 +65,7 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     image, frames = _opened(path, file, max_pixels)
     bits = int(image.info.get("bit_depth", 8))
     if bits <= 8 or frames > 1:
-        return of_frames(path, image, file)
+        return of_frames(path, image, file, lossless=_is_lossless(file))
     shape = (*image.size, len(image.getbands()))
     return _deep(image, file, bits, shape, lambda: _by_pi_heif(path, file))
 
@@ -88,11 +94,20 @@ def _deep(
         pixels, alpha = (
             (samples[..., :-1].copy(), samples[..., -1].copy()) if has_alpha else (samples, None)
         )
-        metadata = read_metadata(image, file)
+        metadata = replace(read_metadata(image, file), lossless=_is_lossless(file))
         changes = (f"{bits} bits widened to 16",)
         return ImageSequence((RestorableImage(pixels, alpha, metadata, changes=changes),))
 
     return Contents(header, read)
+
+
+def _is_lossless(file: IO[bytes]) -> bool:
+    """Whether red, green and blue are coded as they are: encoders do so to lose nothing."""
+    before = file.tell()
+    file.seek(0)
+    found = _MATRIX.search(file.read(_LOOKED_AT))
+    file.seek(before)
+    return found is not None and found[1] == bytes(2)
 
 
 def _by_libvips(path: Path) -> pyvips.Image:

@@ -48,7 +48,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
             f"{path} has {pictures} pictures of equal rank; only one is supported",
             hint="split it into one file per picture",
         )
-    metadata = read_metadata(image, file)
+    metadata = replace(read_metadata(image, file), lossless=markers.lossless)
     if behind := behind_the_picture(file):
         left = ContentReport(dropped=(behind,))
         metadata = replace(metadata, reading=metadata.reading.joined(left))

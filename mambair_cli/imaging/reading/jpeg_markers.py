@@ -14,6 +14,7 @@ _SCAN, _JFIF = 0xDA, 0xE0
 _JPEG_LS = 0xF7
 # Of frames; C4, C8 and CC between them are none.
 _FRAMES = frozenset({*range(0xC0, 0xD0), _JPEG_LS}) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS = frozenset({0xC3, 0xCB})
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 # In the coded pixels bytes of FF are followed by these.
@@ -29,12 +30,14 @@ class JpegMarkers:
     Attributes:
         unsupported: What libjpeg does not decode, for people; None where it does.
         revision: Of JFIF, major and minor number, where libjpeg does not know it.
+        lossless: Whether the pixels are coded without losses.
         patches: Bytes by their position in the file that make the revision one that it knows.
     """
 
     unsupported: str | None = None
     revision: tuple[int, int] | None = None
     patches: Mapping[int, bytes] | None = None
+    lossless: bool = False
 
 
 def read_markers(file: IO[bytes]) -> JpegMarkers:
@@ -53,7 +56,8 @@ def read_markers(file: IO[bytes]) -> JpegMarkers:
         elif kind == _SCAN:
             return JpegMarkers(None, revision, patches)
         elif kind in _FRAMES:
-            return JpegMarkers(_unsupported(kind, file.read(5)), revision, patches)
+            refused = _unsupported(kind, file.read(5))
+            return JpegMarkers(refused, revision, patches, kind in _LOSSLESS)
         else:
             if kind == _JFIF and not patches:
                 header = file.read(7)

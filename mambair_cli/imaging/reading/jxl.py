@@ -18,12 +18,14 @@ from mambair_cli.imaging.reading.pillow import open_frames
 
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 64  # more than its fields can take
+_PART_NUMBER = 4  # bytes before each part of a codestream in parts
 # A value is one of four: so many bits more, added to a base.
 _SIDE = ((9, 1), (13, 1), (18, 1), (30, 1))
 _PREVIEW_EIGHTHS = ((0, 16), (0, 32), (5, 1), (9, 33))
 _PREVIEW_SIDE = ((6, 1), (8, 65), (10, 321), (12, 1345))
 _INTEGER_BITS = ((0, 8), (0, 10), (0, 12), (6, 1))
 _FLOAT_BITS = ((0, 32), (0, 16), (0, 24), (6, 1))
+_EXTRA_CHANNELS = ((0, 0), (0, 1), (4, 2), (12, 1))
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
@@ -37,6 +39,7 @@ class JxlHeader:
         bits: Of a sample.
         floats: Whether samples are floating point.
         animated: Whether there are several frames.
+        lossless: Whether the values are coded as they are, and not those of a JPEG file.
     """
 
     width: int
@@ -44,6 +47,7 @@ class JxlHeader:
     bits: int = 8
     floats: bool = False
     animated: bool = False
+    lossless: bool = False
 
 
 def open_jxl(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -60,7 +64,7 @@ def open_jxl(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     if header.animated:
         raise unsupported(path, "several frames in JPEG XL", "save it as animated WebP first")
     file.seek(0)
-    contents = open_frames(path, file, max_pixels)
+    contents = open_frames(path, file, max_pixels, lossless=header.lossless)
     kept = header.bits <= 8 * contents.header.dtype.itemsize
     if kept:
         return contents
@@ -85,7 +89,8 @@ def read_jxl_header(file: IO[bytes]) -> JxlHeader:
     Raises:
         ValueError: It is damaged.
     """
-    bits = _Bits(_codestream(file))
+    content, is_jpeg = _codestream(file)
+    bits = _Bits(content)
     width, height = _size(bits)
     if bits.flag():  # everything as usual
         return JxlHeader(width, height)
@@ -101,21 +106,31 @@ def read_jxl_header(file: IO[bytes]) -> JxlHeader:
         return JxlHeader(width, height, animated=True)
     floats = bits.flag()
     depth = bits.choice(_FLOAT_BITS if floats else _INTEGER_BITS)
-    return JxlHeader(width, height, depth, floats)
+    if floats:
+        bits.number(4)  # of its exponent
+    bits.flag()  # whether 16 bits suffice between decoding steps
+    lossless = not is_jpeg and _are_alpha(bits) and not bits.flag()
+    return JxlHeader(width, height, depth, floats, lossless=lossless)
 
 
-def _codestream(file: IO[bytes]) -> bytes:
-    """Return the first bytes of the codestream."""
-    start = file.read(2)
-    if start == _CODESTREAM:
-        return file.read(_HEADER_BYTES)
-    for kind, _ in boxes(file):
-        if kind in (b"jxlc", b"jxlp"):
-            content = file.read(_HEADER_BYTES)[4 if kind == b"jxlp" else 0 :]
-            if content.startswith(_CODESTREAM):
-                return content[len(_CODESTREAM) :]
-            break
-    raise ValueError("it holds no codestream")
+def _codestream(file: IO[bytes]) -> tuple[bytes, bool]:
+    """Return the first bytes of the codestream, and whether it was made of a JPEG file."""
+    content, is_jpeg = file.read(len(_CODESTREAM) + _HEADER_BYTES), False
+    if not content.startswith(_CODESTREAM):
+        content = b""
+        for kind, length in boxes(file):
+            is_jpeg |= kind == b"jbrd"
+            if kind in (b"jxlc", b"jxlp") and len(content) < _HEADER_BYTES:
+                part = file.read(min(length, _PART_NUMBER + _HEADER_BYTES))
+                content += part[_PART_NUMBER if kind == b"jxlp" else 0 :]
+    if not content.startswith(_CODESTREAM):
+        raise ValueError("it holds no codestream")
+    return content[len(_CODESTREAM) :], is_jpeg
+
+
+def _are_alpha(bits: _Bits) -> bool:
+    """Read over the extra channels; whether all are opacity as usual, else not all is read."""
+    return all(bits.flag() for _ in range(bits.choice(_EXTRA_CHANNELS)))
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

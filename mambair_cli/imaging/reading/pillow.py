@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +20,7 @@ from mambair_cli.imaging.image import (
     Timing,
 )
 from mambair_cli.imaging.metadata.collect import read_metadata
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.orientation import turn, turned_size
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 
@@ -47,8 +48,16 @@ def open_image(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
         raise damaged(path, error) from error
 
 
-def open_frames(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
+def open_frames(
+    path: Path, file: IO[bytes], max_pixels: int, *, lossless: bool = False
+) -> Contents:
     """Read the header of a file that Pillow decodes.
+
+    Args:
+        path: The file.
+        file: The same file, open.
+        max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
+        lossless: As `Metadata.lossless`.
 
     Raises:
         ImageError: It is damaged, or announces too many pixels.
@@ -59,12 +68,14 @@ def open_frames(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     except DAMAGE as error:
         raise damaged(path, error) from error
     check_pixels(path, image.width * image.height * frames, max_pixels)
-    return of_frames(path, image, file)
+    return of_frames(path, image, file, lossless=lossless)
 
 
-def of_frames(path: Path, image: ImageFile.ImageFile, file: IO[bytes]) -> Contents:
+def of_frames(
+    path: Path, image: ImageFile.ImageFile, file: IO[bytes], *, lossless: bool = False
+) -> Contents:
     """Return the contents of a file that Pillow opened."""
-    frames = _Frames(path, image, file)
+    frames = _Frames(path, image, replace(read_metadata(image, file), lossless=lossless))
     return Contents(frames.header(), frames.read)
 
 
@@ -78,12 +89,12 @@ class _Frame:
 class _Frames:
     """The frames of a file that Pillow opened, composed and upright."""
 
-    def __init__(self, path: Path, image: ImageFile.ImageFile, file: IO[bytes]) -> None:
+    def __init__(self, path: Path, image: ImageFile.ImageFile, metadata: Metadata) -> None:
         self._path, self._image = path, image
         # A PNG file may begin with a picture for viewers without animation.
         self._first = int(getattr(image, "default_image", False))
         self._stop: int = getattr(image, "n_frames", 1)
-        self._metadata = read_metadata(image, file)
+        self._metadata = metadata
         self._orientation = self._metadata.stored_orientation
         _scale_transparent_level(image)
 

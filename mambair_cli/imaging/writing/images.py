@@ -22,7 +22,7 @@ from mambair_cli.imaging.image import (
     Timing,
     ValueRange,
 )
-from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataMode
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
 from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_depth
 from mambair_cli.imaging.writing.gif import write_gif
@@ -38,6 +38,7 @@ from mambair_cli.imaging.writing.targets import (
 from mambair_cli.imaging.writing.tiff import write_tiff, write_tiff_bands
 
 _WHITE = ValueRange(0, 1)
+_USUAL_QUALITY, _NO_LOSS = 95, 100
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def write_images(
     path: Path,
     sequence: ImageSequence,
     *,
-    quality: int = 95,
+    quality: int | None = None,
     metadata: MetadataMode = "keep",
 ) -> ContentReport:
     """Write all images to one file in the format that the suffix names.
@@ -66,7 +67,7 @@ def write_images(
         path: Target, with one of `formats.BY_SUFFIX`. Missing parent directories are made.
         sequence: What to write. Several images without timing are pages, which only TIFF holds.
         quality: 1 to 100 for formats that lose something; WebP, HEIC and JPEG XL lose nothing at
-            100.
+            100. None is 95, or 100 where the source is in the same format and lost nothing.
         metadata: Whether what a file says beside its pixels is kept, dropped, or kept without
             places, serial numbers and owners; the colour profile is always kept.
 
@@ -78,7 +79,7 @@ def write_images(
             cannot be written.
         UsageError: The quality is out of range.
     """
-    if not 1 <= quality <= 100:
+    if quality is not None and not 1 <= quality <= 100:
         raise UsageError(
             f"quality {quality} is out of range", hint="choose 1 (smallest) to 100 (best)"
         )
@@ -94,16 +95,20 @@ def write_images(
         page, told = _stored(file_format, image, header, metadata)
         pages.append(page)
         report = report.joined(told)
+    quality, coding = _coding(file_format, images[0].metadata, quality)
     with target_file(path) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
-    return report.joined(_timing_report(sequence, file_format)).joined(
-        ContentReport(changed=changed)
-    )
+    told = ContentReport(changed=changed).joined(coding)
+    return report.joined(_timing_report(sequence, file_format)).joined(told)
 
 
 def write_image(
-    path: Path, image: RestorableImage, *, quality: int = 95, metadata: MetadataMode = "keep"
+    path: Path,
+    image: RestorableImage,
+    *,
+    quality: int | None = None,
+    metadata: MetadataMode = "keep",
 ) -> ContentReport:
     """Write one image; otherwise as `write_images`."""
     return write_images(path, ImageSequence((image,)), quality=quality, metadata=metadata)
@@ -154,6 +159,20 @@ def write_bands(
         _pixels_report(header, stored, source.span)
     )
     return report.joined(ready.report)
+
+
+def _coding(
+    file_format: Format, source: Metadata, quality: int | None
+) -> tuple[int, ContentReport]:
+    """Choose the quality, and tell whether a lossless source stays so in its format."""
+    if not source.lossless or source.source_format != file_format.name:
+        return quality or _USUAL_QUALITY, ContentReport()
+    if file_format.exact and quality in (None, _NO_LOSS):
+        return _NO_LOSS, ContentReport(kept=("lossless coding",))
+    lost = f"lossless {file_format.label} written with losses"
+    if quality is None:
+        return _USUAL_QUALITY, ContentReport(changed=(f"{lost} (PNG and TIFF have none)",))
+    return quality, ContentReport(changed=(f"{lost} (quality {quality})",))
 
 
 def _format(path: Path) -> Format:

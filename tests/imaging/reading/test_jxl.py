@@ -51,7 +51,7 @@ def test_depths(tmp_path, mode, bits, floats):
     path = tmp_path / "gray.jxl"
     Image.fromarray(pixels).save(path, lossless=True)
     with path.open("rb") as file:
-        assert read_jxl_header(file) == JxlHeader(30, 20, bits, floats)
+        assert read_jxl_header(file) == JxlHeader(30, 20, bits, floats, lossless=True)
     image = read_image(path)
     np.testing.assert_array_equal(image.pixels[..., 0], pixels)
     assert image.changes == ()
@@ -61,9 +61,9 @@ def test_depths(tmp_path, mode, bits, floats):
     ("fields", "expected"),
     [
         (((1, 1),), JxlHeader(100, 100)),
-        (((0, 1), (0, 1), (0, 1), (1, 2)), JxlHeader(100, 100, 10)),
-        (((0, 1), (0, 1), (0, 1), (3, 2), (15, 6)), JxlHeader(100, 100, 16)),
-        (((0, 1), (0, 1), (1, 1), (1, 2)), JxlHeader(100, 100, 16, floats=True)),
+        (((0, 1), (0, 1), (0, 1), (1, 2)), JxlHeader(100, 100, 10, lossless=True)),
+        (((0, 1), (0, 1), (0, 1), (3, 2), (15, 6)), JxlHeader(100, 100, 16, lossless=True)),
+        (((0, 1), (0, 1), (1, 1), (1, 2)), JxlHeader(100, 100, 16, floats=True, lossless=True)),
         # Orientation 6; no other size, no preview, an animation.
         (((0, 1), (1, 1), (5, 3), (0, 1), (0, 1), (1, 1)), JxlHeader(100, 100, animated=True)),
         # A size on the screen and a preview, both square, before 12 bits.
@@ -73,7 +73,7 @@ def test_depths(tmp_path, mode, bits, floats):
                 *((1, 1), (0, 1), (0, 2), (9, 6), (1, 3)),
                 *((0, 1), (0, 1), (2, 2)),
             ),
-            JxlHeader(100, 100, 12),
+            JxlHeader(100, 100, 12, lossless=True),
         ),
     ],
 )
