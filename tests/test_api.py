@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -178,9 +183,9 @@ BAD_IMAGES = {
         np.zeros((5, 6), np.uint32),
         "an array of shape (5, 6) and type uint32 is not supported",
     ),
-    "range": (
-        np.full((5, 6), 255.0),
-        "a floating-point image must lie in [0, 1]; this one spans 255 to 255",
+    "infinite": (
+        np.full((5, 6), 1e300),
+        "a floating-point image must lie in [0, 1]; this one spans inf to inf",
     ),
     "nan": (
         np.full((5, 6), np.nan),
@@ -188,15 +193,76 @@ BAD_IMAGES = {
     ),
     "cmyk": (Image.new("CMYK", (6, 5)), "Pillow images of mode 'CMYK' are not supported"),
     "integers": (Image.new("I", (6, 5)), "Pillow images of mode 'I' are not supported"),
-    "floats": (
-        Image.new("F", (6, 5), 7),
-        "a floating-point image must lie in [0, 1]; this one spans 7 to 7",
+    "empty picture": (Image.new("RGB", (0, 5)), "a Pillow image of 0x5 pixels has none"),
+    "masked": (
+        np.ma.masked_array(np.zeros((5, 6), np.uint8), mask=np.eye(5, 6)),
+        "an array of which values are masked has pixels that nobody knows",
     ),
     "deep opacity": (
         keyed(),
         "a Pillow image of mode 'I;16' cannot hold opacity beside its gray",
     ),
 }
+
+
+WAYS_OUT = {
+    "path": ("photo.png", "open it first: PIL.Image.open(path)"),
+    "several": ([np.zeros((5, 6), np.uint8)], "give one Pillow image or NumPy array at a time"),
+    "tensor": (
+        torch.zeros(3, 5, 6),
+        "give an array (h w c): tensor.numpy(); model.network takes tensors (b c h w)",
+    ),
+    "channels first": (
+        np.zeros((3, 5, 6), np.uint8),
+        "channels come last, (h w c): array.transpose(1, 2, 0)",
+    ),
+    "masked": (
+        np.ma.masked_array(np.zeros((5, 6), np.uint8), mask=np.eye(5, 6)),
+        "fill them first: array.filled(...)",
+    ),
+    "lab": (
+        Image.new("LAB", (6, 5)),
+        "convert it first, best with its profile: PIL.ImageCms.profileToProfile(...)",
+    ),
+    "hue": (Image.new("HSV", (6, 5)), "convert it first: image.convert('RGB')"),
+}
+
+
+@pytest.mark.parametrize("kind", WAYS_OUT)
+def test_the_way_out_is_named(double, kind):
+    image, hint = WAYS_OUT[kind]
+    with pytest.raises(mambair.ImageError) as caught:
+        mambair.restore(image, double)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP"])
+@pytest.mark.parametrize("state", ["closed", "without its file", "cut short"])
+def test_pictures_that_cannot_be_decoded(double, photo, kind, state):
+    stored = io.BytesIO()
+    Image.fromarray(photo).resize((80, 60)).save(stored, kind)
+    if state == "cut short":
+        stored.truncate(stored.tell() * 3 // 4)
+    image = Image.open(stored)
+    if state == "closed":
+        image.load()
+        image.close()
+    elif state == "without its file":
+        stored.close()
+    with pytest.raises(
+        mambair.ImageError, match=r"the Pillow image cannot be decoded: .+"
+    ) as caught:
+        mambair.restore(image, double)
+    assert caught.value.hint
+
+
+def test_subclasses_of_arrays(double, photo):
+    gray = photo[..., 0]
+    expected = mambair.restore(gray, double)
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix(gray)
+    np.testing.assert_array_equal(mambair.restore(matrix, double), expected)
+    np.testing.assert_array_equal(mambair.restore(np.ma.masked_array(gray), double), expected)
 
 
 @pytest.mark.parametrize("kind", BAD_IMAGES)
@@ -226,6 +292,25 @@ def test_values_a_little_outside_are_restored_as_they_are(double, photo):
     )
 
 
+@pytest.mark.parametrize(("black", "white"), [(0, 255), (-1, 1), (0, 40)])
+def test_values_far_outside_are_stretched_and_told(double, photo, black, white):
+    unit = (photo - photo.min()) / np.ptp(photo)
+    with pytest.warns(UserWarning, match=f"values from {black} to {white} shown to the network"):
+        restored = mambair.restore(unit * (white - black) + black, double)
+    expected = mambair.restore(unit, double) * (white - black) + black
+    np.testing.assert_allclose(restored, expected, atol=1e-4 * (white - black))
+    even = Image.new("F", (6, 5), 7)
+    with pytest.warns(UserWarning, match="values from 0 to 7 shown to the network as 0 to 1"):
+        assert mambair.restore(even, double).mode == "F"
+
+
+def test_opacity_says_nothing_of_white(double, photo):
+    image = np.dstack([photo / 255, np.full(photo.shape[:2], 255.0)])
+    restored = mambair.restore(image, double)
+    assert restored[..., 3].max() == 1
+    np.testing.assert_array_equal(restored[..., :3], mambair.restore(photo / 255, double))
+
+
 def test_a_gray_model_restores_the_luma_of_colour(gray, photo):
     as_bytes, as_floats = mambair.restore(photo, gray), mambair.restore(photo / 255, gray)
     assert as_bytes.shape == as_floats.shape == photo.shape
@@ -251,6 +336,116 @@ def test_requests_that_cannot_be_met(double):
         mambair.load_model(double.path, device="tpu")
     with pytest.raises(mambair.BackendError, match="precision fp16 cannot be used on cpu"):
         mambair.load_model(double.path, device="cpu", precision="fp16")
+
+
+DEVICES = [None, torch.device("cpu"), "cpu"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_devices(double, device):
+    assert mambair.load_model(double.path, device, scan="reference").device.type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize("precision", [None, torch.float32, "fp32"])
+def test_precisions(double, precision):
+    assert mambair.load_model(double.path, "cpu", precision, None).precision == "fp32"
+
+
+def test_an_entry_names_its_model():
+    (entry,) = [entry for entry in mambair.list_models() if entry.id == "mambair-tiny-sr-x3"]
+    assert mambair.load_model(entry, device="cpu", scan="torch").spec == entry.spec
+
+
+REFERENCES = {
+    "nothing": (None, "no name", "give an id of list_models()"),
+    "empty": ("", "no name", "give an id of list_models()"),
+    "bytes": (b"mambair-tiny-sr-x2", "a bytes", "give an id of list_models()"),
+    "weights": ({"conv_first.weight": torch.zeros(3)}, "a dict", "save its state_dict()"),
+    "module": (torch.nn.Linear(2, 3), "a Linear", "save its state_dict()"),
+}
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+def test_what_names_no_model(kind):
+    reference, what, hint = REFERENCES[kind]
+    with pytest.raises(mambair.UsageError, match=f"and {what} was given") as caught:
+        mambair.load_model(reference)
+    assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("device", -1, "device -1 is no name"),
+        ("device", True, "device True is no name"),
+        ("device", torch.device("meta"), "unknown device 'meta'"),
+        ("precision", 16, "precision 16 is no name"),
+        ("precision", torch.float64, r"unknown precision 'torch\.float64'"),
+        ("scan", ["numba"], r"scan \['numba'\] is no name"),
+    ],
+)
+def test_arguments_of_another_kind(double, argument, value, message):
+    with pytest.raises(mambair.UsageError, match=message) as caught:
+        mambair.load_model(double.path, **{argument: value})
+    assert caught.value.hint
+
+
+def test_the_number_of_a_gpu_that_is_not_here(double):
+    with pytest.raises(mambair.BackendError, match="device 'cuda:99' is not available"):
+        mambair.load_model(double.path, device=99)
+
+
+def test_part_of_a_name_is_a_question():
+    with pytest.raises(mambair.UsageError) as caught:
+        mambair.load_model("tiny-sr")
+    assert caught.value.hint.startswith("did you mean mambair-tiny-sr-x2 or ")
+
+
+@pytest.mark.parametrize("tile", [None, "auto", 32, np.int64(32), 32.0, 10**30])
+def test_tiles(double, photo, tile):
+    expected = mambair.restore(photo, double, 0)
+    np.testing.assert_array_equal(mambair.restore(photo, double, tile), expected)
+
+
+@pytest.mark.parametrize("tile", ["0", 16.5, float("nan"), True, [64], np.zeros((9, 9))])
+def test_what_is_no_tile(double, photo, tile):
+    with pytest.raises(mambair.UsageError, match="is no number of pixels") as caught:
+        mambair.restore(photo, double, tile)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("ensemble", ["no", None, 2, np.ones(3)])
+def test_what_is_neither_true_nor_false(double, photo, ensemble):
+    with pytest.raises(mambair.UsageError, match="is neither True nor False"):
+        mambair.restore(photo, double, ensemble=ensemble)
+
+
+def test_what_is_no_model(double, photo):
+    with pytest.raises(mambair.UsageError, match="the model was given as the image"):
+        mambair.restore(double, photo)
+    for other in (double.network, "mambair-tiny-sr-x2", None):
+        with pytest.raises(mambair.UsageError, match=f"a {type(other).__name__} was given") as told:
+            mambair.restore(photo, other)
+        assert told.value.hint == "give what load_model(...) returned"
+
+
+@pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
+@pytest.mark.parametrize("copied", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])  # noqa: S301
+def test_models_are_copied_and_pickled(double, photo, scan, copied):
+    model = mambair.load_model(double.path, device="cpu", scan=scan)
+    expected = mambair.restore(photo, model)
+    again = copied(model)
+    assert (again.spec, again.scan, again.device) == (model.spec, scan, model.device)
+    np.testing.assert_array_equal(mambair.restore(photo, again), expected)
+
+
+def test_several_threads_restore_with_one_model(double, photo):
+    model = mambair.load_model(double.path, device="cpu")
+    images = [np.roll(photo, shift, axis=1) for shift in range(6)]
+    expected = [mambair.restore(image, model) for image in images]
+    with ThreadPoolExecutor(3) as threads:
+        restored = list(threads.map(lambda image: mambair.restore(image, model), images))
+    np.testing.assert_array_equal(restored, expected)
 
 
 def test_what_reading_weights_left_out_is_a_warning(tmp_path, double):

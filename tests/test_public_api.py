@@ -30,11 +30,13 @@ NAMES = {
 }
 SIGNATURES = {
     "load_model": (
-        "(reference: 'str | Path', device: 'str' = 'auto', precision: 'PrecisionRequest' = 'auto', "
-        "scan: 'str' = 'auto') -> 'Model'"
+        "(reference: 'str | os.PathLike[str] | CatalogueEntry', "
+        "device: 'str | int | torch.device | None' = 'auto', "
+        "precision: 'PrecisionRequest | torch.dtype | None' = 'auto', "
+        "scan: 'str | None' = 'auto') -> 'Model'"
     ),
     "restore": (
-        "(image: 'Picture', model: 'Model', tile: \"int | Literal['auto']\" = 'auto', "
+        "(image: 'Picture', model: 'Model', tile: \"int | Literal['auto'] | None\" = 'auto', "
         "ensemble: 'bool' = False) -> 'Picture'"
     ),
     "list_models": "() -> 'list[CatalogueEntry]'",

@@ -211,6 +211,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         A hint with the closest names, if any, and all of them.
     """
     names = list(known)
-    close = difflib.get_close_matches(word, names, n=3)
+    close = difflib.get_close_matches(word, names, n=3) or [name for name in names if word in name]
     listed = "known: " + ", ".join(names)
-    return f"did you mean {' or '.join(close)}? {listed}" if close else listed
+    return f"did you mean {' or '.join(close[:3])}? {listed}" if close else listed

@@ -35,7 +35,7 @@ def measured(parts: Iterable[Pixels], values: int) -> ValueRange | None:
     for part in parts:
         above.add(part)
         below.add(-part)
-    white, black = max(above.limit, 1.0), -max(below.limit, 0.0)
+    white, black = max(above.limit, 1.0), 0.0 - max(below.limit, 0.0)
     return (
         None
         if max(above.most, 1.0) == 1 and max(below.most, 0.0) == 0

@@ -16,6 +16,11 @@ from mambair_cli.kernels.block.ops import PLAIN, Ops
 Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
+# No lambdas in a backend: a network that has one can be pickled.
+def _plain_steps() -> Ops:
+    return PLAIN
+
+
 @dataclass(frozen=True)
 class Backend:
     """One implementation of the selective scan of an image.
@@ -31,7 +36,7 @@ class Backend:
     name: str
     refuses: Callable[[torch.device], str | None]
     run: Run
-    steps: Callable[[], Ops] = lambda: PLAIN
+    steps: Callable[[], Ops] = _plain_steps
     by_name_only: tuple[str, ...] = ()
 
 
@@ -103,6 +108,10 @@ def _numba_steps() -> Ops:
     return ops_cpu.FUSED
 
 
+def _never_refuses(_device: torch.device) -> None:
+    return None
+
+
 def _torch_run(*arguments: Tensor) -> Tensor:
     from mambair_cli.kernels.scan import torch_chunked
 
@@ -119,8 +128,8 @@ def _reference_run(*arguments: Tensor) -> Tensor:
 TRITON = Backend("triton", _triton_refuses, _triton_run, _triton_steps, by_name_only=("cpu",))
 MAMBA_SSM = Backend("mamba-ssm", _mamba_ssm_refuses, _mamba_ssm_run)
 NUMBA = Backend("numba", _numba_refuses, _numba_run, _numba_steps)
-TORCH = Backend("torch", lambda _: None, _torch_run)
-REFERENCE = Backend("reference", lambda _: None, _reference_run)
+TORCH = Backend("torch", _never_refuses, _torch_run)
+REFERENCE = Backend("reference", _never_refuses, _reference_run)
 BACKENDS = (TRITON, MAMBA_SSM, NUMBA, TORCH, REFERENCE)
 
 
