@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,8 @@ ANSWER_SECONDS = 10.0
 # many share an image less and less well; OMP_NUM_THREADS says another number.
 PROCESSORS_OF_A_WORKER = 8
 THREADS_VARIABLE = "OMP_NUM_THREADS"
+PORT = re.compile(r"[0-9]{1,5}")
+PORTS = range(1, 2**16)
 INSTALL = "pip install 'mambair[ray]'"
 
 
@@ -92,8 +95,8 @@ def connected(address: str | None) -> Iterator[None]:
 
     Args:
         address: `HOST:PORT`, or None for what RAY_ADDRESS names, else a cluster that this machine
-            is part of, else a new one on this machine, which ends with the context. A process that
-            is connected already stays so.
+            is part of, else a new one that no other machine can reach, which ends with the context.
+            A process that is connected already stays so.
 
     Raises:
         UsageError: The address is none.
@@ -103,15 +106,12 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _check_answers(address or os.environ.get("RAY_ADDRESS"))
+    if address is None:
+        address = os.environ.get("RAY_ADDRESS") or None
+    _check_answers(address)
     with _signals_kept():
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                include_dashboard=False,
-            )
+            _connect(ray, address)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise BackendError(
                 f"no Ray cluster can be used: {error}", "see if it runs with: ray status"
@@ -197,24 +197,54 @@ def _check_answers(address: str | None) -> None:
     if address is None or address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
-    if "/" in address or not host or not port.isdecimal():
+    if "/" in address or not host or not PORT.fullmatch(port) or int(port) not in PORTS:
         raise UsageError(
             f"{address!r} is no address of a Ray cluster",
             "give the host and port of its head node, such as 10.0.0.1:6379, on one of its nodes; "
             "from elsewhere, submit the command with: ray job submit",
         )
     try:
-        asyncio.run(asyncio.wait_for(_connect(host.strip("[]"), int(port)), ANSWER_SECONDS))
-    except (OSError, TimeoutError) as error:
+        asyncio.run(asyncio.wait_for(_knock(host.strip("[]"), int(port)), ANSWER_SECONDS))
+    except (OSError, TimeoutError, UnicodeError) as error:
         raise BackendError(
             f"no Ray cluster answers at {address}: {error or 'it takes too long'}",
             "check the address, and start the cluster with: ray start --head",
         ) from error
 
 
-async def _connect(host: str, port: int) -> None:
+async def _knock(host: str, port: int) -> None:
     _, writer = await asyncio.open_connection(host, port)
     writer.close()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    from ray._private import services
+
+    is_new = services.canonicalize_bootstrap_address(address) is None
+    with _on_loopback() if is_new else nullcontext():
+        ray.init(
+            address="local" if is_new else address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False,
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have Ray give a new cluster the address of loopback, as it does on Windows and macOS.
+
+    Everything of it listens where its node is. An address that is handed to Ray is replaced by
+    one that other machines can reach.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import builtins
 import socket
+import subprocess
+import sys
+from ipaddress import ip_address
 
 import pytest
 
@@ -11,6 +14,21 @@ from mambair_cli.cli.main import run
 from mambair_cli.distributed import cluster
 from mambair_cli.distributed.cluster import Workers, find_workers
 from mambair_cli.errors import BackendError, UsageError
+
+# Print where the processes of a cluster listen, one of them a worker's.
+LISTENERS = """
+import psutil
+from mambair_cli.distributed.cluster import connected, import_ray
+
+with connected(None):
+    ray = import_ray()
+    ray.get(ray.remote(lambda: None).remote())
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        for each in process.net_connections("inet"):
+            if each.status == psutil.CONN_LISTEN:
+                print(each.laddr.ip)
+"""
 
 
 @pytest.fixture
@@ -82,11 +100,29 @@ def test_an_address_where_nobody_answers(monkeypatch, capfd):
     assert lines[2].startswith("hint: check the address, and start the cluster with: ray start")
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:port"])
+@pytest.mark.parametrize(
+    "address",
+    ["ray://head:10001", "head", "head:port", "head:99999", "head:0", "", "h:" + "9" * 5000],
+)
 def test_what_is_no_address(monkeypatch, capfd, address):
     status, lines = told(monkeypatch, capfd, "--ray-address", address)
     assert status == 2
     assert lines[0] == f"error: {address!r} is no address of a Ray cluster"
+
+
+def test_a_name_that_no_network_has(monkeypatch, capfd):
+    status, lines = told(monkeypatch, capfd, "--ray-address", "a" * 70 + ":6379")
+    assert status == 1
+    assert lines[0].startswith("error: no Ray cluster answers at aaa")
+
+
+@pytest.mark.slow
+def test_a_new_cluster_listens_on_loopback_alone(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    here = subprocess.run([sys.executable, "-c", LISTENERS], capture_output=True, check=True)
+    addresses = {ip_address(line.decode()) for line in here.stdout.split()}
+    assert len(addresses) > 0
+    assert all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in addresses)
 
 
 def test_without_ray(monkeypatch, capfd):
