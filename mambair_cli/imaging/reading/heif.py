@@ -14,6 +14,7 @@ from PIL import ImageFile
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, Pixels, RestorableImage
 from mambair_cli.imaging.metadata.collect import read_metadata
+from mambair_cli.imaging.reading.depth import widened
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged
 from mambair_cli.imaging.reading.pillow import of_frames, open_image
 from mambair_cli.imaging.reading.raster import unread_first
@@ -90,7 +91,7 @@ def _deep(
     header = ImageHeader(width, height, bands - has_alpha, np.dtype(np.uint16), has_alpha)
 
     def read() -> ImageSequence:
-        samples = _widened(decode(), bits)
+        samples = widened(decode() >> (16 - bits), bits)
         pixels, alpha = (
             (samples[..., :-1].copy(), samples[..., -1].copy()) if has_alpha else (samples, None)
         )
@@ -124,10 +125,3 @@ def _by_pi_heif(path: Path, file: IO[bytes]) -> Pixels:
     except DAMAGE as error:
         raise damaged(path, error) from error
     return samples.reshape(*samples.shape[:2], -1)
-
-
-def _widened(samples: Pixels, bits: int) -> Pixels:
-    """From samples in the upper bits of 16 to the whole range, the brightest to 65535."""
-    most = 2**bits - 1
-    table = (np.arange(2**bits, dtype=np.uint32) * 65535 + most // 2) // most
-    return np.asarray(table.astype(np.uint16)[samples >> (16 - bits)])

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
-import math
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +17,7 @@ from mambair_cli.imaging.metadata.collect import read_tiff_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.raster import Raster, of_rasters
+from mambair_cli.imaging.reading.tiff_codecs import is_left_to_tifffile, read_by_tifffile
 from mambair_cli.imaging.reading.tiff_pages import (
     BLACK_IS_ZERO,
     CMYK,
@@ -33,17 +31,9 @@ from mambair_cli.imaging.reading.tiff_pages import (
 
 if TYPE_CHECKING:
     import pyvips
-    import tifffile
 
 _JPEG = 7
-_DEFLATE = (8, 32946)  # by its number, and by its old one
-_PLAIN = (1, *_DEFLATE)
-_PADDING = 2**16
 _RGB_COLOURS = 3
-
-# What matters of it arrives as an error; without a handler Python would print the rest.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-logging.getLogger("tifffile").propagate = False
 
 
 def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -107,6 +97,7 @@ def _changes(page: TiffPage) -> tuple[str, ...]:
         "Lab converted to sRGB": page.photometric == LAB,
         "YCbCr converted to RGB": page.photometric == YCBCR and page.compression != _JPEG,
         f"{page.bits} bits converted to 8": page.bits < 8 and page.photometric != PALETTE,
+        f"{page.bits} bits widened to 16": 8 < page.bits < 16,
         f"{page.bits}-bit {kind} converted to 32 bits": page.floats and page.bits != 32,
         "premultiplied alpha made straight": page.premultiplied,
         "extra channels left out": page.samples > page.colours + (page.alpha is not None),
@@ -122,8 +113,8 @@ def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyv
     """Return what opens the page for one pass."""
     # Of gray in planes libvips takes the samples of the first one for those of all.
     gray = page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO)
-    if page.bits == 64 or (page.planar and (page.tiled or gray)):
-        return _from_memory(lambda: _by_tifffile(path, file, page))
+    if is_left_to_tifffile(page) or (page.planar and (page.tiled or gray)):
+        return _from_memory(lambda: read_by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):
         return _from_memory(lambda: _by_pillow(path, file, page))
@@ -138,51 +129,6 @@ def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
     """Return what decodes a whole page once, for any number of passes."""
     once = functools.cache(decode)
     return lambda _: vips.from_array(once())
-
-
-def _by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
-    """Decode what libvips does not: 64 bits, tiles of separate planes, gray in planes."""
-    import tifffile
-
-    if page.compression not in _PLAIN or page.bits < 8:
-        raise unsupported(
-            path,
-            f"a rare combination of {page.bits}-bit pixels and compression {page.compression}",
-            "save it without compression first",
-        )
-    try:
-        file.seek(0)
-        with tifffile.TiffFile(file) as tiff:
-            series = tiff.pages[page.index].aspage()
-            if page.compression in _DEFLATE:
-                _check_unpacked(file, series)
-            pixels = np.asarray(series.asarray())
-        if page.planar:
-            pixels = np.moveaxis(pixels, 0, -1)
-        pixels = pixels.reshape(page.height, page.width, page.samples)
-    except DAMAGE as error:
-        raise damaged(path, error) from error
-    stored = np.dtype(f"{'f' if page.floats else 'u'}{max(1, page.bits // 8)}")
-    if pixels.dtype.newbyteorder("=") != stored:
-        raise damaged(path, "its tags contradict each other")
-    pixels = pixels.astype(np.float32 if page.floats else stored)
-    if page.photometric == WHITE_IS_ZERO and not page.floats:
-        pixels[..., 0] = np.iinfo(stored).max - pixels[..., 0]
-    return pixels
-
-
-def _check_unpacked(file: IO[bytes], page: tifffile.TiffPage) -> None:
-    """Refuse strips or tiles that unpack to far more than their pixels, before all of it is held.
-
-    Raises:
-        ValueError: One does.
-    """
-    most = 2 * math.prod(page.chunks) * page.bitspersample // 8 + _PADDING
-    for start, length in zip(page.dataoffsets, page.databytecounts, strict=False):
-        file.seek(start)
-        stream = zlib.decompressobj()
-        if len(stream.decompress(file.read(length), most)) == most and not stream.eof:
-            raise ValueError("its data unpacks to far more than its pixels")
 
 
 def _by_pillow(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:

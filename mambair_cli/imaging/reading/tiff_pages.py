@@ -14,7 +14,7 @@ from mambair_cli.imaging.reading.opening import damaged, unsupported
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_SAMPLES, _PLANES, _TILE_WIDTH = 277, 284, 322
+_SAMPLES, _PLANES, _PREDICTOR, _TILE_WIDTH = 277, 284, 317, 322
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 
 _REDUCED, _MASK = 1, 4  # bits of the subfile type
@@ -28,10 +28,10 @@ _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCB
 _NAMES = {4: "a transparency mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
 _NAMES |= {32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw data"}
 _KINDS = {
-    _UNSIGNED: ("integer", (1, 2, 4, 8, 16)),
+    _UNSIGNED: ("integer", range(1, 17)),
     _SIGNED: ("signed integer", ()),
     _FLOAT: ("floating-point", (16, 32, 64)),
-    _UNDEFINED: ("integer", (1, 2, 4, 8, 16)),
+    _UNDEFINED: ("integer", range(1, 17)),
 }
 
 
@@ -55,6 +55,7 @@ class TiffPage:
         planar: Whether each sample has a plane of its own.
         tiled: Whether it is stored in tiles.
         compression: TIFF's number.
+        predictor: TIFF's number.
     """
 
     index: int
@@ -71,6 +72,7 @@ class TiffPage:
     planar: bool
     tiled: bool
     compression: int
+    predictor: int
 
     @property
     def colours(self) -> int:
@@ -198,6 +200,7 @@ def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
         planar=samples > 1 and directory.value(_PLANES, 1) == 2,
         tiled=_TILE_WIDTH in directory.places,
         compression=directory.value(_COMPRESSION, 1),
+        predictor=directory.value(_PREDICTOR, 1),
     )
 
 
