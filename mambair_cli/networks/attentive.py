@@ -64,35 +64,36 @@ class AttentiveStateSpace(nn.Module):
             `(b h w c)`.
         """
         b, h, w, _ = x.shape
-        classes, prompts = self._routed(x.flatten(1, 2), prompt_basis)
-        order = classes.argsort(dim=1, stable=True)
+        prompts, order, places = self._routed(x.flatten(1, 2), prompt_basis)
         u = pointwise(x, cast(nn.Conv2d, self.in_proj[0]))
         u = u * torch.sigmoid(self.ops.depthwise(u, cast(nn.Conv2d, self.CPE[0]), "none"))
         scan = self.selectiveScan
-        u = _taken(u.flatten(1, 2), order)[:, None]
+        u = _taken(u, order).view(b, 1, h * w, -1)
         projected = scan.project(u)
         into_states, C = torch.split(projected, [scan.rank + scan.d_state, scan.d_state], dim=-1)
         # The prompts come in the order of the pixels, not of the scan; so they were trained.
         projected = torch.cat([into_states, C + prompts[:, None]], dim=-1)
         y = self.ops.norm(summed(scan.run(u, projected)), self.out_norm)
-        out = self.out_proj(y[:, 0])
-        return _taken(out, order.argsort(dim=1)).view(b, h, w, -1)
+        return _taken(self.out_proj(y), places).view(b, h, w, -1)
 
-    def _routed(self, x: Tensor, prompt_basis: Tensor) -> tuple[Tensor, Tensor]:
-        """Find the class of each pixel of `(b l c)`, `(b l)`, and its prompt, `(b l n)`."""
+    def _routed(self, x: Tensor, prompt_basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the prompt of each pixel of `(b l c)`, `(b l n)`, their order, and their places."""
         prompts = self.embeddingB.weight @ prompt_basis
-        probabilities = self.route(x)
+        *layers, to_probabilities = self.route
+        for layer in layers:
+            x = layer(x)
         if not (self.training or self.sampled):
-            classes = probabilities.argmax(-1)
-            return classes, functional.embedding(classes, prompts)
+            classes, order, places = self.ops.sort_by_class(x)
+            return functional.embedding(classes, prompts), order, places
         # One at the drawn class; in the backward pass the probabilities.
-        chosen = functional.gumbel_softmax(probabilities, hard=True)
-        return chosen.detach().argmax(-1), chosen @ prompts
+        chosen = functional.gumbel_softmax(to_probabilities(x), hard=True)
+        _, order, places = self.ops.sort_by_class(chosen.detach())
+        return chosen @ prompts, order, places
 
 
 def _taken(x: Tensor, order: Tensor) -> Tensor:
-    """Take the tokens of `(b l c)` in an order `(b l)`."""
-    return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
+    """Take the pixels of `(b h w c)`, of all images, in an order `(b*l)`."""
+    return x.flatten(0, -2).index_select(0, order)
 
 
 class _Depthwise(nn.Module):
@@ -142,10 +143,10 @@ class ConvFFN(nn.Module):
         x = functional.gelu(self.fc1(x))
         if self.light:
             gated, gate = x.chunk(2, dim=-1)
-            x = gated * PLAIN.depthwise(self.ops.norm(gate, self.sg.norm), self.sg.conv, "none")
+            x = gated * self.ops.depthwise(self.ops.norm(gate, self.sg.norm), self.sg.conv, "none")
         else:
             convolution = cast(nn.Conv2d, self.dwconv.depthwise_conv[0])
-            x = x + PLAIN.depthwise(x, convolution, "gelu")
+            x = x + self.ops.depthwise(x, convolution, "gelu")
         return cast(Tensor, self.fc2(x))
 
 

@@ -18,7 +18,7 @@ class Ops:
     """The steps around the scan.
 
     Attributes:
-        depthwise: Depth-wise 3x3 convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
+        depthwise: Depth-wise convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
         project: Product of `(b h w c)` with weights `(o c)`, for the scan to read: `(b h w o)`.
         norm: Layer norm of `(b h w c)` over its channels.
         residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
@@ -26,6 +26,8 @@ class Ops:
             to be added up, `(p b h w c)`.
         channel_gate: Of `(b h w c)`, by two 1x1 convolutions of its mean over pixels, `(b c)`.
         gated_residual: `x * skip + branch * gate` of two `(b h w c)` and a gate `(b c)`.
+        sort_by_class: Of scores `(b l t)` the class of each pixel, `(b l)`; the pixels in the order
+            of their classes, and where each pixel went, `(b*l)`, all images numbered through.
     """
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
@@ -35,6 +37,7 @@ class Ops:
     norm_gate: Callable[[Tensor, Tensor, nn.LayerNorm], Tensor]
     channel_gate: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor]
     gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+    sort_by_class: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -96,4 +99,15 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return x * skip + branch * gate[:, None, None, :]
 
 
-PLAIN = Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `Ops`."""
+    b, length, _ = scores.shape
+    classes = scores.argmax(-1)
+    order = classes.argsort(dim=1, stable=True)
+    first = torch.arange(0, b * length, length, device=scores.device)[:, None]
+    return classes, (order + first).flatten(), (order.argsort(dim=1) + first).flatten()
+
+
+PLAIN = Ops(
+    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual, sort_by_class
+)

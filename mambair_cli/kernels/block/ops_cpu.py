@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.kernels.block import depthwise_cpu, pointwise_cpu
+from mambair_cli.kernels.block import classes_cpu, depthwise_cpu, ops, pointwise_cpu
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
 from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded, tasks_for
 from mambair_cli.kernels.vector import LANES
@@ -25,37 +25,41 @@ def _sums(rows: int, channels: int) -> Tensor:
     return torch.zeros(rows, channels + -channels % LANES, **FLAT)
 
 
+def _taps(kernel: Tensor) -> Tensor:
+    return kernel.flatten(1).t()
+
+
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int
     ) -> Tensor:
         b, h, w, c = x.shape
-        parameters = padded(weight, lambda kernel: kernel.view(c, 9).t()).reshape(-1), padded(bias)
-        out = torch.empty_like(x)
+        parameters = padded(weight, _taps).reshape(-1), padded(bias)
+        out, side = torch.empty_like(x), weight.shape[-1]
         launch(
-            depthwise_cpu.depthwise_forward,
+            depthwise_cpu.FORWARD[side],
             flat(x), *parameters, flat(out), b, h, w, c, reach, activation,
         )  # fmt: skip
         ctx.save_for_backward(x)
-        ctx.settings = parameters, reach, activation
+        ctx.settings = parameters, side, reach, activation
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        parameters, reach, activation = ctx.settings
+        parameters, side, reach, activation = ctx.settings
         b, h, w, c = x.shape
         dout, tasks = gradients[0].contiguous(), tasks_for(b * h)
         dinner = dout if activation == depthwise_cpu.NONE else torch.empty_like(x)
         dx, dbias = torch.empty_like(x), _sums(tasks, c)
-        dweights = torch.zeros(tasks, 9 * dbias.shape[1], **FLAT)
+        dweights = torch.zeros(tasks, side**2 * dbias.shape[1], **FLAT)
         launch(
-            depthwise_cpu.depthwise_backward,
+            depthwise_cpu.BACKWARD[side],
             flat(x), *parameters, flat(dout), flat(dinner), flat(dx), dweights.numpy(),
             dbias.numpy(), b, h, w, c, reach, activation,
         )  # fmt: skip
-        dweight = dweights.sum(0).view(9, -1)[:, :c].t().reshape(c, 1, 3, 3)
+        dweight = dweights.sum(0).view(side**2, -1)[:, :c].t().reshape(c, 1, side, side)
         return dx, dweight, dbias.sum(0)[:c], None, None
 
 
@@ -191,7 +195,10 @@ class _GatedResidual(torch.autograd.Function):
 
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `ops.Ops`."""
-    (reach,) = {*conv.padding, *conv.dilation}
+    side, reach = conv.kernel_size[0], conv.dilation[0]
+    if side not in depthwise_cpu.FORWARD:
+        return ops.depthwise(x, conv, activation)
+    assert conv.padding == (side // 2 * reach,) * 2
     (x,) = _float(x)
     result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, ACTIVATIONS[activation])  # type: ignore[no-untyped-call]
     return result
@@ -224,4 +231,18 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return result
 
 
-FUSED = Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """See `ops.Ops`."""
+    b, length, count = scores.shape
+    found = [torch.empty(b * length, dtype=torch.int64, device="cpu") for _ in range(3)]
+    launch(
+        classes_cpu.sort_by_class,
+        flat(scores.float()), *(part.numpy() for part in found), b, length, count,
+    )  # fmt: skip
+    classes, order, places = found
+    return classes.view(b, length), order, places
+
+
+FUSED = Ops(
+    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual, sort_by_class
+)

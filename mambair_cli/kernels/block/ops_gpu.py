@@ -168,6 +168,8 @@ def _taps(weight: Tensor) -> Tensor:
 @_differentiable_as(ops.depthwise)
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `ops.Ops`."""
+    if conv.kernel_size != (3, 3):
+        return ops.depthwise(x, conv, activation)
     (reach,) = {*conv.padding, *conv.dilation}
     assert isinstance(reach, int)
     b, h, w, c = x.shape
@@ -296,4 +298,7 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return out
 
 
-FUSED = ops.Ops(depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual)
+FUSED = ops.Ops(
+    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    ops.sort_by_class,
+)  # fmt: skip

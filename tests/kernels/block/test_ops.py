@@ -79,12 +79,12 @@ def test_pointwise_steps(operation, shape, relative_rms):
 
 
 @pytest.mark.parametrize("activation", ["none", "silu", "gelu"])
-@pytest.mark.parametrize("reach", [1, 2, 3])
+@pytest.mark.parametrize(("side", "reach"), [(3, 1), (3, 2), (3, 3), (5, 1), (5, 2), (7, 1)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_depthwise_convolution(shape, reach, activation, relative_rms):
+def test_depthwise_convolution(shape, side, reach, activation, relative_rms):
     torch.manual_seed(sum(shape))
     c = shape[-1]
-    conv = nn.Conv2d(c, c, 3, padding=reach, dilation=reach, groups=c)
+    conv = nn.Conv2d(c, c, side, padding=side // 2 * reach, dilation=reach, groups=c)
     x = 2 * torch.randn(shape)
     found, expected = (
         values_and_gradients(
@@ -99,6 +99,18 @@ def test_depthwise_convolution(shape, reach, activation, relative_rms):
         for own, exact in zip(own_part, exact_part, strict=True):
             assert own.dtype == torch.float32
             assert relative_rms(own, exact) < 1e-5
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 37, 5), (3, 64, 16)], ids=str)
+def test_pixels_are_sorted_by_class_and_back(shape):
+    scores = torch.randint(0, 3, shape).float()  # with ties: the first of the highest
+    b, length, _ = shape
+    for ops in (PLAIN, FUSED):
+        classes, order, places = ops.sort_by_class(scores)
+        assert torch.equal(classes, scores.argmax(-1)), ops
+        expected = classes.argsort(dim=1, stable=True) + length * torch.arange(b)[:, None]
+        assert torch.equal(order, expected.flatten())
+        assert torch.equal(order[places], torch.arange(b * length))
 
 
 @pytest.mark.parametrize("used", [0, 1])
