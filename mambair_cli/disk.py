@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import os
 import secrets
@@ -17,20 +18,35 @@ from typing import IO
 import platformdirs
 
 _TEMPORARY = ".mambair-*.tmp"
+# How file systems, such as object stores mounted as folders, answer to what they have not.
+_HAS_NOT = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBUSY)
+
+
+class AppearedError(FileExistsError):
+    """A file that must not be replaced has the name that a new one should take."""
+
+
+class UnfitError(OSError):
+    """A file system lacks something without which no file appears there whole or not at all."""
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, *, replaces: bool = True) -> Iterator[IO[bytes]]:
     """Open a file for writing that takes its name only when it is complete and on the disk.
 
     It is written under a temporary name in the same directory, flushed to the disk and then
     renamed, so that a failure or an interrupt leaves an existing file as it was and nothing else.
-    The file can be read and sought as well.
+    The file can be read and sought as well. One that replaces another has its permissions and,
+    where that is allowed, its owner.
 
     Args:
         path: The name that it takes; its directory exists.
+        replaces: Whether a file that has the name by then is replaced; one with the same bytes is
+            left as it is.
 
     Raises:
+        AppearedError: There is such a file, and it is not to be replaced.
+        UnfitError: The file system cannot do what is needed.
         OSError: The file cannot be written here.
     """
     temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
@@ -39,9 +55,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):  # not every file system has locks
                 _lock(file)
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            flush(file)
+            if replaces:
+                _take_permissions(file, path)
+        _take_name(temporary, path, replaces=replaces)
         _keep_name(path.parent)
     finally:
         # After a failure or an interrupt; once renamed, nothing has this name.
@@ -49,10 +66,24 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_whole(path: Path, content: bytes | memoryview, *, replaces: bool = True) -> None:
     """Write a file that appears, or is replaced, whole or not at all; otherwise as `whole_file`."""
-    with whole_file(path) as file:
+    with whole_file(path, replaces=replaces) as file:
         file.write(content)
+
+
+def flush(file: IO[bytes]) -> None:
+    """Have what was written to a file on the disk, where its file system can tell.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _HAS_NOT:
+            raise
 
 
 def check_writable(path: Path) -> None:
@@ -146,6 +177,52 @@ def git_blob_of(path: Path) -> str:
     """
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _take_permissions(file: IO[bytes], path: Path) -> None:
+    """Give a file that will replace another its permissions and, if allowed, its owner."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):  # there is none, or the file system has neither
+        replaced = path.lstat()
+        if stat.S_ISREG(replaced.st_mode):
+            with contextlib.suppress(OSError):
+                os.fchown(file.fileno(), replaced.st_uid, replaced.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(replaced.st_mode))
+
+
+def _take_name(temporary: Path, path: Path, *, replaces: bool) -> None:
+    """Rename a complete file or, where that cannot be or nothing may be replaced, link it."""
+    ways = (os.replace, os.link) if replaces else (os.link, _rename_as_new)
+    failure: OSError | None = None
+    for way in ways:
+        try:
+            way(temporary, path)
+        except FileExistsError:
+            if not replaces:
+                _require_same(temporary, path)
+                return
+        except OSError as error:
+            failure = error if failure is None or way is not os.link else failure
+        else:
+            return
+    assert failure is not None
+    if failure.errno in _HAS_NOT:
+        reason = f"the file system cannot rename files ({failure.strerror})"
+        raise UnfitError(failure.errno, reason) from failure
+    raise failure
+
+
+def _rename_as_new(temporary: Path, path: Path) -> None:
+    """Rename where there are no hard links, and nothing is better than to look right before."""
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    temporary.rename(path)
+
+
+def _require_same(temporary: Path, path: Path) -> None:
+    if not path.is_file() or not filecmp.cmp(temporary, path, shallow=False):
+        raise AppearedError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
 
 def _remove_unlocked(path: Path) -> None:

@@ -1,14 +1,22 @@
 """Files appear whole or not at all; what a killed process left of them is removed."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
+from odd_disks import cannot
 
 from mambair_cli import disk
-from mambair_cli.disk import check_writable, remove_unfinished, whole_file
+from mambair_cli.disk import (
+    AppearedError,
+    UnfitError,
+    check_writable,
+    remove_unfinished,
+    whole_file,
+)
 from mambair_cli.errors import ImageError
 
 WRITE_AND_WAIT = """
@@ -157,3 +165,87 @@ def test_whether_a_file_can_be_written_is_known_before_and_leaves_nothing(tmp_pa
         with pytest.raises(kind):
             check_writable(tmp_path / name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def write(path, content, **options):
+    with whole_file(path, **options) as file:
+        file.write(content)
+
+
+class TestWhatMustNotBeReplaced:
+    @pytest.mark.parametrize("lacks", [(), ("link",)], ids=["hard links", "no hard links"])
+    def test_stays(self, tmp_path, monkeypatch, lacks):
+        cannot(monkeypatch, *lacks)
+        path = tmp_path / "a.png"
+
+        def lose_the_race():
+            with whole_file(path, replaces=False) as file:
+                file.write(b"new")
+                path.write_bytes(b"old")
+
+        with pytest.raises(AppearedError):
+            lose_the_race()
+        assert path.read_bytes() == b"old"
+        assert list(tmp_path.iterdir()) == [path]
+        write(path, b"old", replaces=False)
+
+    @pytest.mark.parametrize("lacks", [(), ("link",), ("rename", "replace")])
+    def test_is_not_there(self, tmp_path, monkeypatch, lacks):
+        cannot(monkeypatch, *lacks)
+        write(tmp_path / "a.png", b"new", replaces=False)
+        assert (tmp_path / "a.png").read_bytes() == b"new"
+        assert len(list(tmp_path.iterdir())) == 1
+
+    def test_may_be_a_link_that_leads_nowhere_or_a_folder(self, tmp_path):
+        (tmp_path / "link").symlink_to("nowhere")
+        (tmp_path / "folder").mkdir()
+        for name in ("link", "folder"):
+            with pytest.raises(AppearedError):
+                write(tmp_path / name, b"new", replaces=False)
+
+
+class TestFileSystemsThatCannot:
+    @pytest.mark.parametrize("answer", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+    def test_flush(self, tmp_path, monkeypatch, answer):
+        cannot(monkeypatch, "fsync", answer=answer)
+        write(tmp_path / "a.png", b"new")
+        assert (tmp_path / "a.png").read_bytes() == b"new"
+
+    def test_keep_what_was_flushed(self, tmp_path, monkeypatch):
+        cannot(monkeypatch, "fsync", answer=errno.EIO)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            write(tmp_path / "a.png", b"new")
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("answer", [errno.ENOSYS, errno.EBUSY])
+    def test_rename_but_link(self, tmp_path, monkeypatch, answer):
+        cannot(monkeypatch, "replace", answer=answer)
+        write(tmp_path / "a.png", b"new")
+        assert (tmp_path / "a.png").read_bytes() == b"new"
+        with pytest.raises(UnfitError, match="the file system cannot rename files"):
+            write(tmp_path / "a.png", b"newer")
+        assert (tmp_path / "a.png").read_bytes() == b"new"
+
+    @pytest.mark.parametrize("replaces", [True, False])
+    def test_rename_nor_link(self, tmp_path, monkeypatch, replaces):
+        cannot(monkeypatch, "replace", "rename", "link")
+        with pytest.raises(UnfitError, match="the file system cannot rename files"):
+            write(tmp_path / "a.png", b"new", replaces=replaces)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_change_permissions(self, tmp_path, monkeypatch):
+        cannot(monkeypatch, "fchmod", "fchown", answer=errno.EPERM)
+        (tmp_path / "a.png").write_bytes(b"old")
+        write(tmp_path / "a.png", b"new")
+        assert (tmp_path / "a.png").read_bytes() == b"new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o664, 0o444])
+def test_what_replaces_a_file_has_its_permissions(tmp_path, mode):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o7777 == mode

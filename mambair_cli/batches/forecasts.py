@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mambair_cli.batches.events import FileFailed, FileSkipped
 from mambair_cli.batches.jobs import Job
-from mambair_cli.batches.places import is_folder
+from mambair_cli.batches.places import nearest_directory
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import ImageHeader
 
@@ -81,9 +81,3 @@ def volumes(forecasts: Iterable[Forecast]) -> list[Volume]:
         Volume(directory, needed[device], shutil.disk_usage(directory).free)
         for device, directory in directories.items()
     ]
-
-
-def nearest_directory(path: Path) -> Path:
-    """Return the directory itself, or the existing one that it would be made under."""
-    path = path.absolute()
-    return next(place for place in (path, *path.parents) if is_folder(place))

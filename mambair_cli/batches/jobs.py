@@ -20,6 +20,7 @@ from mambair_cli.batches.urls import Place, Url, relative
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 from mambair_cli.imaging.formats import unwritable
+from mambair_cli.imaging.writing.targets import exists_already
 
 Place_co = TypeVar("Place_co", bound=Place, covariant=True, default=Place)
 
@@ -35,6 +36,7 @@ class Job(Generic[Place_co]):
         refusal: Why it must not be done, None when it may: its output exists already.
         changed: What it says of the format, for people, if nobody asked for one and the source's
             cannot be written.
+        replaces: Whether what is at the target when it is written may be replaced.
     """
 
     source: Place_co
@@ -42,6 +44,7 @@ class Job(Generic[Place_co]):
     record: Place_co
     refusal: OutputError | None = None
     changed: str | None = None
+    replaces: bool = False
 
 
 def plan_jobs(
@@ -107,8 +110,9 @@ def plan_jobs(
             source,
             target,
             folder or target.parent,
-            _exists_already(target) if target in present else None,
+            exists_already(target) if target in present else None,
             unwritable(source.suffix) if by_source and target.suffix == ".png" else None,
+            replaces=overwrite,
         )
         for source, target in pairs
     ]
@@ -234,16 +238,17 @@ def _target_of(
 
 
 def _check_collisions(pairs: Sequence[tuple[Place, Place]]) -> None:
-    writers: dict[str, Place] = {}
+    writers: dict[str, list[tuple[Place, Place]]] = {}
     locations = places.Locations()
     for source, target in pairs:
-        key = locations.key(target)
-        if key in writers:
-            raise UsageError(
-                f"{writers[key]} and {source} would both be written to {target}",
-                "restore them into different directories with -o, or rename one",
-            )
-        writers[key] = source
+        others = writers.setdefault(locations.key(target), [])
+        for other, its_target in others:
+            if places.are_one(locations.of(its_target), locations.of(target)):
+                raise UsageError(
+                    f"{other} and {source} would both be written to {target}",
+                    "restore them into different directories with -o, or rename one",
+                )
+        others.append((source, target))
 
 
 def _check_not_inputs(pairs: Sequence[tuple[Place, Place]], sources: Sequence[Place]) -> None:
@@ -257,13 +262,6 @@ def _check_not_inputs(pairs: Sequence[tuple[Place, Place]], sources: Sequence[Pl
                 f"the result would be written over the input {owner}{same}",
                 "choose another -o, or a --suffix",
             )
-
-
-def _exists_already(target: Place) -> OutputError:
-    return OutputError(
-        f"{target} exists already",
-        "use --overwrite to replace it, or --resume to go on with an interrupted run",
-    )
 
 
 def _formats() -> str:

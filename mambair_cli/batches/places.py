@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unicodedata
 from collections.abc import Collection, Hashable
 from pathlib import Path
 
 from mambair_cli.batches import stores
+from mambair_cli.batches.naming import OWN_PREFIX
 from mambair_cli.batches.urls import Place, Url
 
 
@@ -34,7 +36,7 @@ class Locations:
         return self._resolved[folder]
 
     def key(self, place: Place) -> str:
-        """Return a text that is the same for names which may be one file on some file system."""
+        """Return a text that is the same for names which are one file on some file systems."""
         text = str(self.of(place))
         if isinstance(place, Url) and place.is_in_object_store:
             return text
@@ -99,3 +101,35 @@ def existing(places: Collection[Place], folder: Place | None) -> set[Place]:
         if there and isinstance(each, Url):
             found |= there.intersection(stores.below(each, recursive=folder is not None))
     return found
+
+
+def are_one(one: Place, other: Place) -> bool:
+    """Ask the file system whether two absolute paths that `Locations.key` takes for one are one.
+
+    They differ in case or in the form of letters at most. Nothing of what they name need exist; a
+    place that cannot be asked counts as one that tells no such names apart.
+    """
+    if isinstance(one, Url) or isinstance(other, Url) or one == other:
+        return True
+    pairs = zip(one.parts, other.parts, strict=True)
+    for depth, (name, alike) in enumerate(pairs):
+        if name != alike and not _is_one_entry(Path(*one.parts[:depth]), name, alike):
+            return False
+    return True
+
+
+def nearest_directory(path: Path) -> Path:
+    """Return the directory itself, or the existing one that it would be made under."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if is_folder(place))
+
+
+def _is_one_entry(folder: Path, name: str, alike: str) -> bool:
+    """Whether two names mean one entry of a folder, tried out where it is or would be made."""
+    there = nearest_directory(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=OWN_PREFIX, dir=there) as trial:
+            Path(trial, name).touch()
+            return Path(trial, alike).exists()
+    except OSError:
+        return True

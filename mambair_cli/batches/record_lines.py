@@ -14,6 +14,7 @@ from time import monotonic
 from typing import IO
 from uuid import uuid4
 
+from mambair_cli import disk
 from mambair_cli.batches import stores
 from mambair_cli.batches.places import is_folder
 from mambair_cli.batches.urls import Place, Url
@@ -63,8 +64,7 @@ class LinesInFolder:
             with self._appending, self._path.open("ab+") as file:
                 file.write(_line_break_if_cut(file) + line)
                 if flush:
-                    file.flush()
-                    os.fsync(file.fileno())
+                    disk.flush(file)
         except OSError as problem:
             raise OutputError(
                 f"{self._path} cannot be written: {problem.strerror}",

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, Timings
 from mambair_cli.batches.failures import FileError, file_failure, no_device_left
-from mambair_cli.batches.forecasts import Forecast, nearest_directory
+from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
+from mambair_cli.batches.places import nearest_directory
 from mambair_cli.batches.work import Restore, Stopwatch
 from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
@@ -200,11 +201,15 @@ class Stages:
             RuntimeError: A bug of ours.
         """
         start = time.perf_counter()
-        options = self._files
+        options, replaces = self._files, self._replaces(job)
         try:
             with self._recorded(job, entry):
                 report = write_images(
-                    job.target, sequence, quality=options.quality, metadata=options.metadata
+                    job.target,
+                    sequence,
+                    quality=options.quality,
+                    metadata=options.metadata,
+                    replaces=replaces,
                 )
             size = job.target.stat().st_size
         except FileError as error:
@@ -237,7 +242,7 @@ class Stages:
                 bug of ours; nothing is written then.
         """
         watch = Stopwatch()
-        options = self._files
+        options, replaces = self._files, self._replaces(job)
         with (
             InputFile(job.source, max_pixels=options.max_pixels) as file,
             self._recorded(job, ready.entry),
@@ -249,7 +254,12 @@ class Stages:
                     watch.reading(source), binary_alpha, on_progress, on_notice
                 )
             report = write_bands(
-                job.target, header, watch.bands(bands), source, metadata=options.metadata
+                job.target,
+                header,
+                watch.bands(bands),
+                source,
+                metadata=options.metadata,
+                replaces=replaces,
             )
         size = job.target.stat().st_size
         timings = watch.timings(ready.seconds)
@@ -284,8 +294,12 @@ class Stages:
         return self._manifest(job).has_intact(job.target, entry)
 
     def _refusal(self, job: Job[Path]) -> OutputError | None:
-        ours = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
-        return None if ours else job.refusal
+        return None if self._replaces(job) else job.refusal
+
+    def _replaces(self, job: Job[Path]) -> bool:
+        """Whether what is at the target may be replaced: the user wants it, or it is ours."""
+        known = self._resume and self._recipe is not None and self._manifest(job).knows(job.target)
+        return known or job.replaces
 
     def _headers(self, job: Job[Path], file: InputFile) -> tuple[ImageHeader, ImageHeader, bool]:
         """Headers of the input and of the output, and whether the image is too large as a whole."""

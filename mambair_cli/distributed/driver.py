@@ -285,6 +285,7 @@ class Driver:
             content,
             self._records.recipe,
             self._records.done_before(job),
+            self._records.replaces(job),
         )
 
     def _pass_on(self, name: str, pending: PendingJob, event: Event) -> None:

@@ -112,6 +112,7 @@ class FileTask:
         content: Bytes of the input where its store stays in the driver's process.
         recipe: What is recorded beside the weights' sha256; None where no record is kept.
         done: What an earlier run recorded of the output, if its result may be kept.
+        replaces: Whether what is at the target when it is written may be replaced.
     """
 
     source: Place
@@ -120,6 +121,7 @@ class FileTask:
     content: bytes | None = field(default=None, repr=False)
     recipe: Recipe | None = None
     done: Entry | None = None
+    replaces: bool = False
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,12 @@ class Records:
 
     def refusal(self, job: Job) -> OutputError | None:
         """Return why a job must not be done: its output exists, and is none of ours to resume."""
-        ours = self._resume and self.recipe is not None and self.of(job).knows(job.target)
-        return None if ours else job.refusal
+        return None if self.replaces(job) else job.refusal
+
+    def replaces(self, job: Job) -> bool:
+        """Whether what is at the target may be replaced: the user wants it, or it is ours."""
+        known = self._resume and self.recipe is not None and self.of(job).knows(job.target)
+        return known or job.replaces
 
     def done_before(self, job: Job) -> Entry | None:
         """Return what an earlier run recorded of an output that may be kept."""

@@ -34,7 +34,7 @@ class StagedFile:
         self._digest_for = digest_for
         source = _local(task.source, scratch / "in")
         target = _local(task.target, scratch / "out")
-        self.job = Job(source, target, target.parent)
+        self.job = Job(source, target, target.parent, replaces=task.replaces)
         self.entry = Entry("", task.recipe or {})
 
     def fetch(self) -> None:

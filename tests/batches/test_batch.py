@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mambair_cli import disk
 from mambair_cli.batches import stages
 from mambair_cli.batches.batch import run_batch
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
@@ -161,14 +162,14 @@ def test_an_interrupt_passes_and_leaves_nothing_half_written(monkeypatch):
     save("a.png")
     save("b.png", 1)
 
-    take_name = Path.replace
+    take_name = disk._take_name
 
-    def interrupt_the_second(path, target):
+    def interrupt_the_second(path, target, **options):
         if target.name == "b.png":
             raise KeyboardInterrupt
-        return take_name(path, target)
+        return take_name(path, target, **options)
 
-    monkeypatch.setattr(Path, "replace", interrupt_the_second)
+    monkeypatch.setattr(disk, "_take_name", interrupt_the_second)
     with pytest.raises(KeyboardInterrupt):
         run()
     assert sorted(path.name for path in Path("out").iterdir()) == [MANIFEST_NAME, "a.png"]
@@ -254,6 +255,49 @@ def test_existing_outputs_fail_unless_they_may_be_overwritten():
     assert isinstance(events[0], FileFailed)
     assert Path("out/a.png").read_text() == "precious"
     assert outcomes(run(overwrite=True)[0]) == (["a.png", "b.png"], [], [])
+
+
+def appearing(name, content):
+    """Restores; while it does, somebody else puts a file in the place of a result."""
+
+    def restore(image, progress, *_):
+        Path("out", name).write_bytes(content)
+        return enlarge(image, progress)
+
+    return restore
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("options", [{}, {"resume": True}])
+def test_a_file_that_appears_during_the_run_is_not_replaced(options):
+    save("a.png")
+    summary, _ = run(appearing("a.png", b"precious"), **options)
+    (failed,) = summary.failed
+    assert isinstance(failed.error, OutputError)
+    assert failed.error.message == f"{Path('out', 'a.png')} exists already"
+    assert "--overwrite" in failed.error.hint
+    assert Path("out/a.png").read_bytes() == b"precious"
+    summary, _ = run(enlarge, resume=True)
+    assert outcomes(summary) == ([], [], ["a.png"])
+    assert Path("out/a.png").read_bytes() == b"precious"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_file_that_appears_is_replaced_where_that_is_wanted():
+    save("a.png")
+    summary, _ = run(appearing("a.png", b"worthless"), overwrite=True)
+    assert outcomes(summary) == (["a.png"], [], [])
+    assert Image.open("out/a.png").size == (24, 18)
+
+
+@pytest.mark.usefixtures("folder")
+def test_two_runs_that_make_the_same_files_do_no_harm():
+    save("a.png")
+    run()
+    made = Path("out/a.png").read_bytes()
+    Path("out/a.png").unlink()
+    summary, _ = run(appearing("a.png", made))
+    assert outcomes(summary) == (["a.png"], [], [])
 
 
 @pytest.mark.usefixtures("folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from odd_disks import ask_a_disk_without_case
 
 from mambair_cli.batches.jobs import in_shard, plan_jobs
 from mambair_cli.batches.manifest import Entry, Manifest
@@ -145,8 +146,9 @@ class TestAsInFolders:
     """What folders of this machine always did, stores do too."""
 
     def test_names_that_differ_in_case_are_two_results_in_a_store_and_one_in_a_folder(
-        self, tmp_path
+        self, tmp_path, monkeypatch
     ):
+        ask_a_disk_without_case(monkeypatch)
         names = ("memory://b/a.png", "memory://b/A.png")
         assert len(pairs(*names, output="memory://r")) == 2
         assert refusal(*names, output=tmp_path) == (
@@ -154,7 +156,10 @@ class TestAsInFolders:
             f"{tmp_path / 'A_x4.png'}"
         )
 
-    def test_names_in_two_unicode_forms_are_one_result_in_a_folder(self, bucket, tmp_path):
+    def test_names_in_two_unicode_forms_are_one_result_in_a_folder(
+        self, bucket, tmp_path, monkeypatch
+    ):
+        ask_a_disk_without_case(monkeypatch)
         names = [f"memory://b/caf{accent}.png" for accent in ("\xe9", "e\u0301")]
         for name in names:
             bucket.pipe_file(name.removeprefix("memory:/"), b"-")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
+from odd_disks import ask_a_disk_without_case, cannot
 
-from mambair_cli.batches.places import Locations, contains, identity
+from mambair_cli.batches.places import Locations, are_one, contains, identity
 from mambair_cli.batches.urls import parse_place
 
 
@@ -60,3 +62,19 @@ def test_a_folder_under_another_name(tmp_path):
     assert contains(tmp_path / "d", tmp_path / "link" / "out")
     locations = Locations()
     assert locations.of(tmp_path / "link" / "a.png") == Path(tmp_path / "d" / "a.png").resolve()
+
+
+def test_names_that_differ_in_case_are_one_where_the_file_system_says_so(tmp_path, monkeypatch):
+    one, other = tmp_path / "Cats" / "1.png", tmp_path / "cats" / "1.png"
+    (tmp_path / "probe").touch()
+    assert are_one(one, other) is (tmp_path / "PROBE").exists()
+    assert are_one(one, one)
+    asked = ask_a_disk_without_case(monkeypatch)
+    assert are_one(one, other)
+    assert asked == [tmp_path]
+    assert [path.name for path in tmp_path.iterdir()] == ["probe"]
+
+
+def test_a_place_that_cannot_be_asked_tells_no_names_apart(tmp_path, monkeypatch):
+    cannot(monkeypatch, "mkdir", answer=errno.EROFS)
+    assert are_one(tmp_path / "a.png", tmp_path / "A.png")

@@ -56,6 +56,7 @@ def write_images(
     *,
     quality: int | None = None,
     metadata: MetadataMode = "keep",
+    replaces: bool = True,
 ) -> ContentReport:
     """Write all images to one file in the format that the suffix names.
 
@@ -70,6 +71,7 @@ def write_images(
             100. None is 95, or 100 where the source is in the same format and lost nothing.
         metadata: Whether what a file says beside its pixels is kept, dropped, or kept without
             places, serial numbers and owners; the colour profile is always kept.
+        replaces: Whether a file that is there by then is replaced.
 
     Returns:
         What became of the depth, the transparency, the timing and the metadata.
@@ -96,7 +98,7 @@ def write_images(
         pages.append(page)
         report = report.joined(told)
     quality, coding = _coding(file_format, images[0].metadata, quality)
-    with target_file(path) as file:
+    with target_file(path, replaces=replaces) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
     told = ContentReport(changed=changed).joined(coding)
@@ -121,6 +123,7 @@ def write_bands(
     source: BandReader,
     *,
     metadata: MetadataMode = "keep",
+    replaces: bool = True,
 ) -> ContentReport:
     """Write an image that comes from top to bottom and is never held in memory as a whole.
 
@@ -132,6 +135,7 @@ def write_bands(
         bands: Its rows, all of them; an error that they raise leaves no file.
         source: Where the image comes from: its metadata, span and changes go with it.
         metadata: As in `write_images`.
+        replaces: As in `write_images`.
 
     Returns:
         What became of the depth, the transparency and the metadata.
@@ -150,7 +154,7 @@ def write_bands(
     stored = replace(header, dtype=stored_type(header.dtype, file_format))
     ready = prepared(source.metadata, file_format.name, header.width, header.height, metadata)
     rows = Supply(_merged(band.pixels, band.alpha, stored) for band in bands)
-    with target_file(path, rows) as file:
+    with target_file(path, rows, replaces=replaces) as file:
         if file_format is formats.TIFF:
             write_tiff_bands(file, stored, rows, ready)
         else:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
-from mambair_cli.disk import whole_file
+from mambair_cli.disk import AppearedError, UnfitError, whole_file
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, RestorableImage, ValueRange
@@ -126,21 +126,24 @@ class Supply(Generic[_T]):
 
 
 @contextlib.contextmanager
-def target_file(path: Path, supply: Supply[Any] | None = None) -> Iterator[IO[bytes]]:
+def target_file(
+    path: Path, supply: Supply[Any] | None = None, *, replaces: bool = True
+) -> Iterator[IO[bytes]]:
     """Open a file for writing, as `disk.whole_file`, in directories that are made where missing.
 
     Args:
         path: The name that it takes.
         supply: What is written; its failures are not those of the file, and go through.
+        replaces: Whether a file that has the name by then is replaced.
 
     Raises:
-        OutputError: The file cannot be written here, or the format that is written into it has a
-            field too small for a value: whatever the body raises of `OSError`, `ValueError`,
-            `OverflowError` and `struct.error`.
+        OutputError: There is such a file and it is not replaced, the file cannot be written here,
+            or the format that is written into it has a field too small for a value: whatever the
+            body raises of `OSError`, `ValueError`, `OverflowError` and `struct.error`.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
+        with whole_file(path, replaces=replaces) as file:
             yield file
     except _FAILURES as error:
         if supply is not None and error is supply.failure:
@@ -148,7 +151,17 @@ def target_file(path: Path, supply: Supply[Any] | None = None) -> Iterator[IO[by
         raise _failed(path, error) from error
 
 
+def exists_already(path: object) -> OutputError:
+    """Refuse a result in whose place there is something."""
+    return OutputError(
+        f"{path} exists already",
+        "use --overwrite to replace it, or --resume to go on with an interrupted run",
+    )
+
+
 def _failed(path: Path, error: Exception) -> OutputError:
+    if isinstance(error, AppearedError):
+        return exists_already(path)
     if isinstance(error, (FileExistsError, NotADirectoryError)):
         reason, hint = f"{path.parent} is not a directory", "choose another place with -o/--output"
     elif isinstance(error, OSError):
@@ -161,4 +174,8 @@ def _failed(path: Path, error: Exception) -> OutputError:
 def _remedy(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "free some disk space, or choose another place with -o/--output"
+    if isinstance(error, UnfitError):
+        return (
+            "choose a folder of an ordinary disk with -o/--output, and copy the results from there"
+        )
     return f"check the permissions of {path.parent}, or choose another place with -o/--output"
