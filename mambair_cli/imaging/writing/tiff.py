@@ -1,8 +1,15 @@
-"""TIFF files of any depth and size: whole in strips, with several pages, or from bands in tiles."""
+"""TIFF files of any depth and size: whole in strips, with several pages, or from bands in tiles.
+
+Readers of old know fewer ways to compress than tifffile writes: ImageJ before 1.53v shows deflate
+with a predictor as noise, and 48-bit colour with any predictor not at all. So 8 bits are compressed
+by LZW with a predictor, which libvips does, and the rest by deflate without one.
+"""
 
 from __future__ import annotations
 
+import io
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
@@ -16,7 +23,8 @@ from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS
 
 _TILE = 256
 _DEFLATE_LEVEL = 6
-_BUFFER_BYTES = 2**24  # of tiles or strips that are compressed together
+_STRIP_BYTES = 2**18  # before they are compressed
+_COMPRESSION, _LZW = 259, 5
 # Offsets have 32 bits; the margin is for directories, and for noise that deflate makes longer.
 _CLASSIC_BYTES = 2**32 - 2**26
 _XMP, _IPTC = 700, 33723
@@ -35,9 +43,15 @@ def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepa
     size = sum(_byte_count(header) for header, _, _ in pages)
     with tifffile.TiffWriter(file, bigtiff=size > _CLASSIC_BYTES) as writer:
         for header, pixels, metadata in pages:
-            writer.write(pixels.reshape(_shape(header)), **_arguments(header, metadata))
-    for page, (_, _, metadata) in enumerate(pages):
-        _add_exif(file, metadata, page)
+            rows = max(1, _STRIP_BYTES // pixels[0].nbytes)
+            strips = (pixels[top : top + rows] for top in range(0, len(pixels), rows))
+            writer.write(
+                _compressed(strips, header.dtype),
+                rowsperstrip=rows,
+                **_arguments(header, metadata),
+            )
+    for page, (header, _, metadata) in enumerate(pages):
+        _finish(file, header, metadata, page)
 
 
 def write_tiff_bands(
@@ -55,19 +69,18 @@ def write_tiff_bands(
 
     with tifffile.TiffWriter(file, bigtiff=_byte_count(header) > _CLASSIC_BYTES) as writer:
         writer.write(
-            _tiles(bands),
-            shape=_shape(header),
-            dtype=header.dtype,
+            _compressed(_tiles(bands), header.dtype),
             tile=(_TILE, _TILE),
             **_arguments(header, metadata),
         )
-    _add_exif(file, metadata)
+    _finish(file, header, metadata)
 
 
 def _byte_count(header: ImageHeader) -> int:
-    """Bytes of an image, its last tiles filled up."""
+    """Return the most bytes of an image, its last tiles filled up: LZW makes noise half longer."""
     height, width = (math.ceil(side / _TILE) * _TILE for side in (header.height, header.width))
-    return height * width * (header.channels + header.has_alpha) * header.dtype.itemsize
+    values = height * width * (header.channels + header.has_alpha)
+    return values * 3 // 2 if _by_lzw(header.dtype) else values * header.dtype.itemsize
 
 
 def _shape(header: ImageHeader) -> tuple[int, ...]:
@@ -79,13 +92,13 @@ def _shape(header: ImageHeader) -> tuple[int, ...]:
 def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
     blocks = ((_XMP, metadata.xmp), (_IPTC, metadata.iptc))
     arguments: dict[str, Any] = {
+        "shape": _shape(header),
+        "dtype": header.dtype,
         "photometric": "rgb" if header.channels == 3 else "minisblack",
         "planarconfig": "contig" if header.channels + header.has_alpha > 1 else None,
         "extrasamples": ["unassalpha"] if header.has_alpha else None,
-        "compression": "zlib",
-        "compressionargs": {"level": _DEFLATE_LEVEL},
-        "predictor": np.issubdtype(header.dtype, np.integer),
-        "buffersize": _BUFFER_BYTES,
+        "compression": "zlib",  # which `_finish` corrects
+        "predictor": _by_lzw(header.dtype),
         "iccprofile": metadata.icc_profile,
         "extratags": [(tag, _BYTE, len(block), block, True) for tag, block in blocks if block],
         # Nothing that says when and by which version of what the file was written.
@@ -95,6 +108,32 @@ def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
     if metadata.dpi:
         arguments |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
     return arguments
+
+
+def _by_lzw(dtype: np.dtype[Any]) -> bool:
+    return dtype == np.uint8
+
+
+def _compressed(parts: Iterable[Pixels], dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """Compress strips or tiles as they come."""
+    for part in parts:
+        yield _lzw(part) if _by_lzw(dtype) else zlib.compress(part.tobytes(), _DEFLATE_LEVEL)
+
+
+def _lzw(part: Pixels) -> bytes:
+    """Compress what libvips saves as a file with one strip."""
+    import tifffile
+
+    from mambair_cli.imaging import vips
+
+    rows = math.ceil(len(part) / 16) * 16  # as libvips wants it
+    content: bytes = vips.from_array(part).tiffsave_buffer(
+        compression="lzw", predictor="horizontal", tile_height=rows, keep="none"
+    )
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        page = tiff.pages.first
+        (start,), (length,) = page.dataoffsets, page.databytecounts
+    return content[start : start + length]
 
 
 def _tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
@@ -123,8 +162,13 @@ def _rows_of_tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
         yield np.concatenate(waiting)
 
 
-def _add_exif(file: IO[bytes], metadata: Prepared, page: int = 0) -> None:
-    """Add the descriptive tags and directories of an EXIF block, which tifffile does not write."""
+def _finish(file: IO[bytes], header: ImageHeader, metadata: Prepared, page: int = 0) -> None:
+    """Name LZW, and add the descriptive tags and directories of an EXIF block.
+
+    tifffile writes no such directories, and what is compressed by LZW already only so.
+    """
+    if _by_lzw(header.dtype):
+        _name_lzw(file, page)
     if not metadata.exif:
         return
     try:
@@ -132,3 +176,11 @@ def _add_exif(file: IO[bytes], metadata: Prepared, page: int = 0) -> None:
     except ValueError:
         return
     add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS], page)
+
+
+def _name_lzw(file: IO[bytes], page: int) -> None:
+    import tifffile
+
+    file.seek(0)
+    with tifffile.TiffFile(file, mode="r+") as tiff:
+        tiff.pages[page].aspage().tags[_COMPRESSION].overwrite(_LZW)
