@@ -44,6 +44,29 @@ class Place:
     position: int
 
 
+class _Visited:
+    """Directories of a file that were come by.
+
+    Args:
+        size: Of the file.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.positions: set[int] = set()
+        self._room = size
+
+    def add(self, position: int, records: range) -> None:
+        """Remember a directory; any number could lie over one another, each as long as the file.
+
+        Raises:
+            ValueError: They do.
+        """
+        self.positions.add(position)
+        self._room -= records.stop - records.start
+        if self._room < 0:
+            raise ValueError("its directories lie over one another")
+
+
 class TagFile:
     """A TIFF, BigTIFF or EXIF structure. All its methods raise ValueError for damage.
 
@@ -59,22 +82,26 @@ class TagFile:
         self._size = file.seek(0, io.SEEK_END)
         # Values that overlap could make a small file claim any amount of memory.
         self._budget = self._size
+        self._inside = _Visited(self._size)
         self._layout = Layout.of(self._bytes(0, 4))
 
     def directories(self) -> Iterator[int]:
         """Positions of the directories that follow one another: a TIFF file's pages."""
         offset = self._number(self._layout.offset, self._layout.first_pointer)
-        seen: set[int] = set()
-        room = self._size
-        while offset and offset not in seen:
-            seen.add(offset)
-            yield offset
+        seen = _Visited(self._size)
+        while offset and offset not in seen.positions:
             records = self._record_places(offset)
-            # Any number of directories could lie over one another, each as long as the file.
-            room -= records.stop - records.start
-            if room < 0:
-                raise ValueError("its directories lie over one another")
+            seen.add(offset, records)
+            yield offset
             offset = self._number(self._layout.offset, records.stop)
+
+    def inside(self, place: Place) -> Iterator[int]:
+        """Positions of the directories that the values of a tag are, each once a file."""
+        data, width = self.data(place), NUMBER_BYTES[place.type]
+        for position in np.frombuffer(data, f"<u{width}").tolist():
+            if position not in self._inside.positions:
+                self._inside.add(position, self._record_places(position))
+                yield position
 
     def places(self, directory: int) -> dict[int, Place]:
         """Tags of the directory at a position; those of unknown types are left out."""

@@ -18,6 +18,7 @@ from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.formats import Format
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence
+from mambair_cli.imaging.reading.camera_raw import check_signature
 
 # Sizes are checked here, frames included and with the user's own limit, which a limit of Pillow's
 # that all threads share cannot be.
@@ -88,11 +89,14 @@ def identified(path: Path, file: IO[bytes]) -> Format:
     """Return the format of a file's content, whatever its name; what reads it is installed.
 
     Raises:
-        ImageError: It is none of `formats.FORMATS`, or what reads it is not installed.
+        ImageError: It is none of `formats.FORMATS`, or what reads it is not installed, or it is
+            camera raw.
     """
     file.seek(0)
-    file_format = formats.identify(file.read(formats.SIGNATURE_BYTES))
+    start = file.read(formats.SIGNATURE_BYTES)
     file.seek(0)
+    check_signature(path, start)
+    file_format = formats.identify(start)
     if file_format is None:
         labels = [entry.label for entry in formats.FORMATS]
         raise ImageError(

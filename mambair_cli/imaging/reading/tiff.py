@@ -42,9 +42,8 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: They are damaged, announce too many pixels, or samples that are not restored.
     """
-    pages, left_out = read_pages(path, file)
+    pages, beside = read_pages(path, file)
     check_pixels(path, sum(page.width * page.height for page in pages), max_pixels)
-    beside = (f"{left_out} smaller copies or masks left out",) if left_out else ()
     return of_rasters([_raster(path, file, page, beside) for page in pages])
 
 

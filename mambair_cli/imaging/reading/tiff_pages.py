@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mambair_cli.imaging.metadata.tag_reader import Place, TagFile
+from mambair_cli.imaging.metadata.tag_reader import Place
 from mambair_cli.imaging.metadata.tiff_directory import Layout
+from mambair_cli.imaging.reading.camera_raw import check_directories
 from mambair_cli.imaging.reading.opening import damaged, unsupported
+from mambair_cli.imaging.reading.tiff_directories import Directory, read_directories
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -21,12 +23,11 @@ _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _OLD_REDUCED = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _ASSOCIATED, _UNASSOCIATED = 1, 2
-_MOST_PAGES, _MOST_SAMPLES = 65536, 32
+_MOST_SAMPLES = 32
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
-_NAMES = {4: "a transparency mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw data"}
-_NAMES |= {32844: "LogL", 32845: "LogLuv", 34892: "a camera's raw data"}
+_NAMES = {4: "a transparency mask", 9: "ICC Lab", 10: "ITU Lab", 32844: "LogL", 32845: "LogLuv"}
 _KINDS = {
     _UNSIGNED: ("integer", range(1, 17)),
     _SIGNED: ("signed integer", ()),
@@ -80,30 +81,7 @@ class TiffPage:
         return _COLOURS[self.photometric]
 
 
-@dataclass(frozen=True)
-class _Directory:
-    index: int
-    position: int
-    places: Mapping[int, Place]
-    data: Callable[[Place], bytes]
-
-    def values(self, tag: int, default: int | None = None) -> tuple[int, ...]:
-        place = self.places.get(tag)
-        if place is None or not place.count:
-            if default is None:
-                raise ValueError(f"its tag {tag} is missing")
-            return (default,)
-        data = self.data(place)
-        width = len(data) // place.count
-        return tuple(
-            int.from_bytes(data[i : i + width], "little") for i in range(0, len(data), width)
-        )
-
-    def value(self, tag: int, default: int | None = None) -> int:
-        return self.values(tag, default)[0]
-
-
-def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], int]:
+def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], tuple[str, ...]]:
     """Read how every page is stored; smaller copies and masks of pages are none.
 
     Args:
@@ -111,20 +89,46 @@ def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], int]:
         file: The same file, open.
 
     Returns:
-        The pages, and how many smaller copies and masks there are beside them.
+        The pages, and phrases for the images beside and inside of them.
 
     Raises:
-        ImageError: The tags are damaged, or the pixels of a page stand for no brightness.
+        ImageError: The tags are damaged, the pixels of a page stand for no brightness, or the
+            pages are previews of what lies inside of them.
     """
     try:
-        directories = list(_directories(file))
+        directories = read_directories(file)
+        check_directories(path, directories)
+        beside = _beside(path, directories)
         ways = _Ways(file, alone=len(directories) == 1)
         pages = [_page(path, one, ways) for one in directories if _is_page(one)]
     except ValueError as error:
         raise damaged(path, error) from error
     if not pages:
         raise damaged(path, "it has no page")
-    return pages, len(directories) - len(pages)
+    return pages, beside
+
+
+def _beside(path: Path, directories: Iterable[Directory]) -> tuple[str, ...]:
+    copies = further = 0
+    for page in directories:
+        copies += not _is_page(page)
+        for one in page.inside:
+            if not _is_page(one):
+                copies += 1
+            elif _width_and_height(one) > _width_and_height(page):
+                size = "x".join(str(side) for side in _width_and_height(one))
+                raise unsupported(path, f"its picture of {size} pixels inside of a preview")
+            else:
+                further += 1
+    phrases = {
+        f"{copies} smaller copies or masks left out": copies,
+        f"{further} images inside of pages left out": further,
+    }
+    return tuple(phrase for phrase, said in phrases.items() if said)
+
+
+def _width_and_height(directory: Directory) -> tuple[int, int]:
+    return directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
 
 
 class _Ways:
@@ -151,21 +155,13 @@ class _Ways:
         return {place.position + 2 * index: unassociated}
 
 
-def _directories(file: IO[bytes]) -> Iterator[_Directory]:
-    tags = TagFile(file)
-    for index, position in enumerate(tags.directories()):
-        if index == _MOST_PAGES:  # a chain of damaged directories can be very long
-            raise ValueError(f"it has more than {_MOST_PAGES} pages")
-        yield _Directory(index, position, tags.places(position), tags.data)
-
-
-def _is_page(directory: _Directory) -> bool:
+def _is_page(directory: Directory) -> bool:
     if directory.value(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK):
         return False
     return directory.value(_OLD_SUBFILE_TYPE, 0) != _OLD_REDUCED
 
 
-def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
+def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
     photometric, samples = directory.value(_PHOTOMETRIC), directory.value(_SAMPLES, 1)
     if photometric not in _COLOURS:
         name = _NAMES.get(photometric, f"photometric interpretation {photometric}")
@@ -174,7 +170,7 @@ def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
     if samples > _MOST_SAMPLES:
         raise unsupported(path, f"{samples} samples in a pixel")
     extra = samples - _COLOURS[photometric]
-    width, height = directory.value(_WIDTH), directory.value(_HEIGHT)
+    width, height = _width_and_height(directory)
     if extra < 0 or not width or not height:
         raise ValueError(f"its tags contradict each other: {width}x{height}, {samples} samples")
     # Where nothing is said, the one sample too many is opacity, as everybody reads it.
@@ -204,7 +200,7 @@ def _page(path: Path, directory: _Directory, ways: _Ways) -> TiffPage:
     )
 
 
-def _sample_type(path: Path, directory: _Directory) -> tuple[int, bool]:
+def _sample_type(path: Path, directory: Directory) -> tuple[int, bool]:
     bits = set(directory.values(_BITS, 1))
     formats = set(directory.values(_SAMPLE_FORMAT, _UNSIGNED))
     if len(bits) > 1 or len(formats) > 1:

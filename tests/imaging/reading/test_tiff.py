@@ -55,7 +55,7 @@ def test_complex_numbers_are_refused(path, photo):
 
 def test_a_cameras_raw_data_is_refused(path, photo):
     tifffile.imwrite(path, photo[..., 0], photometric="cfa")
-    assert refusal(path) == "PATH has a camera's raw data for its pixels, which cannot be restored"
+    assert refusal(path) == "PATH is camera raw: what the sensor saw, not yet a picture"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
