@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 from hardware import describe_commit, describe_cpu
 
-from mambair_cli.evaluation.datasets import Dataset, Example, examples_in, find_dataset
+from mambair_cli.evaluation.datasets import Dataset, find_dataset
 from mambair_cli.evaluation.degrade import crop_to_multiple
+from mambair_cli.evaluation.examples import Example
+from mambair_cli.evaluation.layouts import examples_in
 from mambair_cli.evaluation.metrics import psnr, y_psnr, y_ssim
 from mambair_cli.evaluation.protocol import Scores, prepare, score, unrestored
 from mambair_cli.networks.spec import ModelSpec

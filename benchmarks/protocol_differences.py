@@ -19,7 +19,9 @@ from hardware import describe_commit, describe_cpu
 from numpy.typing import NDArray
 
 import mambair_cli as mambair
-from mambair_cli.evaluation.datasets import Example, examples_in, find_dataset
+from mambair_cli.evaluation.datasets import find_dataset
+from mambair_cli.evaluation.examples import Example
+from mambair_cli.evaluation.layouts import examples_in
 from mambair_cli.evaluation.metrics import psnr, y_psnr
 from mambair_cli.evaluation.protocol import prepare, restore, score, unrestored
 from mambair_cli.imaging.writing.depth import to_8_bits

@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
     "errors": 0,
     "disk": 1,
+    "plain_json": 1,
     "kernels": 2,
     "networks": 3,
     "checkpoints": 4,
@@ -33,7 +34,7 @@ LEVELS = {
     "__main__": 14,
 }
 FORBIDDEN = {("restoration", "checkpoints")}  # it is handed a module and loads nothing
-LIGHT = {"__init__", "__main__", "cli", "disk", "errors"}
+LIGHT = {"__init__", "__main__", "cli", "disk", "errors", "plain_json"}
 HEAVY = {"mamba_ssm", "numba", "torch", "triton"}
 EXITS = {"exit", "quit", "sys.exit", "os._exit"}
 NETWORKING = {"http", "httpx", "httpx2", "huggingface_hub", "requests", "socket", "urllib"}

@@ -23,6 +23,7 @@ from mambair_cli.batches.urls import Place, Url, parse_place, relative
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import MambairError
 from mambair_cli.imaging.files import InputFile
+from mambair_cli.plain_json import to_json
 
 VERSION = 1
 
@@ -174,7 +175,7 @@ class Manifest:
         }
         if error is not None:
             record |= {"error": error.message, "hint": error.hint}
-        self._lines.append(json.dumps(record).encode() + b"\n", flush=flush)
+        self._lines.append(to_json(record).encode() + b"\n", flush=flush)
         self._last[key] = status, entry
         if status == "done":
             self._made.add(key)

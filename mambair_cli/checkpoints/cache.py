@@ -13,6 +13,7 @@ from typing import get_type_hints
 from mambair_cli.checkpoints.reference import HUB
 from mambair_cli.disk import sha256_of, temporary_folder, user_folder, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
+from mambair_cli.plain_json import to_json
 
 HOME = "MAMBAIR_HOME"
 
@@ -155,7 +156,7 @@ def keep(pin: Pin) -> None:
         OutputError: It cannot be written.
     """
     try:
-        write_whole(record_of(pin.name), json.dumps(asdict(pin), indent=2).encode() + b"\n")
+        write_whole(record_of(pin.name), to_json(asdict(pin), indent=2).encode() + b"\n")
     except OSError as error:
         raise cannot_keep(error) from error
 

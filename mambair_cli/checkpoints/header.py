@@ -18,6 +18,7 @@ from mambair_cli.networks.spec import (
     NetworkConfig,
     Task,
 )
+from mambair_cli.plain_json import to_json
 
 CONFIG = "mambair.config"
 SPEC = "mambair.spec"
@@ -52,9 +53,9 @@ def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
         Entry name to JSON text.
     """
     network = next(name for name, kind in NETWORKS.items() if isinstance(config, kind))
-    entries = {CONFIG: json.dumps({"network": network, **dataclasses.asdict(config)})}
+    entries = {CONFIG: to_json({"network": network, **dataclasses.asdict(config)})}
     if spec is not None:
-        entries[SPEC] = json.dumps(dataclasses.asdict(spec))
+        entries[SPEC] = to_json(dataclasses.asdict(spec))
     return entries
 
 

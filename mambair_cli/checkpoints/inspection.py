@@ -5,9 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.load import open_checkpoint
+from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.disk import sha256_of
-from mambair_cli.networks.spec import ModelSpec, NetworkConfig
+from mambair_cli.networks.spec import ModelSpec, NetworkConfig, Task
+
+
+def task_of(named: str) -> Task | None:
+    """Tell what weights are for.
+
+    Args:
+        named: A variant, a model id, a file or an `hf://` reference.
+
+    Returns:
+        Their task; None for a variant, which there is for several.
+
+    Raises:
+        MambairError: There are no such weights, or they cannot be had or used.
+    """
+    if any(entry.variant == named for entry in catalogue.entries()):
+        return None
+    known = next((entry for entry in catalogue.entries() if entry.id == named), None)
+    return open_checkpoint(resolve(named))[2].task if known is None else known.task
 
 
 @dataclass(frozen=True)

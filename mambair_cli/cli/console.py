@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mambair_cli.errors import MambairError, without_secrets
+from mambair_cli.plain_json import to_json
 
 # Of what `--json` prints: counted up when a key changes its meaning or goes away.
 EVENTS_VERSION = 1
@@ -51,7 +51,7 @@ def print_data(line: str) -> None:
 
 def print_json(value: Mapping[str, object]) -> None:
     """Print one JSON object as one line of data."""
-    print_data(json.dumps(value))
+    print_data(to_json(value))
 
 
 def print_table(table: Table) -> None:

@@ -13,7 +13,8 @@ from torch import nn
 from mambair_cli.batches.models import Model
 from mambair_cli.errors import UsageError
 from mambair_cli.evaluation import protocol
-from mambair_cli.evaluation.datasets import DATASETS, Dataset, Example, digest_of
+from mambair_cli.evaluation.datasets import DATASETS, Dataset
+from mambair_cli.evaluation.examples import Example, digest_of
 from mambair_cli.evaluation.perceptual import Metric
 from mambair_cli.evaluation.protocol import Inference, Trial
 from mambair_cli.evaluation.results import ImageResult, Run, SetResult
@@ -78,7 +79,7 @@ def run_benchmark(
     )
 
 
-def require_task(dataset: Dataset, spec: ModelSpec) -> None:
+def require_task(dataset: Dataset, examples: Sequence[Example], spec: ModelSpec) -> None:
     """Refuse a set that does not measure what a model does.
 
     Raises:
@@ -90,7 +91,9 @@ def require_task(dataset: Dataset, spec: ModelSpec) -> None:
             f"{spec.id} is for {spec.task}, {dataset.name} measures {' and '.join(dataset.tasks)}",
             f"choose one of: {suited}",
         )
-    if spec.task in ("denoise", "dejpeg") and spec.sigma is None and spec.quality is None:
+    made = any(example.given is None for example in examples)
+    untold = spec.sigma is None and spec.quality is None
+    if made and untold and spec.task in ("denoise", "dejpeg"):
         raise UsageError(
             f"{spec.id} does not say which level it was trained for",
             "write it into the file: mambair models convert",
@@ -113,7 +116,7 @@ def measure(
         network: On its device, evaluation mode.
         spec: Of the network.
         dataset: The set.
-        examples: Its images, from `datasets.examples_in`.
+        examples: Its images, from `layouts.examples_in`.
         options: Self-ensemble, precision; the tile matters for `tiled` only.
         inference: How large images are cut.
         on_image: Told of each image when it is done.
@@ -123,7 +126,7 @@ def measure(
         UsageError: The set does not fit the model.
         ImageError: An image cannot be read, or is not as large as its partner says.
     """
-    require_task(dataset, spec)
+    require_task(dataset, examples, spec)
     # Before the work, as all that reads files and may fail.
     sha256 = digest_of(examples)
     device = next(network.parameters()).device
@@ -140,6 +143,7 @@ def measure(
             on_image(result, pictures)
     return SetResult(
         dataset.name,
+        dataset.own,
         len(examples) == dataset.images,
         sha256,
         "made" if made else "given",

@@ -13,7 +13,8 @@ from mambair_cli.pixels.color import rgb_to_y
 
 Array = NDArray[Any]
 
-_WINDOW_SIDE = 11
+# The window of SSIM, and so the least side of an image that can be scored.
+LEAST_SIDE = 11
 _WINDOW_SIGMA = 1.5
 
 
@@ -56,10 +57,10 @@ def ssim(restored: Array, truth: Array, *, border: int = 0, peak: float = 255.0)
         ImageError: The images differ in size, or are smaller than the window.
     """
     a, b = _comparable(restored, truth, border)
-    if min(a.shape[:2]) < _WINDOW_SIDE:
+    if min(a.shape[:2]) < LEAST_SIDE:
         height, width = a.shape[:2]
         raise ImageError(
-            f"SSIM needs at least {_WINDOW_SIDE}x{_WINDOW_SIDE} pixels, got {width}x{height}"
+            f"SSIM needs at least {LEAST_SIDE}x{LEAST_SIDE} pixels, got {width}x{height}"
             f" inside a border of {border}",
             hint="Compare larger images.",
         )
@@ -124,10 +125,10 @@ def _describe(image: Array) -> str:
 
 def _window_mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the Gaussian-weighted mean around every position where the window fits."""
-    offsets = np.arange(_WINDOW_SIDE) - _WINDOW_SIDE // 2
+    offsets = np.arange(LEAST_SIDE) - LEAST_SIDE // 2
     weights = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
     weights /= weights.sum()
-    height, width = (side - _WINDOW_SIDE + 1 for side in image.shape[:2])
+    height, width = (side - LEAST_SIDE + 1 for side in image.shape[:2])
     rows = sum(weight * image[i : i + height] for i, weight in enumerate(weights))
     columns = sum(weight * rows[:, i : i + width] for i, weight in enumerate(weights))
     return np.asarray(columns)

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mambair_cli.evaluation.benchmark import Pictures
-from mambair_cli.evaluation.published import peers_of
 from mambair_cli.evaluation.results import Run, conditions, facts
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.pixels.resize import imresize
+from mambair_cli.plain_json import finite
 
 Pixels = NDArray[np.uint8]
 
@@ -130,14 +130,16 @@ class Page:
             lossy=self._lossy,
             conditions=conditions(runs),
             sets=_sets(runs),
-            data={
-                "runs": [facts(run) for run in runs],
-                "points": _points(runs),
-                "images": _images(runs),
-                "pictures": [_in_order(picture) for picture in self._pictures.values()],
-                "input": INPUT,
-                "reference": REFERENCE,
-            },
+            data=finite(
+                {
+                    "runs": [facts(run) for run in runs],
+                    "points": _points(runs),
+                    "images": _images(runs),
+                    "pictures": [_in_order(picture) for picture in self._pictures.values()],
+                    "input": INPUT,
+                    "reference": REFERENCE,
+                }
+            ),
         )
 
     def _encoded(self, pixels: Pixels) -> str:
@@ -175,7 +177,7 @@ def _sets(runs: Sequence[Run]) -> list[dict[str, Any]]:
     for name in dict.fromkeys(run.result.dataset for run in runs):
         here = [run for run in runs if run.result.dataset == name]
         rows = [{"ours": True, **facts(run), "method": run.label} for run in here]
-        peers = {id(row): row for run in here for row in peers_of(run.spec, name)}
+        peers = {id(row): row for run in here for row in run.peers}
         rows += [
             {
                 "ours": False,
@@ -216,11 +218,9 @@ def _images(runs: Sequence[Run]) -> list[dict[str, Any]]:
             "set": run.result.dataset,
             "image": image.name,
             "model": run.label,
-            "psnr": image.restored.psnr if np.isfinite(image.restored.psnr) else None,
+            "psnr": image.restored.psnr,
             "ssim": image.restored.ssim,
-            "gain": image.restored.psnr - image.unrestored.psnr
-            if np.isfinite(image.restored.psnr - image.unrestored.psnr)
-            else None,
+            "gain": image.restored.psnr - image.unrestored.psnr,
             "seconds": image.seconds,
             "size": f"{image.width}x{image.height}",
         }

@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mambair_cli.evaluation.datasets import Dataset, Example
+from mambair_cli.evaluation.datasets import Dataset
 from mambair_cli.evaluation.degrade import (
     add_benchmark_noise,
     crop_to_multiple,
     downscale,
     jpeg_compress,
 )
+from mambair_cli.evaluation.examples import Example
 from mambair_cli.evaluation.metrics import psnr, ssim, y_psnr, y_ssim
 from mambair_cli.evaluation.partition import restore_in_parts
 from mambair_cli.imaging.writing.depth import to_8_bits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 from mambair_cli.disk import check_writable, write_whole
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.evaluation.page import Page
-from mambair_cli.evaluation.published import peers_of
 from mambair_cli.evaluation.results import Run, conditions, facts
+from mambair_cli.plain_json import to_json
 
 SCHEMA_VERSION = 1
 PAGE = ".html"
@@ -85,12 +84,12 @@ def as_json(runs: Sequence[Run]) -> str:
             "scores": [asdict(image) for image in run.result.images],
             "peers": [
                 {"method": row.method, "psnr": row.psnr[run.result.dataset], "source": row.source}
-                for row in peers_of(run.spec, run.result.dataset)
+                for row in run.peers
             ],
         }
         for run in runs
     ]
-    return json.dumps({"version": SCHEMA_VERSION, "runs": rows}, indent=1) + "\n"
+    return to_json({"version": SCHEMA_VERSION, "runs": rows}, indent=1) + "\n"
 
 
 def as_csv(runs: Sequence[Run]) -> str:
@@ -109,8 +108,7 @@ def as_markdown(runs: Sequence[Run]) -> str:
     lines = ["# Benchmark", "", head, "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells(run))} |" for run in runs]
     for run in runs:
-        peers = peers_of(run.spec, run.result.dataset)
-        if peers:
+        if peers := run.peers:
             listed = ", ".join(f"{row.method} {row.psnr[run.result.dataset]:.2f}" for row in peers)
             lines += ["", f"{run.result.dataset}, {peers[0].source}: {listed}."]
     lines += ["", *(f"- {condition}" for condition in conditions(runs))]

@@ -9,7 +9,7 @@ from typing import Any
 
 from mambair_cli.errors import MambairError, UsageError
 from mambair_cli.evaluation.protocol import Inference, Scores
-from mambair_cli.evaluation.published import PublishedResult, reported_on
+from mambair_cli.evaluation.published import PublishedResult, peers_of, reported_on
 from mambair_cli.networks.spec import ModelSpec
 
 DECIBELS, SIMILARITY = 3, 4
@@ -62,6 +62,7 @@ class SetResult:
 
     Attributes:
         dataset: Its name.
+        own: Whether it is the user's, so that nobody published anything of it.
         complete: Whether it had all its images.
         sha256: Over the names and contents of its files.
         inputs: `given` if they came with the set, `made` if they were made here.
@@ -71,6 +72,7 @@ class SetResult:
     """
 
     dataset: str
+    own: bool
     complete: bool
     sha256: str
     inputs: str
@@ -139,7 +141,14 @@ class Run:
     @property
     def reported(self) -> PublishedResult | None:
         """What the authors say that this model reaches on this set."""
+        if self.result.own:
+            return None
         return reported_on(self.result.dataset, self.spec, ensemble=self.ensemble)
+
+    @property
+    def peers(self) -> list[PublishedResult]:
+        """What is published of other models on this set, best last."""
+        return [] if self.result.own else peers_of(self.spec, self.result.dataset)
 
     @property
     def difference(self) -> float | None:
@@ -221,6 +230,7 @@ def facts(run: Run) -> dict[str, Any]:
         "quality": run.spec.quality,
         "dataset": name,
         "dataset_sha256": result.sha256,
+        "own": result.own,
         "images": len(result.images),
         "complete": result.complete,
         "inputs": result.inputs,

@@ -6,6 +6,7 @@ import shutil
 import tarfile
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from mambair_cli.checkpoints import cache
 from mambair_cli.checkpoints.hub_address import require_address
 from mambair_cli.checkpoints.reference import HubReference, page
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
-from mambair_cli.evaluation.datasets import Dataset
+from mambair_cli.evaluation.datasets import Dataset, find_dataset
+from mambair_cli.evaluation.layouts import REFERENCES as REFERENCE_FOLDERS
+from mambair_cli.evaluation.layouts import images_in
 from mambair_cli.imaging.files import SUPPORTED_SUFFIXES
 
 if TYPE_CHECKING:
@@ -21,6 +24,45 @@ if TYPE_CHECKING:
 
 # Of folders with as many images as the set has, the one that holds the references.
 REFERENCES = ("hr", "original_png", "original", "gt")
+
+
+def datasets_in(names: Sequence[str], data: Path | None) -> list[Dataset]:
+    """Look sets up by their names; a folder of the user's that is named is one too.
+
+    Args:
+        names: Of sets, or of folders in `data`; none for `data` itself.
+        data: A folder of the user's.
+
+    Returns:
+        The sets, at least one.
+
+    Raises:
+        UsageError: There is no such set, or the folder holds no images.
+    """
+    if names:
+        return [_dataset(name, data) for name in names]
+    assert data is not None
+    found = _dataset(data.resolve().name, data.resolve().parent)
+    if found.own and not _holds_images(data):
+        raise UsageError(
+            f"no data set was named, and {data} itself holds no images",
+            "name a set inside it, such as --dataset Set5, or give the folder of images",
+        )
+    return [found]
+
+
+def _dataset(name: str, above: Path | None) -> Dataset:
+    try:
+        return find_dataset(name)
+    except UsageError:
+        if above is None or not (above / name).is_dir():
+            raise
+        return Dataset.of_user(name)
+
+
+def _holds_images(folder: Path) -> bool:
+    references = [path for path in folder.iterdir() if REFERENCE_FOLDERS.fullmatch(path.name)]
+    return any(images_in(each) for each in [folder, *references] if each.is_dir())
 
 
 def locate(dataset: Dataset, data: Path | None = None, listener: Listener | None = None) -> Path:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from mambair_cli.disk import check_writable, remove_unfinished, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
+from mambair_cli.plain_json import to_json
 from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
 
 # What may differ when a run goes on: none of it changes the meaning of the stored state.
@@ -147,7 +148,7 @@ class RunDirectory:
         """
         try:
             with self.log.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+                file.writelines(to_json(row) + "\n" for row in rows)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -157,7 +158,7 @@ class RunDirectory:
         """Drop the rows of iterations that a resumed run does again, and a row cut by a kill."""
         if self.log.exists():
             kept = [row for row in read_log(self.log) if row["iteration"] <= iteration]
-            text = "".join(json.dumps(row) + "\n" for row in kept)
+            text = "".join(to_json(row) + "\n" for row in kept)
             _replace(self.log, text.encode())
 
 

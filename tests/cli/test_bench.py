@@ -227,3 +227,76 @@ def test_compare_refuses_wrong_requests(mambair, photo, arguments, message):
     done = mambair("compare", photo, *arguments)
     assert done.status == 2
     assert message in done.err
+
+
+def save(path, width, height, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), np.uint8)
+    Image.fromarray(values).resize((width, height), Image.Resampling.BICUBIC).save(path)
+
+
+def test_any_folder_is_measured(mambair, weights, tmp_path):
+    for seed, name in enumerate("ab"):
+        save(tmp_path / "photos" / f"{name}.jpg", 52, 44, seed)
+    done = mambair(
+        *("bench", "--data", tmp_path / "photos", "--scale", "2", "--json"),
+        *("--weights", weights / "sr-x2.safetensors"),
+    )
+    assert done.status == 0, done.err
+    (row,) = (json.loads(line) for line in done.lines)
+    assert (row["dataset"], row["images"], row["own"], row["complete"]) == ("photos", 2, True, True)
+    assert row["inputs"] == "made"
+    assert "warning" not in done.err
+
+
+def test_a_set_of_ones_own_by_its_name(mambair, weights, tmp_path):
+    save(tmp_path / "mine" / "photos" / "HR" / "a_HR.png", 52, 44)
+    save(tmp_path / "mine" / "photos" / "LR" / "X2" / "a_LR.png", 26, 22)
+    done = mambair(
+        *("bench", "--dataset", "photos", "--data", tmp_path / "mine"),
+        *("--weights", weights / "sr-x2.safetensors", "--scale", "2"),
+    )
+    assert done.status == 0, done.err
+    assert done.lines[1].startswith("photos    test-sr-x2")
+    assert "inputs of photos: as they come with the set" in done.err
+
+
+def test_noisy_and_clean_pairs_of_ones_own(mambair, weights, tmp_path):
+    save(tmp_path / "pairs" / "clean" / "a.png", 52, 44)
+    save(tmp_path / "pairs" / "noisy" / "a.png", 52, 44, 3)
+    for named in (("--weights", weights / "denoise-s25.safetensors"), ("--model", "tiny")):
+        done = mambair("bench", "--data", tmp_path / "pairs", "--json", *named)
+        assert done.status == 0, done.err
+        (row,) = (json.loads(line) for line in done.lines)
+        assert (row["task"], row["inputs"], row["own"]) == ("denoise", "given", True)
+
+
+def test_other_images_called_set5_are_not_measured_beside_it(mambair, tmp_path):
+    for seed, name in enumerate(["baby", "bird", "butterfly", "head", "woman"]):
+        save(tmp_path / "Set5" / f"{name}.png", 52, 44, seed)
+    request = ("bench", "--data", tmp_path / "Set5", "--model", "tiny", "--scale", "2")
+    done = mambair(*request, "--json")
+    assert done.status == 0, done.err
+    assert "holds other images than Set5" in done.err
+    assert "Table" not in done.err
+    (row,) = (json.loads(line) for line in done.lines)
+    assert (row["own"], row["reported_psnr"], row["complete"]) == (True, None, True)
+
+
+def test_a_perfect_image_is_valid_json(mambair, weights, tmp_path):
+    Image.new("RGB", (52, 44)).save(tmp_path / "black.png")
+    save(tmp_path / "b.png", 52, 44)
+    files = [tmp_path / f"report.{kind}" for kind in ("html", "json")]
+    done = mambair(
+        *("bench", "--data", tmp_path, "--sigma", "25", "--json"),
+        *("--weights", weights / "denoise-s25.safetensors"),
+        *(word for file in files for word in ("--report", file)),
+    )
+    assert done.status == 0, done.err
+    strict = {"parse_constant": pytest.fail}
+    for line in done.lines:
+        json.loads(line, **strict)
+    assert json.loads(files[1].read_text(), **strict)["runs"]
+    page = files[0].read_text()
+    data = page.split('<script id="data" type="application/json">')[1].split("</script>")[0]
+    json.loads(data, **strict)

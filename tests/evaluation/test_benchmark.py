@@ -13,7 +13,8 @@ import torch
 from mambair_cli.errors import UsageError
 from mambair_cli.evaluation import speed
 from mambair_cli.evaluation.benchmark import measure
-from mambair_cli.evaluation.datasets import Example, find_dataset
+from mambair_cli.evaluation.datasets import find_dataset
+from mambair_cli.evaluation.examples import Example
 from mambair_cli.evaluation.perceptual import Metric
 from mambair_cli.evaluation.speed import measure_speed
 from mambair_cli.networks.spec import ModelSpec

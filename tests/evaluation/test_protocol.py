@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from skimage import data, metrics
 
-from mambair_cli.evaluation.datasets import DATASETS, Example
+from mambair_cli.evaluation.datasets import DATASETS
+from mambair_cli.evaluation.examples import Example
 from mambair_cli.evaluation.protocol import prepare, restore, score, unrestored
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks.spec import ModelSpec

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mambair_cli.errors import CheckpointError, UsageError
-from mambair_cli.evaluation.datasets import examples_in, find_dataset
+from mambair_cli.evaluation.datasets import find_dataset
+from mambair_cli.evaluation.layouts import examples_in
 from mambair_cli.evaluation.sources import locate
 
 SET5 = find_dataset("Set5")

@@ -13,5 +13,5 @@ def run(spec, psnr, dataset="Set5", *, complete=True, ensemble=False):
         ImageResult(name, 20, 12, Scores(psnr + off, 0.9), Scores(28.0, 0.8), 0.5)
         for name, off in (("a", -1.0), ("b", 1.0))
     )
-    result = SetResult(dataset, complete, "f00d", "given", "paper", images, 2**30)
+    result = SetResult(dataset, False, complete, "f00d", "given", "paper", images, 2**30)
     return Run(spec, 924_492, "cafe", ensemble, "cpu (2 threads)", "fp32", "numba", result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from mambair_cli.batches.models import Model
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.evaluation.benchmark import Pictures
-    from mambair_cli.evaluation.datasets import Dataset, Example
+    from mambair_cli.evaluation.datasets import Dataset
+    from mambair_cli.evaluation.examples import Example
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.perceptual import Metric
     from mambair_cli.evaluation.results import ImageResult, Run
@@ -83,7 +84,7 @@ def bench(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Folder of the set, or the folder above it. Otherwise sets are fetched.",
+            help="Folder of the set, or above it, or of images of your own; else sets are fetched.",
             show_default=False,
         ),
     ] = None,
@@ -146,7 +147,7 @@ def bench(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Measure weights on benchmark sets, beside the numbers that the paper reports."""
-    _check_request(dataset or [], report or [], check, speed=speed)
+    _check_request(dataset or [], data, report or [], check, speed=speed)
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     setting = prepare(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
     asked = task_asked(scale, sigma, quality)
@@ -168,14 +169,20 @@ def bench(
     # Several sets are measured with the same weights.
     model_of = functools.cache(lambda request: load(request, setting))
     # All of them first: what one lacks is said before an hour of work on another.
+    named = [*(model or []), *(weights or [])]
     tests = [
-        _Test.of(model_of(request), found, folder)
+        _Test.of(model_of(request), found, folder, messages)
         for found, folder in _located(dataset or [], data, messages)
-        for request in requests(_task(found, asked))
+        for request in requests(_task(found, folder, asked, named))
     ]
     if check is not None:
         measured = [(test.dataset.name, test.complete, test.model.spec) for test in tests]
         require_reported(measured, ensemble=ensemble)
+        if own := [test.dataset.name for test in tests if test.dataset.own]:
+            raise UsageError(
+                f"nobody reports scores on the images of {', '.join(own)} to check against",
+                "leave out --check",
+            )
     runs = [_measured(test, protocol, setting, page, further) for test in tests]
     _tell(runs, messages)
     for path in report or []:
@@ -186,14 +193,20 @@ def bench(
 
 
 def _check_request(
-    datasets: Sequence[str], reports: Sequence[Path], check: float | None, *, speed: bool
+    datasets: Sequence[str],
+    data: Path | None,
+    reports: Sequence[Path],
+    check: float | None,
+    *,
+    speed: bool,
 ) -> None:
     for option, given in (("dataset", datasets), ("report", reports), ("check", check is not None)):
         if speed and given:
             raise UsageError(f"--speed and --{option} exclude each other", "give one of them")
-    if not speed and not datasets:
+    if not speed and not datasets and data is None:
         raise UsageError(
-            "no data set was named", "name one, such as --dataset Set5, or measure --speed"
+            "no data set was named",
+            "name one, such as --dataset Set5, or a folder: --data DIR; or measure --speed",
         )
     if reports:
         from mambair_cli.evaluation.report import require_targets
@@ -211,13 +224,25 @@ class _Test:
     examples: Sequence[Example]
 
     @classmethod
-    def of(cls, model: Model, dataset: Dataset, folder: Path) -> _Test:
+    def of(cls, model: Model, dataset: Dataset, folder: Path, messages: Messages) -> _Test:
         from mambair_cli.evaluation.benchmark import require_task
-        from mambair_cli.evaluation.datasets import examples_in, require_readable
+        from mambair_cli.evaluation.examples import is_published, require_scorable
+        from mambair_cli.evaluation.layouts import examples_in
 
-        require_task(dataset, model.spec)
-        examples = examples_in(folder, model.spec.task, model.spec.scale)
-        require_readable(examples)
+        spec = model.spec
+        require_task(dataset, [], spec)
+        examples = examples_in(folder, spec.task, spec.scale, own=dataset.own)
+        require_task(dataset, examples, spec)
+        require_scorable(examples, spec.scale)
+        if not dataset.own and not is_published(dataset, examples):
+            messages.notice(
+                f"warning: {folder} holds other images than {dataset.name}: "
+                "what is published of that set is not shown beside them",
+                "yellow",
+            )
+            dataset = replace(dataset, own=True)
+        if dataset.own:
+            dataset = replace(dataset, images=len(examples))
         return cls(model, dataset, folder, examples)
 
     @property
@@ -238,14 +263,20 @@ def _tile(protocol: str, tile: Tile) -> Tile:
 def _located(
     names: Sequence[str], data: Path | None, messages: Messages
 ) -> list[tuple[Dataset, Path]]:
-    from mambair_cli.evaluation.datasets import find_dataset
-    from mambair_cli.evaluation.sources import locate
+    from mambair_cli.evaluation.sources import datasets_in, locate
 
-    known = [find_dataset(name) for name in names]
+    known = datasets_in(names, data)
     return [(each, locate(each, data, DownloadDisplay(messages))) for each in known]
 
 
-def _task(dataset: Dataset, asked: Task | None) -> Task:
+def _task(dataset: Dataset, folder: Path, asked: Task | None, named: Sequence[str]) -> Task:
+    if dataset.own and asked is None:
+        from mambair_cli.checkpoints.inspection import task_of
+        from mambair_cli.evaluation.layouts import has_partners
+
+        # What the weights are for; or what the folder has inputs for.
+        tasks = [task for task in map(task_of, named) if task is not None]
+        return tasks[0] if tasks else "denoise" if has_partners(folder) else "sr"
     if asked is not None and asked not in dataset.tasks:
         raise UsageError(
             f"{dataset.name} measures {' and '.join(dataset.tasks)}, not {asked}",
@@ -296,7 +327,6 @@ def _measured(
 
 
 def _tell(runs: Sequence[Run], messages: Messages) -> None:
-    from mambair_cli.evaluation.published import peers_of
     from mambair_cli.evaluation.report import cells
     from mambair_cli.evaluation.results import conditions, facts
 
@@ -312,7 +342,7 @@ def _tell(runs: Sequence[Run], messages: Messages) -> None:
         table.add_row(*cells(run))
     print_table(table)
     for run in runs:
-        peers = peers_of(run.spec, run.result.dataset)
+        peers = run.peers
         listed = ", ".join(f"{row.method} {row.psnr[run.result.dataset]:.2f}" for row in peers)
         if listed:
             messages.notice(f"{run.result.dataset}, {peers[0].source}: {listed}")
