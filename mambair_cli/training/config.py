@@ -13,10 +13,13 @@ from typing import Literal
 from mambair_cli.errors import RecipeError
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration.ensemble import MEMBERS
+from mambair_cli.training.degradations.camera import Camera
+from mambair_cli.training.degradations.chain import Degradation, step_limits
+from mambair_cli.training.degradations.resizing import Fit, Resize
 from mambair_cli.training.losses import LossName
 from mambair_cli.training.parsing import Number, Span, build
 
-TrainingTask = Literal["sr", "realsr", "denoise", "dejpeg"]
+TrainingTask = Literal["sr", "realsr", "denoise", "denoise-real", "dejpeg"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class DataTable:
         batch: Patches in one iteration.
         candidates: Patches that are cut for each one used, which is the one with most detail.
         noise_sigma: Standard deviation of Gaussian noise on the 0-255 scale.
+        clipped: Share of the samples whose Gaussian noise is clipped and rounded to 8 bits, as it
+            is in files.
         jpeg_quality: JPEG quality, 1 to 100.
+        steps: What happens to photographs, in place of all of the above: see `degradations`.
         augment: Whether patches are flipped and turned (all eight symmetries of the square).
         cache_mb: Memory for decoded images, in MB; what exceeds it is read again when needed.
     """
@@ -54,7 +60,9 @@ class DataTable:
     batch: int = 8
     candidates: int = 1
     noise_sigma: Span | None = None
+    clipped: float = 0.0
     jpeg_quality: Span | None = None
+    steps: tuple[Degradation, ...] = ()
     augment: bool = True
     cache_mb: int = 4096
 
@@ -196,6 +204,7 @@ def parse_recipe(tables: Mapping[str, object]) -> Recipe:
     recipe = build(Recipe, tables)
     _check_values(recipe)
     _check_task(recipe)
+    _check_steps(recipe)
     return recipe
 
 
@@ -204,7 +213,7 @@ def format_recipe(recipe: Recipe) -> str:
     lines: list[str] = []
     for table, values in asdict(recipe).items():
         lines.append(f"[{table}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        lines += _assignments(values)
         lines.append("")
     return "\n".join(lines)
 
@@ -218,10 +227,18 @@ def flatten(recipe: Recipe) -> dict[str, object]:
     }
 
 
+def _assignments(values: Mapping[str, object]) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+
+
 def _toml(value: object) -> str:
+    if isinstance(value, dict) and "kind" in value:
+        return f"{{ {', '.join(_assignments(value))} }}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
-        value = value["low"] if value["low"] == value["high"] else [value["low"], value["high"]]
-    # JSON's spelling of strings, numbers, booleans and arrays of them is valid TOML.
+        return _toml(value["low"] if value["low"] == value["high"] else [*value.values()])
+    # JSON's spelling of strings, numbers and booleans is valid TOML.
     return json.dumps(value)
 
 
@@ -243,6 +260,10 @@ def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
         if span is not None:
             yield f"data.{name}", span.low, low, high
             yield f"data.{name}", span.high, low, high
+    yield "data.clipped", data.clipped, 0, 1
+    for i, step in enumerate(data.steps):
+        for key, *limits in step_limits(step):
+            yield f"data.steps[{i}].{key}", limits[0], limits[1], limits[2]
     yield "optim.learning_rate", optim.learning_rate, 0, infinity
     yield "optim.final_learning_rate", optim.final_learning_rate, 0, optim.learning_rate
     yield from ((f"optim.betas[{i}]", beta, 0, 0.999999) for i, beta in enumerate(optim.betas))
@@ -301,10 +322,39 @@ def _check_task(recipe: Recipe) -> None:
         raise RecipeError(f"network.in_chans = {network.in_chans} is not supported", "give 1 or 3")
     needed = {
         "denoise": ("noise_sigma", data.noise_sigma),
+        "denoise-real": ("steps", None),
         "dejpeg": ("jpeg_quality", data.jpeg_quality),
     }
     key, span = needed.get(task, ("", Span(0, 0)))
-    if span is None:
+    if span is None and not data.steps:
         raise RecipeError(
             f"model.task = {task!r} needs data.{key}", f"set data.{key} in the recipe"
         )
+
+
+def _check_steps(recipe: Recipe) -> None:
+    steps = recipe.data.steps
+    if not steps:
+        return
+    for key, span in (
+        ("noise_sigma", recipe.data.noise_sigma),
+        ("jpeg_quality", recipe.data.jpeg_quality),
+    ):
+        if span is not None:
+            raise RecipeError(
+                f"data.{key} and data.steps are both set", "list noise and JPEG among the steps"
+            )
+    changes = [step for step in steps if isinstance(step, Resize | Fit)]
+    if (changes and isinstance(changes[-1], Resize)) or (recipe.network.scale > 1 and not changes):
+        raise RecipeError(
+            "data.steps do not end in the size of the network's input",
+            'list a step of kind "fit" after the last one of kind "resize"',
+        )
+    if recipe.network.channels == 1 and any(isinstance(step, Camera) for step in steps):
+        raise RecipeError(
+            'a step of kind "camera" needs colour, network.in_chans is 1', "leave that step out"
+        )
+    for i, step in enumerate(steps):
+        for key in ("methods", "subsampling"):
+            if getattr(step, key, None) == ():
+                raise RecipeError(f"data.steps[{i}].{key} is empty", "list at least one")

@@ -27,6 +27,7 @@ from mambair_cli.imaging.orientation import turn
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
+from mambair_cli.training.degradations.chain import run_steps
 from mambair_cli.training.parsing import Span
 
 Pixels = NDArray[np.uint8]
@@ -34,6 +35,8 @@ Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 JPEG_BLOCK = 8
+# What is degraded around a patch, in input pixels: the borders of pictures are rare in pictures.
+MARGIN = 8
 # By how many quarter turns to the left, then as seen in a mirror.
 ORIENTATIONS = ((1, 8, 3, 6), (2, 7, 4, 5))
 
@@ -218,9 +221,11 @@ class Sampler:
         listed = [path for folder in table.folders for path in list_images(root / folder)]
         files, found = zip(*read_all(listed, read_size, self.unreadable), strict=True)
         sizes = np.array(found) // scale
-        large: NDArray[np.bool_] = np.all(sizes >= table.patch, axis=1)
+        self._margin = MARGIN if table.steps else 0
+        needed = table.patch + 2 * self._margin
+        large: NDArray[np.bool_] = np.all(sizes >= needed, axis=1)
         if not large.any():
-            side = table.patch * scale
+            side = needed * scale
             raise RecipeError(
                 f"none of the {len(files)} training images is {side}x{side} pixels or larger",
                 f"data.patch = {table.patch} input pixels is {side} reference pixels: lower it",
@@ -229,7 +234,9 @@ class Sampler:
         self.skipped = len(files) - len(self.files)
         areas = sizes[large].prod(axis=1)
         self._cumulative = np.cumsum(areas) / areas.sum()
-        self._pairs = PairCache(channels, scale, table.cache_mb * 10**6)
+        # Steps make the input of each patch themselves, from the reference.
+        self._downscaled = 1 if table.steps else scale
+        self._pairs = PairCache(channels, self._downscaled, table.cache_mb * 10**6)
 
     def batch(self, iteration: int) -> Batch:
         """Draw the samples of one iteration."""
@@ -258,15 +265,27 @@ class Sampler:
         if table.augment:
             turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
             low, high = (turn(side, ORIENTATIONS[mirrored][turns]) for side in (low, high))
-        degraded = degrade(low, table.noise_sigma, table.jpeg_quality, generator)
         side = table.patch
+        if table.steps:
+            return self._degraded(high, generator)
+        degraded = degrade(
+            low, table.noise_sigma, table.jpeg_quality, generator, clipped=table.clipped
+        )
         return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
+
+    def _degraded(self, high: Pixels, generator: np.random.Generator) -> tuple[Pixels, Pixels]:
+        """Run the steps on a reference and cut both to the patch."""
+        size = high.shape[0] // self._scale, high.shape[1] // self._scale
+        low = run_steps(self._table.steps, high, size, generator)
+        start, stop = self._margin, self._margin + self._table.patch
+        inner = slice(start * self._scale, stop * self._scale)
+        return low[start:stop, start:stop], high[inner, inner]
 
     def _cut(self, generator: np.random.Generator) -> Pair:
         """Cut a patch, and what is to be coded with it, from anywhere."""
         pair = self._drawn(generator)
-        table, scale = self._table, self._scale
-        sides = [table.patch + self._lead(size, generator) for size in pair.low.shape[:2]]
+        scale = self._downscaled
+        sides = [self._side(size, generator) for size in pair.low.shape[:2]]
         y, x = (
             int(generator.integers(size - side + 1))
             for size, side in zip(pair.low.shape[:2], sides, strict=True)
@@ -289,11 +308,16 @@ class Sampler:
             if all(path in self.unreadable for path in self.files):
                 raise none_readable(self.unreadable)
 
-    def _lead(self, size: int, generator: np.random.Generator) -> int:
-        """Draw how many pixels before a patch are coded with it: blocks begin anywhere in it."""
+    def _side(self, size: int, generator: np.random.Generator) -> int:
+        """Draw the side of a patch with what is degraded with it.
+
+        For JPEG that is some pixels before the patch, so that blocks begin anywhere in it.
+        """
+        if self._table.steps:
+            return (self._table.patch + 2 * self._margin) * self._scale
         if self._table.jpeg_quality is None:
-            return 0
-        return min(int(generator.integers(JPEG_BLOCK)), size - self._table.patch)
+            return self._table.patch
+        return min(self._table.patch + int(generator.integers(JPEG_BLOCK)), size)
 
 
 def detail(pixels: Pixels) -> float:
@@ -303,7 +327,12 @@ def detail(pixels: Pixels) -> float:
 
 
 def degrade(
-    pixels: Pixels, noise: Span | None, quality: Span | None, generator: np.random.Generator
+    pixels: Pixels,
+    noise: Span | None,
+    quality: Span | None,
+    generator: np.random.Generator,
+    *,
+    clipped: float = 0.0,
 ) -> NDArray[Any]:
     """Add noise, then JPEG artefacts, each if asked for and each as strong as the generator draws.
 
@@ -312,14 +341,17 @@ def degrade(
         noise: Standard deviation on the 0-255 scale.
         quality: JPEG quality, 1 to 100.
         generator: Source of randomness.
+        clipped: Chance that noise is clipped and rounded to 8 bits, as it is in files.
 
     Returns:
-        `(h w c)`: uint8, or float32 with white 1 where noise comes last (it is not clipped, as in
-        the paper's denoising protocol).
+        `(h w c)`: uint8, or float32 with white 1 where noise comes last (it is otherwise not
+        clipped, as in the paper's denoising protocol).
     """
     result: NDArray[Any] = pixels
     if noise is not None:
         result = add_gaussian_noise(pixels, generator.uniform(noise.low, noise.high), generator)
+        if clipped and generator.random() < clipped:
+            result = to_8_bits(result).astype(np.float32) / 255
     if quality is not None:
         drawn = int(generator.integers(round(quality.low), round(quality.high), endpoint=True))
         if noise is not None:

@@ -7,8 +7,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from mambair_cli.errors import RecipeError
 
@@ -23,13 +25,22 @@ class Span:
     low: Number
     high: Number
 
+    def draw(self, generator: np.random.Generator) -> float:
+        """Draw a value, all alike."""
+        return float(generator.uniform(self.low, self.high))
+
+    def draw_log(self, generator: np.random.Generator) -> float:
+        """Draw a value, all alike by their logarithm; the range is above 0."""
+        return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+
 
 def build(cls: type[T], table: object, prefix: str = "") -> T:
     """Build a dataclass from a TOML table, fields that are dataclasses from the tables in it.
 
     Args:
         cls: A dataclass whose fields are strings, numbers, truth values, `Literal`s, homogeneous
-            tuples, `Span`s, dataclasses, or one of these or None.
+            tuples, `Span`s, dataclasses, one of these or None, or one of several dataclasses that
+            differ in what their `kind` may be.
         table: What `tomllib` read.
         prefix: Dotted path of the table with a dot at its end, for messages.
 
@@ -66,7 +77,9 @@ def _unknown_key(dotted: str, key: str, allowed: list[str]) -> RecipeError:
 def _value(value: object, hint: object, key: str) -> object:
     origin = get_origin(hint)
     if origin is UnionType:
-        return _value(value, get_args(hint)[0], key)
+        first, *others = get_args(hint)
+        alone = others == [NoneType]
+        return _value(value, first, key) if alone else _of_kind(value, (first, *others), key)
     if origin is Literal:
         return _choice(value, get_args(hint), key)
     if origin is tuple:
@@ -80,6 +93,17 @@ def _value(value: object, hint: object, key: str) -> object:
     if is_dataclass(hint):
         return build(hint, value, f"{key}.")
     return _number(value, key) if hint is float else _scalar(value, hint, key)
+
+
+def _of_kind(value: object, classes: tuple[type, ...], key: str) -> object:
+    """Build the dataclass that a table names by its `kind`."""
+    kinds = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in classes}
+    if not isinstance(value, Mapping) or "kind" not in value:
+        raise RecipeError(
+            f"{key} = {value!r} has no kind", f"write kind = one of: {', '.join(map(repr, kinds))}"
+        )
+    kind = _choice(value["kind"], tuple(kinds), f"{key}.kind")
+    return build(kinds[kind], value, f"{key}.")
 
 
 def _choice(value: object, choices: tuple[object, ...], key: str) -> object:

@@ -16,6 +16,7 @@ from mambair_cli.evaluation.metrics import psnr, y_psnr
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import degrade, list_images, read_all, read_pixels
+from mambair_cli.training.degradations.chain import run_steps
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def _read_folder(
 
 
 def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) -> ValidationImage:
-    scale, channels = recipe.network.scale, recipe.network.channels
+    scale, channels, data = recipe.network.scale, recipe.network.channels, recipe.data
+    generator = np.random.default_rng(seed)
     truth = crop_to_multiple(read_pixels(path, channels), scale)
     if partners is not None and scale > 1:
         partner = partners / f"{path.stem}x{scale}.png"
@@ -100,11 +102,12 @@ def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) 
                 "remove the HR level to have the images downscaled on the fly",
             )
         low = read_pixels(partner, channels)
+    elif data.steps:
+        size = truth.shape[0] // scale, truth.shape[1] // scale
+        low = run_steps(data.steps, truth, size, generator)
     else:
         low = downscale(truth, scale) if scale > 1 else truth
-    noisy = degrade(
-        low, recipe.data.noise_sigma, recipe.data.jpeg_quality, np.random.default_rng(seed)
-    )
-    white = 255 if noisy.dtype == np.uint8 else 1
-    tensor = torch.from_numpy(noisy.copy()).permute(2, 0, 1)[None].float() / white
+    degraded = degrade(low, data.noise_sigma, data.jpeg_quality, generator, clipped=data.clipped)
+    white = 255 if degraded.dtype == np.uint8 else 1
+    tensor = torch.from_numpy(degraded.copy()).permute(2, 0, 1)[None].float() / white
     return ValidationImage(tensor.contiguous(), truth)

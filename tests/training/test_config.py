@@ -8,6 +8,8 @@ import pytest
 
 from mambair_cli.errors import RecipeError
 from mambair_cli.training.config import flatten, format_recipe, load_recipe, parse_recipe
+from mambair_cli.training.degradations.blur import Blur
+from mambair_cli.training.degradations.compression import Jpeg
 from mambair_cli.training.parsing import Span
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
@@ -36,6 +38,60 @@ def test_spec_names_the_level_that_a_restorer_is_for(tables: dict[str, Any]) -> 
     assert (spec.task, spec.scale, spec.sigma, spec.quality) == ("denoise", 1, 25, None)
     tables["data"]["noise_sigma"] = [0, 50]
     assert parse_recipe(tables).spec.sigma is None
+
+
+STEPS = [
+    {"kind": "blur", "sigma": [0.2, 2], "stretch": [1, 3], "chance": 0.8},
+    {"kind": "resize", "factor": [0.5, 1.5], "methods": ["area"]},
+    {"kind": "camera", "shot": [1e-4, 1e-3], "colour_grain": 1},
+    {"kind": "fit"},
+    {"kind": "noise", "sigma": 3},
+    {"kind": "jpeg", "quality": [30, 95], "subsampling": ["4:2:0"]},
+]
+
+
+def test_steps_are_read_by_their_kind_and_written_again(tables: dict[str, Any]) -> None:
+    tables["data"]["steps"] = STEPS
+    recipe = parse_recipe(tables)
+    assert recipe.data.steps[0] == Blur("blur", Span(0.2, 2), Span(1, 3), 0.8)
+    assert recipe.data.steps[5] == Jpeg("jpeg", Span(30, 95), ("4:2:0",))
+    assert parse_recipe(tomllib.loads(format_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": [{"sigma": 1}]}, "data.steps[0] = {'sigma': 1} has no kind"),
+        ({"steps": [{"kind": "jpg"}]}, "data.steps[0].kind = 'jpg' is not a choice"),
+        ({"steps": [{"kind": "jpeg"}]}, "the recipe lacks data.steps[0].quality"),
+        (
+            {"steps": [{"kind": "fit"}, {"kind": "noise", "sigma": 999}]},
+            "data.steps[1].sigma = 999 is out of range",
+        ),
+        ({"steps": STEPS[:2]}, "data.steps do not end in the size of the network's input"),
+        ({"steps": STEPS[:1]}, "data.steps do not end in the size of the network's input"),
+        ({"steps": STEPS, "noise_sigma": 5}, "data.noise_sigma and data.steps are both set"),
+        (
+            {"steps": [{"kind": "fit", "methods": []}]},
+            "data.steps[0].methods is empty",
+        ),
+        ({"clipped": 2}, "data.clipped = 2 is out of range"),
+    ],
+)
+def test_bad_steps_are_refused_by_name(
+    tables: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    tables["data"] |= change
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert message in caught.value.message
+
+
+def test_a_camera_sees_colours(tables: dict[str, Any]) -> None:
+    tables["network"]["in_chans"] = 1
+    tables["data"]["steps"] = STEPS
+    with pytest.raises(RecipeError, match='"camera" needs colour'):
+        parse_recipe(tables)
 
 
 def test_flatten(tables: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ from mambair_cli.training.data import (
     read_pixels,
     read_size,
 )
+from mambair_cli.training.degradations.blur import Blur
+from mambair_cli.training.degradations.chain import Degradation
+from mambair_cli.training.degradations.resizing import Fit
 from mambair_cli.training.parsing import Span
 
 TABLE = DataTable(folders=("images",), patch=8, batch=3)
@@ -258,3 +261,24 @@ def test_degradations() -> None:
     both = degrade(pixels, Span(25, 25), Span(10, 20), generator)
     assert both.dtype == np.uint8
     assert both.std() < 25
+
+
+def test_noise_is_clipped_where_asked_for() -> None:
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    generator = np.random.default_rng(0)
+    noisy = degrade(pixels, Span(25, 25), None, generator, clipped=1)
+    assert noisy.dtype == np.float32
+    assert noisy.min() == 0
+    assert np.allclose(noisy * 255, np.rint(noisy * 255), atol=1e-4)
+
+
+def test_steps_make_the_input_of_the_reference_where_it_is(data_root: Path) -> None:
+    steps: tuple[Degradation, ...] = (Blur("blur", Span(0.3, 0.6)), Fit("fit"))
+    table = replace(TABLE, patch=4, steps=steps)
+    sampler = Sampler(table, data_root, 3, 2, seed=5)
+    batch = sampler.batch(3)
+    assert torch.equal(batch.low, sampler.batch(3).low)
+    assert batch.low.shape == (3, 3, 4, 4)
+    assert batch.high.shape == (3, 3, 8, 8)
+    means = torch.nn.functional.avg_pool2d(batch.high, 2)
+    assert (batch.low - means).abs().mean() < 0.5 * (batch.low - means.flip(-1)).abs().mean()
