@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from mambair_cli.networks.spec import ModelSpec, NetworkConfig, Task
 
 
+# Of a buffer in the files of MambaIRv2: 256x256 numbers of 8 bytes, and what surrounds them.
+POSITIONS_BYTES = 0.65e6
+
+
 @dataclass(frozen=True)
 class PublishedScore:
     """What the authors say that a model reaches.
@@ -93,13 +97,14 @@ class CatalogueEntry:
         assert (self.bundled is None) == bool(self.repo and self.files and self.pattern), self.id
         assert self.parameters > 0, self.id
         # Four bytes a parameter, and little else, in one copy.
-        assert 0.95 < self.megabytes * 1e6 / (4 * self.parameters) < 1.1, self.id
+        least, size = 4 * self.parameters, self.megabytes * 1e6
+        assert 0.95 * least < size < 1.1 * least + POSITIONS_BYTES, self.id
         re.compile(self.pattern)
 
     @property
     def config(self) -> NetworkConfig:
         """The configuration of its network."""
-        from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
+        from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
 
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
@@ -109,7 +114,8 @@ class CatalogueEntry:
             return MambaIRUNetConfig(
                 inp_channels=self.channels, out_channels=self.channels, **values
             )
-        return MambaIRConfig(upscale=self.scale, in_chans=self.channels, **values)
+        kind = MambaIRv2Config if "num_heads" in values else MambaIRConfig
+        return kind(upscale=self.scale, in_chans=self.channels, **values)
 
     @property
     def spec(self) -> ModelSpec:

@@ -23,7 +23,8 @@ def test_the_best_published_model_for_the_device_and_what_may_stand_in(
 ):
     choice = choose("sr", scale=4, device_type=device_type)
     assert (choice.entry.id, choice.notices) == (best, ())
-    assert [entry.id for entry in choice.stand_ins] == [next_best, "mambair-tiny-sr-x4"]
+    second = [f"mambairv2-{kind}-sr-x4" for kind in ("light", "small", "base", "large")]
+    assert [entry.id for entry in choice.stand_ins] == [next_best, *second, "mambair-tiny-sr-x4"]
 
 
 @pytest.mark.parametrize("variant", ["tiny", "classic", "mambair-classic-sr-x4"])
@@ -114,13 +115,13 @@ def test_variant_follows_the_device(device_type, variant):
             "sr",
             {"scale": 4, "variant": "lite"},
             "no variant 'lite' for sr at scale 4",
-            "did you mean light? known: tiny, light, classic",
+            "did you mean light? known: tiny, light, classic, v2-light, v2-small, v2-base, v2-large",
         ),
         (
             "sr",
             {"scale": 2, "variant": "base"},
             "no variant 'base' for sr at scale 2",
-            "known: tiny, light, classic",
+            "did you mean v2-base? known: tiny, light, classic, v2-light, v2-small, v2-base, v2-large",
         ),
     ],
 )
