@@ -21,6 +21,9 @@ _ORDINARY = re.compile(
     r"|opacity channel, opaque throughout|palette converted to RGB|YCbCr converted to RGB"
     r"|premultiplied alpha made straight|\d+ bits (converted to 8|widened to 16)"
     r"|\d+-bit floating point converted to 32 bits|frames written as pages"
+    r"|colour space written as a profile \([^)]*\)"
+    # What they say stands in the profile, which goes before them.
+    r"|colour chunks ((gAMA|cHRM|sRGB)(, )?)+ \(.* holds none\)"
     r"|picture for viewers without animation left out|list of the file's parts"
 )
 # What concerns the picture itself; said even when quiet.

@@ -142,7 +142,7 @@ def save_full(path: Path) -> Path:
 def _png_chunks() -> PngInfo:
     chunks = PngInfo()
     chunks.add(b"gAMA", struct.pack(">I", 45455))
-    chunks.add(b"cICP", bytes([12, 13, 0, 1]))
+    chunks.add(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))
     chunks.add(b"tIME", struct.pack(">HBBBBB", 2024, 2, 29, 12, 0, 0))
     chunks.add_text("Title", "a title")
     chunks.add_text("exif:GPSLatitude", "PLANTED")

@@ -9,6 +9,11 @@ from typing import IO, Any
 
 from PIL import Image
 
+from mambair_cli.imaging.color.encoding import ColorEncoding, ColorSpace, space_of_code_points
+from mambair_cli.imaging.color.items import read_code_points
+from mambair_cli.imaging.color.png_chunks import encoding_of_chunks
+from mambair_cli.imaging.color.profile import high_range_of
+from mambair_cli.imaging.color.tags import space_of_exif
 from mambair_cli.imaging.metadata.exif import exif_orientation
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.jpeg_quality import quality_of_image
@@ -29,8 +34,6 @@ _HEIC_EXTRAS = {
     "metadata": "other metadata",
 }
 _ANIMATION_EXTENSIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0")
-# Code points of H.273 that mean sRGB or nothing in particular.
-_USUAL_PRIMARIES, _USUAL_TRANSFER = (1, 2), (1, 2, 6, 13)
 
 
 def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata:
@@ -54,11 +57,13 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
     elif file is not None and image.format == "JXL":
         metadata = _of_jxl(image, file)
     elif file is not None and image.format == "BMP":
-        metadata = replace(_of_info(image), icc_profile=_bmp_profile(file))
+        metadata = replace(_of_info(image), color=ColorEncoding(_bmp_profile(file)))
+    elif file is not None and image.format == "AVIF":
+        metadata = _of_avif(image, file)
     else:
         metadata = _of_info(image)
     turned = image.info.get("original_orientation")  # by the plugin for HEIC
-    return upright_metadata(replace(metadata, size=image.size), turned)
+    return upright_metadata(replace(_with_color(metadata), size=image.size), turned)
 
 
 def read_tiff_metadata(file: IO[bytes], page: int = 0, directory: int | None = None) -> Metadata:
@@ -75,7 +80,7 @@ def read_tiff_metadata(file: IO[bytes], page: int = 0, directory: int | None = N
     Raises:
         OSError: The file cannot be read.
     """
-    return upright_metadata(_of_tiff(file, page, directory))
+    return upright_metadata(_with_color(_of_tiff(file, page, directory)))
 
 
 def stored_orientation(exif: object, xmp: object) -> int:
@@ -93,18 +98,19 @@ def stored_orientation(exif: object, xmp: object) -> int:
 
 def _of_png(file: IO[bytes]) -> Metadata:
     found = read_png_chunks(file)
+    color, impossible = encoding_of_chunks(found.icc_profile, found.color)
     dropped = [f"{name} (damaged)" for name in found.damaged]
+    dropped += [f"colour chunk {name} (impossible)" for name in impossible]
     if found.others:
         dropped.append(f"PNG chunks {', '.join(sorted(found.others))}")
     return Metadata(
         source_format="PNG",
-        icc_profile=found.icc_profile,
+        color=color,
         exif=found.exif,
         xmp=found.xmp,
         iptc=found.iptc,
         dpi=found.dpi,
         text=found.text,
-        color_chunks=found.color,
         stored_orientation=stored_orientation(found.exif, found.xmp),
         reading=ContentReport(dropped=tuple(dropped)),
     )
@@ -120,7 +126,7 @@ def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metada
         file.seek(position)
     return Metadata(
         source_format="TIFF",
-        icc_profile=found.icc_profile,
+        color=found.color,
         exif=found.exif,
         xmp=found.xmp,
         iptc=found.iptc,
@@ -160,20 +166,55 @@ def _of_jxl(image: Image.Image, file: IO[bytes]) -> Metadata:
     return metadata if getattr(image, "jpeg", False) else replace(metadata, stored_orientation=1)
 
 
+def _of_avif(image: Image.Image, file: IO[bytes]) -> Metadata:
+    metadata = _of_info(image)
+    try:
+        space = read_code_points(file)
+    except ValueError:
+        left = ContentReport(dropped=("colour code points (unknown or damaged)",))
+        return replace(metadata, reading=metadata.reading.joined(left))
+    return replace(metadata, color=replace(metadata.color, space=space))
+
+
+def _with_color(metadata: Metadata) -> Metadata:
+    """Decide between what is said of the values in several places."""
+    color = metadata.color
+    if color.profile and color.space is None:
+        color = replace(color, space=high_range_of(color.profile))
+    elif color.profile and color.space and metadata.source_format != "PNG":
+        # Beside a profile, code points say how luma and chroma were made, or more than it can.
+        color = replace(color, space=None if color.space.fits_profile else color.space)
+    elif color.says_nothing:
+        color = replace(color, space=space_of_exif(metadata.exif))
+    elif color.space and color.space.is_srgb and not color.chunks:
+        color = replace(color, space=None)
+    return replace(metadata, color=color)
+
+
 def _of_info(image: Image.Image) -> Metadata:
     """Return what Pillow itself reads."""
     info = image.info
     return Metadata(
         source_format=image.format or "PNG",
-        icc_profile=_bytes(info.get("icc_profile")),
+        color=ColorEncoding(_bytes(info.get("icc_profile")), _space_of_heic(info)),
         exif=_bytes(info.get("exif")),
         xmp=_bytes(info.get("xmp")),
         dpi=info.get("dpi"),
         comment=_bytes(info.get("comment")),
-        color_chunks=_color_signal(info.get("nclx_profile")),
         reading=ContentReport(dropped=tuple(_left_behind(info))),
         stored_orientation=stored_orientation(info.get("exif"), info.get("xmp")),
     )
+
+
+def _space_of_heic(info: Mapping[Any, Any]) -> ColorSpace | None:
+    profile = info.get("nclx_profile")
+    if not isinstance(profile, dict):
+        return None
+    points = (int(profile.get(name, 2)) for name in ("color_primaries", "transfer_characteristics"))
+    try:
+        return space_of_code_points(*points)
+    except ValueError:
+        return None
 
 
 def _bmp_profile(file: IO[bytes]) -> bytes | None:
@@ -202,14 +243,3 @@ def _left_behind(info: Mapping[Any, Any]) -> Iterator[str]:
 
 def _bytes(value: object) -> bytes | None:
     return value if isinstance(value, bytes) and value else None
-
-
-def _color_signal(profile: Any) -> dict[bytes, bytes]:
-    """Return a HEIC file's code points as PNG writes them, if it has no profile and is not sRGB."""
-    if not isinstance(profile, dict):
-        return {}
-    primaries = int(profile.get("color_primaries", 2))
-    transfer = int(profile.get("transfer_characteristics", 2))
-    if primaries in _USUAL_PRIMARIES and transfer in _USUAL_TRANSFER:
-        return {}
-    return {b"cICP": struct.pack("4B", primaries & 255, transfer & 255, 0, 1)}  # full-range RGB

@@ -25,6 +25,7 @@ from mambair_cli.imaging.metadata.tag_reader import (
 from mambair_cli.imaging.metadata.tiff_directory import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
+    INTEROPERABILITY_DIRECTORY,
     MAKER_NOTE,
     Entry,
     Layout,
@@ -40,6 +41,8 @@ _INCH, _CENTIMETRE = 2, 3
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _PIXEL_X_DIMENSION, _PIXEL_Y_DIMENSION = 0xA002, 0xA003
 _SUBJECTS = (0x9214, 0xA214)  # area, location
+_COLOR_SPACE, _SRGB = 0xA001, 1
+_INTEROPERABILITY_INDEX = 1
 _FOCAL_PLANE = (0xA20E, 0xA20F)  # resolution across and down
 
 # What `private` drops, with the phrase that says so.
@@ -93,6 +96,19 @@ def sized_exif(exif: bytes, width: int, height: int) -> bytes:
         with contextlib.suppress(struct.error):  # a damaged sub-directory stays as it is
             details = block.entries(block.value(entries[EXIF_DIRECTORY]))
             block.set_lengths(details, {_PIXEL_X_DIMENSION: width, _PIXEL_Y_DIMENSION: height})
+    return block.tobytes()
+
+
+def srgb_exif(exif: bytes) -> bytes:
+    """Return the block of `upright_exif` saying that the image is in sRGB, if it names a space."""
+    block = _Block(exif)
+    with contextlib.suppress(struct.error, KeyError):
+        details = block.entries(block.value(block.entries(block.number("I", 4))[EXIF_DIRECTORY]))
+        if _COLOR_SPACE in details:
+            block.put_number(details[_COLOR_SPACE], _COLOR_SPACE, _SHORT, _SRGB)
+        names = block.entries(block.value(details[INTEROPERABILITY_DIRECTORY]))
+        place = block.layout.field_place(names[_INTEROPERABILITY_INDEX])
+        struct.pack_into("4s", block.data, place, b"R98")
     return block.tobytes()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mambair_cli.imaging.color.encoding import ColorEncoding
+
 # `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
 MetadataMode = Literal["keep", "strip", "private"]
 
@@ -46,14 +48,13 @@ class Metadata:
 
     Attributes:
         source_format: Pillow's name of the file's format: PNG, JPEG, WEBP, TIFF, BMP and so on.
-        icc_profile: Colour profile, byte for byte.
+        color: What the values mean: colour profile, code points, gamma and so on.
         exif: EXIF block with its prefix, orientation 1, without thumbnail.
         xmp: XMP packet, orientation 1, without thumbnails.
         iptc: Records of IPTC-IIM, as in TIFF tag 33723.
         dpi: Horizontal and vertical pixels per inch.
         jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
         text: PNG text chunks.
-        color_chunks: PNG chunks that say how its values are encoded (gAMA, cHRM, sRGB, cICP).
         comment: Comment of a JPEG or GIF file.
         stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
             the library that decodes the format turns them upright itself.
@@ -63,16 +64,20 @@ class Metadata:
     """
 
     source_format: str = "PNG"
-    icc_profile: bytes | None = None
+    color: ColorEncoding = field(default_factory=ColorEncoding)
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     jpeg_quality: int | None = None
     text: Mapping[str, str] = field(default_factory=dict)
-    color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
     comment: bytes | None = None
     stored_orientation: int = 1
     lossless: bool = False
     size: tuple[int, int] | None = None
     reading: ContentReport = field(default_factory=ContentReport)
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """Colour profile, byte for byte."""
+        return self.color.profile

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from mambair_cli.imaging.color.png_chunks import NAMES as COLOR_CHUNKS
 from mambair_cli.imaging.metadata.iptc import (
     IPTC_RESOURCE,
     PHOTOSHOP_SIGNATURE,
@@ -21,8 +22,6 @@ from mambair_cli.imaging.metadata.xmp import XMP_SIGNATURE
 XMP_KEYWORD = "XML:com.adobe.xmp"
 IPTC_KEYWORD = "Raw profile type iptc"
 
-# How values are encoded, beside the colour profile; the last two in both spellings that exist.
-_COLOR = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
 _LARGEST = 64 * 2**20
 _AROUND = 12  # bytes of a chunk beside its content
@@ -72,7 +71,7 @@ def read_png_chunks(file: IO[bytes]) -> PngChunks:
         label = name.decode("latin-1")
         if not sound:
             found.damaged[label] = None
-        elif name in _COLOR:
+        elif name in COLOR_CHUNKS:
             found.color.setdefault(name, data)
         elif name not in _READERS:
             found.others[label] = None

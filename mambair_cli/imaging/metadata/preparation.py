@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mambair_cli.imaging import formats
+from mambair_cli.imaging.color.carrying import Carried, carried
+from mambair_cli.imaging.formats import Format
 from mambair_cli.imaging.metadata.exif import (
     exif_resolution,
     placed_exif,
     private_exif,
     sized_exif,
+    srgb_exif,
     with_resolution,
     without_maker_notes,
     without_orientation,
@@ -27,8 +30,6 @@ from mambair_cli.imaging.metadata.xmp_places import placed_xmp
 
 # Items by their attribute in `Metadata`, as people are told of them.
 _LABELS = {
-    "icc_profile": "colour profile",
-    "color_chunks": "colour chunks",
     "exif": "EXIF",
     "xmp": "XMP",
     "iptc": "IPTC",
@@ -37,12 +38,11 @@ _LABELS = {
     "comment": "comment",
 }
 _NOTHING = Metadata()
-_COLOR = {"icc_profile", "color_chunks"}
-_IN_EXIF = {"icc_profile", "exif", "xmp", "dpi"}  # such formats hold the resolution in EXIF
+_IN_EXIF = {"exif", "xmp", "dpi"}  # such formats hold the resolution in EXIF
 _HELD = {
     "PNG": set(_LABELS),
-    "JPEG": {"icc_profile", "exif", "xmp", "iptc", "dpi", "comment"},
-    "TIFF": {"icc_profile", "exif", "xmp", "iptc", "dpi"},
+    "JPEG": {"exif", "xmp", "iptc", "dpi", "comment"},
+    "TIFF": {"exif", "xmp", "iptc", "dpi"},
     "WEBP": _IN_EXIF,
     "AVIF": _IN_EXIF,
     "HEIF": _IN_EXIF,
@@ -51,16 +51,10 @@ _HELD = {
     "BMP": {"dpi"},
 }
 _RESOLUTION_IN_EXIF = ("WEBP", "AVIF", "HEIF", "JXL")
-# Profiles that a format does not get: of which colour space (all if empty), and why.
-_PROFILES_REFUSED = {
-    "WEBP": (b"GRAY", "WebP stores gray as RGB"),
-    "JXL": (b"", "cannot be written to JPEG XL"),  # Pillow's plugin hands none to the encoder
-}
 _MOST_SAMPLE_BYTES = 16  # of a pixel: floating point in colour, with opacity
 _CLASSIC_BYTES = 2**32 - 2**26
 _SEGMENT = 65533
-# Bytes; a profile has 14 bytes of header in each of at most 255 segments.
-_JPEG_LIMITS = {"exif": _SEGMENT, "comment": _SEGMENT, "icc_profile": 255 * (_SEGMENT - 14)}
+_JPEG_LIMITS = {"exif": _SEGMENT, "comment": _SEGMENT}
 
 
 @dataclass(frozen=True)
@@ -68,25 +62,23 @@ class Prepared:
     """Metadata as one output file is to hold it; None or empty where there is nothing to write.
 
     Attributes:
-        icc_profile: Colour profile.
         exif: EXIF block with its `Exif` prefix; of its first directory a TIFF file takes
             `tiff_metadata.DESCRIPTIVE_TAGS`.
         xmp: XMP packet; `jpeg_segments.jpeg_segments` wraps it and `iptc` for JPEG.
         iptc: IPTC-IIM records as in TIFF tag 33723; for PNG they are in `text`.
         dpi: Horizontal and vertical pixels per inch.
         text: PNG text chunks; keywords and values.
-        color_chunks: PNG chunks by name: gAMA, cHRM, sRGB, cICP.
+        color: What the values mean.
         comment: Comment of a JPEG or GIF file.
         report: What became of everything that the source had.
     """
 
-    icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     text: Mapping[str, str] = field(default_factory=dict)
-    color_chunks: Mapping[bytes, bytes] = field(default_factory=dict)
+    color: Carried = field(default_factory=Carried)
     comment: bytes | None = None
     report: ContentReport = field(default_factory=ContentReport)
 
@@ -99,15 +91,25 @@ class _Target:
     mode: MetadataMode
 
     @property
+    def entry(self) -> Format:
+        return next(one for one in formats.FORMATS if one.name == self.format_name)
+
+    @property
     def label(self) -> str:
-        return next(one.label for one in formats.FORMATS if one.name == self.format_name)
+        return self.entry.label
 
 
 _Step = tuple[Metadata, ContentReport]
 
 
 def prepared(
-    metadata: Metadata, format_name: str, width: int, height: int, mode: MetadataMode = "keep"
+    metadata: Metadata,
+    format_name: str,
+    width: int,
+    height: int,
+    mode: MetadataMode = "keep",
+    *,
+    gray: bool = False,
 ) -> Prepared:
     """Choose and correct what one output file holds of the metadata.
 
@@ -117,25 +119,30 @@ def prepared(
             HEIF or JXL.
         width: Pixels of the image to write; size tags are set to it.
         height: Pixels of the image to write.
-        mode: `keep` everything; `strip` all but the colour profile and colour chunks; `private`
+        mode: `keep` everything; `strip` all but what the values mean; `private`
             drops places, serial numbers, maker notes, owners' names and identifiers of documents,
             and keeps the rest, artist and copyright among it.
+        gray: Whether the pixels to write are gray.
     """
     target = _Target(format_name, width, height, mode)
-    report = metadata.reading
+    color = carried(metadata.color, target.entry, gray=gray)
+    report = metadata.reading.joined(color.report)
+    if color.converted_from and metadata.exif:
+        metadata = replace(metadata, exif=srgb_exif(metadata.exif))
     for step in (_stripped, _private, _held, _sized, _fitting):
         metadata, more = step(metadata, target)
         report = report.joined(more)
-    kept = tuple(_label(metadata, name) for name in _LABELS if getattr(metadata, name))
+    kept = tuple(_LABELS[name] for name in _LABELS if getattr(metadata, name))
     written = _converted(metadata, target)
     return Prepared(
         **{name: getattr(written, name) for name in _LABELS},
+        color=replace(color, report=ContentReport()),
         report=report.joined(ContentReport(kept=kept)),
     )
 
 
 def _stripped(metadata: Metadata, target: _Target) -> _Step:
-    unwanted = _LABELS.keys() - _COLOR if target.mode == "strip" else set()
+    unwanted = set(_LABELS) if target.mode == "strip" else set()
     left, report = _without(metadata, unwanted, "")
     return left, replace(report, asked=report.dropped)
 
@@ -144,11 +151,6 @@ def _held(metadata: Metadata, target: _Target) -> _Step:
     """Leave out what the format has no place for."""
     held = _HELD[target.format_name]
     left, report = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
-    if left.icc_profile and target.format_name in _PROFILES_REFUSED:
-        space, reason = _PROFILES_REFUSED[target.format_name]
-        if left.icc_profile[16:20].startswith(space):
-            left = replace(left, icc_profile=None)
-            report = report.joined(ContentReport(dropped=(f"colour profile ({reason})",)))
     if left.exif and target.format_name == "TIFF":
         report = report.joined(ContentReport(dropped=_lost_in_tiff(left.exif)))
         if _loses_maker_notes(left.exif, target):
@@ -159,15 +161,9 @@ def _held(metadata: Metadata, target: _Target) -> _Step:
 
 def _without(metadata: Metadata, names: set[str], reason: str) -> _Step:
     present = [name for name in _LABELS if name in names and getattr(metadata, name)]
-    phrases = tuple(_label(metadata, name) + reason for name in present)
+    phrases = tuple(_LABELS[name] + reason for name in present)
     empty = {name: getattr(_NOTHING, name) for name in present}
     return replace(metadata, **empty), ContentReport(dropped=phrases)
-
-
-def _label(metadata: Metadata, name: str) -> str:
-    if name == "color_chunks":
-        return f"{_LABELS[name]} {', '.join(chunk.decode() for chunk in metadata.color_chunks)}"
-    return _LABELS[name]
 
 
 def _lost_in_tiff(exif: bytes) -> tuple[str, ...]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO
 
+from mambair_cli.imaging.color.encoding import ColorEncoding
+from mambair_cli.imaging.color.tags import (
+    PRIMARY_CHROMATICITIES,
+    TRANSFER_FUNCTION,
+    WHITE_POINT,
+    space_of_tiff,
+)
 from mambair_cli.imaging.metadata.exif import resolution
 from mambair_cli.imaging.metadata.iptc import (
     IPTC_RESOURCE,
@@ -38,6 +45,7 @@ _WIDTH, _HEIGHT, _ORIENTATION, _DESCRIPTION = 256, 257, 274, 0x010E
 _SHAPE = b'{"shape":'
 _RESOLUTION = (282, 283, 296)
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
+_COLOR = {WHITE_POINT, PRIMARY_CHROMATICITIES, TRANSFER_FUNCTION}
 _BLOCKS = (_XMP, _IPTC, _PHOTOSHOP, _PROFILE)
 LAYOUT_TAGS = frozenset(
     {
@@ -59,7 +67,7 @@ class TiffMetadata:
     """What was found.
 
     Attributes:
-        icc_profile: Colour profile.
+        color: Colour profile, or what other tags say of the values.
         exif: Descriptive tags, EXIF and GPS directories as a block with its prefix.
         xmp: XMP packet.
         iptc: IPTC records.
@@ -69,7 +77,7 @@ class TiffMetadata:
         dropped: Phrases for what is not taken.
     """
 
-    icc_profile: bytes | None = None
+    color: ColorEncoding = field(default_factory=ColorEncoding)
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
@@ -100,6 +108,8 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     missing = places.keys() & DESCRIPTIVE_TAGS - {entry.tag for entry in described}
     layout = tags.entries(_only(places, {_WIDTH, _HEIGHT, _ORIENTATION, *_RESOLUTION}))
     blocks, dropped = _blocks(tags, places)
+    color, impossible = _color(tags, places, blocks.get(_PROFILE))
+    dropped += impossible
     resources = read_photoshop_resources(blocks.get(_PHOTOSHOP, b""))
     dropped += dropped_resources(resources)
     others = places.keys() - DESCRIPTIVE_TAGS - LAYOUT_TAGS - {*_BLOCKS}
@@ -118,7 +128,7 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     # Damaged, they may be missing, or less than one.
     width, height = (int(next(iter(said.get(tag, ())), 0)) for tag in (_WIDTH, _HEIGHT))
     return TiffMetadata(
-        icc_profile=blocks.get(_PROFILE),
+        color=color,
         exif=PREFIX + exif_block(described) if described else None,
         xmp=blocks.get(_XMP),
         iptc=blocks.get(_IPTC) or resources.get(IPTC_RESOURCE) or None,
@@ -127,6 +137,18 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         size=(width, height) if width and height else None,
         dropped=tuple(dropped),
     )
+
+
+def _color(
+    tags: TagFile, places: dict[int, Place], profile: bytes | None
+) -> tuple[ColorEncoding, list[str]]:
+    if profile:
+        return ColorEncoding(profile), []
+    said = {entry.tag: numbers(entry) for entry in tags.entries(_only(places, _COLOR))}
+    try:
+        return ColorEncoding(space=space_of_tiff(said)), []
+    except ValueError:
+        return ColorEncoding(), ["colour tags (impossible)"]
 
 
 def _is_shape(entry: Entry) -> bool:

@@ -10,6 +10,7 @@ from PIL import ImageFile
 
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 from mambair_cli.imaging.metadata.jpeg_segments import GAIN_MAP_MARKS
@@ -75,7 +76,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         raster = replace(
             raster,
             convert=conversion.apply,
-            metadata=replace(metadata, icc_profile=conversion.profile),
+            metadata=replace(metadata, color=ColorEncoding(conversion.profile)),
             changes=(*raster.changes, conversion.phrase),
         )
     return of_rasters([raster])

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from mambair_cli.imaging import vips
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.metadata.collect import read_tiff_metadata
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
@@ -65,7 +66,7 @@ def _raster(path: Path, file: IO[bytes], page: TiffPage, changes: tuple[str, ...
         return _through_profile(raster)
     if page.photometric == LAB:
         convert = None if page.bits == 8 else _lab_to_rgb
-        metadata = replace(raster.metadata, icc_profile=None)
+        metadata = replace(raster.metadata, color=ColorEncoding())
         return replace(raster, convert=convert, metadata=metadata)
     # What libvips turns for integers it leaves alone for floating point.
     negative = page.photometric == WHITE_IS_ZERO and page.floats
@@ -80,7 +81,7 @@ def _through_profile(raster: Raster) -> Raster:
     return replace(
         raster,
         convert=conversion.apply,
-        metadata=replace(raster.metadata, icc_profile=conversion.profile),
+        metadata=replace(raster.metadata, color=ColorEncoding(conversion.profile)),
         changes=(*raster.changes, conversion.phrase),
     )
 

@@ -24,12 +24,14 @@ from mambair_cli.imaging.image import (
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
+from mambair_cli.imaging.writing.conversion import to_srgb
 from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_depth
 from mambair_cli.imaging.writing.gif import write_gif
-from mambair_cli.imaging.writing.pillow import to_srgb, write_with_pillow
+from mambair_cli.imaging.writing.pillow import write_with_pillow
 from mambair_cli.imaging.writing.png import metadata_chunks, write_animated_png, write_png
 from mambair_cli.imaging.writing.targets import (
     Supply,
+    check_color,
     check_images,
     check_target,
     header_of,
@@ -152,7 +154,8 @@ def write_bands(
             hint="write PNG or TIFF instead: --format png",
         )
     stored = replace(header, dtype=stored_type(header.dtype, file_format))
-    ready = prepared(source.metadata, file_format.name, header.width, header.height, metadata)
+    check_color(path, source.metadata.color, header.dtype)
+    ready = _ready(source.metadata, file_format, stored, metadata)
     rows = Supply(_merged(band.pixels, band.alpha, stored) for band in bands)
     with target_file(path, rows, replaces=replaces) as file:
         if file_format is formats.TIFF:
@@ -207,13 +210,20 @@ def _stored(
     if alpha is not None and not file_format.alpha:
         alpha, stored = None, replace(stored, has_alpha=False)
         report = report.joined(ContentReport(dropped=("opacity channel, opaque throughout",)))
-    ready = prepared(image.metadata, file_format.name, header.width, header.height, mode)
-    pixels = to_depth(image.pixels, stored.dtype)
-    if image.metadata.icc_profile and not ready.icc_profile:
-        pixels, told = _in_srgb(pixels, image.metadata.icc_profile)
+    ready = _ready(image.metadata, file_format, stored, mode)
+    pixels = image.pixels
+    if ready.color.converted_from:
+        pixels, told = _in_srgb(pixels, ready.color.converted_from)
         report = report.joined(told)
     page = _Page(stored, _merged(pixels, alpha, stored), ready)
     return page, report.joined(_pixels_report(header, stored, image.span)).joined(ready.report)
+
+
+def _ready(
+    metadata: Metadata, file_format: Format, header: ImageHeader, mode: MetadataMode
+) -> Prepared:
+    width, height, gray = header.width, header.height, header.channels == 1
+    return prepared(metadata, file_format.name, width, height, mode, gray=gray)
 
 
 def _in_srgb(pixels: Pixels, profile: bytes) -> tuple[Pixels, ContentReport]:

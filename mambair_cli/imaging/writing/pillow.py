@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
+from mambair_cli.imaging.color.items import with_code_points
 from mambair_cli.imaging.formats import AVIF, BMP, HEIF, JPEG, JXL, WEBP, Format
 from mambair_cli.imaging.image import Pixels, Timing
 from mambair_cli.imaging.metadata.jpeg_segments import jpeg_segments
@@ -16,13 +17,14 @@ from mambair_cli.imaging.metadata.preparation import Prepared
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _METADATA: Mapping[Format, tuple[str, ...]] = {
-    JPEG: ("icc_profile", "exif", "dpi", "comment"),
-    WEBP: ("icc_profile", "exif", "xmp"),
-    AVIF: ("icc_profile", "exif", "xmp"),
-    HEIF: ("icc_profile", "exif", "xmp"),
+    JPEG: ("exif", "dpi", "comment"),
+    WEBP: ("exif", "xmp"),
+    AVIF: ("exif", "xmp"),
+    HEIF: ("exif", "xmp"),
     JXL: ("exif", "xmp"),
     BMP: ("dpi",),
 }
+_HEIC_NUMBERS = ("color_primaries", "transfer_characteristics")
 _WHOLE_QUALITY = 100
 
 
@@ -60,10 +62,14 @@ def write_with_pillow(
             "duration": list(timing.durations),
             "loop": timing.loops,
         }
+    content = io.BytesIO()
+    code_points = metadata.color.code_points if file_format is AVIF else None
     try:
-        images[0].save(file, file_format.name, **arguments)
+        images[0].save(content if code_points else file, file_format.name, **arguments)
     except RuntimeError as error:  # of the plugins; Pillow's own are OSError and ValueError
         raise ValueError(str(error)) from error
+    if code_points:
+        file.write(with_code_points(content.getvalue(), *code_points))
 
 
 def _as_pillow(values: Pixels) -> Image.Image:
@@ -74,6 +80,10 @@ def _as_pillow(values: Pixels) -> Image.Image:
 
 def _metadata_arguments(file_format: Format, metadata: Prepared) -> dict[str, Any]:
     arguments = {name: getattr(metadata, name) for name in _METADATA[file_format]}
+    arguments["icc_profile"] = metadata.color.profile
+    if file_format is HEIF and metadata.color.code_points:
+        numbers = zip(_HEIC_NUMBERS, metadata.color.code_points, strict=True)
+        arguments |= dict(numbers)
     if file_format is JPEG:
         arguments["extra"] = jpeg_segments(metadata.xmp, metadata.iptc)
     return {name: value for name, value in arguments.items() if value}
@@ -97,23 +107,3 @@ def _encoding(file_format: Format, images: Sequence[Image.Image], quality: int) 
     if file_format is JXL:
         return {"lossless": True} if whole else {"quality": quality}
     return {}
-
-
-def to_srgb(pixels: Pixels, profile: bytes) -> Pixels | None:
-    """Convert from a colour profile to sRGB, for formats that hold no profile.
-
-    Args:
-        pixels: `(h w 1)` or `(h w 3)` uint8.
-        profile: What the pixels are encoded in.
-
-    Returns:
-        Pixels of the same shape; None if the profile is damaged or does not fit.
-    """
-    image = _as_pillow(pixels)
-    srgb = ImageCms.createProfile("sRGB")
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return None
-    return np.array(converted)[..., : pixels.shape[2]]

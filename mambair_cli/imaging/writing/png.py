@@ -72,9 +72,9 @@ def write_animated_png(
 
 def metadata_chunks(metadata: Prepared) -> Iterator[tuple[bytes, bytes]]:
     """Chunks that say how the values are encoded, then what else is known of the image."""
-    yield from metadata.color_chunks.items()
-    if metadata.icc_profile:
-        yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc_profile)
+    yield from metadata.color.chunks.items()
+    if metadata.color.profile:
+        yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.color.profile)
     if metadata.dpi:
         x, y = (round(value / _METRES_PER_INCH) for value in metadata.dpi)
         yield b"pHYs", struct.pack(">IIB", x, y, 1)

@@ -10,9 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
+import numpy as np
+
 from mambair_cli.disk import AppearedError, UnfitError, whole_file
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging import formats
+from mambair_cli.imaging.color.carrying import refusal
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, RestorableImage, ValueRange
 
 
@@ -30,11 +34,13 @@ def check_images(path: Path, sequence: ImageSequence) -> None:
         sequence: What was read, or what is to be written.
 
     Raises:
-        OutputError: A side, several images, pages, or transparency are more than the format has.
+        OutputError: A side, several images, pages, transparency, or the meaning of the values are
+            more than the format has.
     """
     images = sequence.images
     for image in images:
         check_target(path, replace(header_of(image), images=len(images)))
+        check_color(path, image.metadata.color, image.pixels.dtype)
     entry = formats.BY_SUFFIX[path.suffix.lower()]
     if len(images) > 1 and entry is not formats.TIFF:
         sizes = {image.pixels.shape[:2] for image in images}
@@ -48,6 +54,26 @@ def check_images(path: Path, sequence: ImageSequence) -> None:
         raise OutputError(
             f"cannot write {path}: {entry.label} has no transparency, the image has",
             "write PNG instead: --format png",
+        )
+
+
+def check_color(path: Path, encoding: ColorEncoding, dtype: np.dtype[Any]) -> None:
+    """Refuse values whose meaning the format of a target cannot say.
+
+    Args:
+        path: Where they are to be written.
+        encoding: What they mean.
+        dtype: Of the values.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    reason = refusal(encoding, formats.BY_SUFFIX[path.suffix.lower()], dtype)
+    if reason:
+        raise OutputError(
+            f"cannot write {path}: {reason}",
+            "write PNG instead, which keeps them: --format png; or convert the image to sRGB with "
+            "a program that maps its tones",
         )
 
 

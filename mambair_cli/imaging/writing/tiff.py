@@ -99,7 +99,7 @@ def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
         "extrasamples": ["unassalpha"] if header.has_alpha else None,
         "compression": "zlib",  # which `_finish` corrects
         "predictor": _by_lzw(header.dtype),
-        "iccprofile": metadata.icc_profile,
+        "iccprofile": metadata.color.profile,
         "extratags": [(tag, _BYTE, len(block), block, True) for tag, block in blocks if block],
         # Nothing that says when and by which version of what the file was written.
         "metadata": None,

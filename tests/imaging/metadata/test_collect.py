@@ -9,6 +9,7 @@ import tifffile
 from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.files import read_image, write_image
 from mambair_cli.imaging.image import ImageSequence, RestorableImage
 from mambair_cli.imaging.metadata.collect import read_metadata, read_tiff_metadata
@@ -115,13 +116,14 @@ def test_png_keeps_its_text_and_its_encoding(tmp_path, pixels):
     info.add_text("parameters", "a cat, steps 20")
     info.add_itxt("Title", "Größe", "de")
     info.add(b"gAMA", struct.pack(">I", 100000))
-    info.add(b"cHRM", struct.pack(">8I", *range(30000, 38000, 1000)))
+    chromaticities = (31000, 32000, 68000, 32000, 26500, 69000, 15000, 6000)
+    info.add(b"cHRM", struct.pack(">8I", *chromaticities))
     path = save(tmp_path / "in.png", pixels, pnginfo=info)
     write_image(tmp_path / "out.png", read_image(path))
     with Image.open(tmp_path / "out.png") as written:
         assert written.text == {"parameters": "a cat, steps 20", "Title": "Größe"}
         assert written.info["gamma"] == 1.0
-        assert written.info["chromaticity"] == (0.3, 0.31, 0.32, 0.33, 0.34, 0.35, 0.36, 0.37)
+        assert written.info["chromaticity"] == tuple(value / 100000 for value in chromaticities)
     info = PngInfo()
     info.add(b"sRGB", b"\1")
     path = save(tmp_path / "srgb.png", pixels, pnginfo=info)
@@ -272,9 +274,9 @@ def test_colours_of_heic_without_a_profile_are_said_as_code_points(pixels):
     image = Image.fromarray(pixels)
     image.format = "HEIF"
     image.info["nclx_profile"] = {"color_primaries": 12, "transfer_characteristics": 16}
-    assert read_metadata(image).color_chunks == {b"cICP": bytes([12, 16, 0, 1])}
+    assert read_metadata(image).color.space.code_points == (12, 16)
     image.info["nclx_profile"] = {"color_primaries": 1, "transfer_characteristics": 13}
-    assert read_metadata(image).color_chunks == {}
+    assert read_metadata(image).color == ColorEncoding()
 
 
 def test_what_heic_has_beside_is_said_to_be_dropped(pixels):

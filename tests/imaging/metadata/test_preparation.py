@@ -6,19 +6,20 @@ import metadata_blocks as blocks
 import pytest
 from PIL import ExifTags, Image
 
+from mambair_cli.imaging.color.carrying import Carried
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.formats import FORMATS
 from mambair_cli.imaging.metadata.exif import exif_orientation, exif_resolution
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
 
 FULL = Metadata(
-    icc_profile=blocks.PROFILE,
+    color=ColorEncoding(blocks.PROFILE, chunks={b"gAMA": b"1234", b"cICP": b"5678"}),
     exif=blocks.exif(1).tobytes(),
     xmp=blocks.XMP,
     iptc=blocks.IPTC,
     dpi=(300, 150),
     text={"Title": "a title"},
-    color_chunks={b"gAMA": b"1234", b"cICP": b"5678"},
     comment=b"a comment",
 )
 COLOUR = "colour chunks gAMA, cICP"
@@ -62,8 +63,7 @@ def test_strip_says_what_it_drops_without_blaming_the_format():
     ready = prepared(FULL, "PNG", 62, 34, "strip")
     unwanted = ("EXIF", "XMP", "IPTC", "resolution", "text", "comment")
     assert ready == Prepared(
-        icc_profile=FULL.icc_profile,
-        color_chunks=FULL.color_chunks,
+        color=Carried(FULL.icc_profile, FULL.color.chunks),
         report=ContentReport(kept=("colour profile", COLOUR), dropped=unwanted, asked=unwanted),
     )
 
@@ -119,23 +119,31 @@ def test_jpeg_drops_exif_that_does_not_fit_at_all():
     [("comment", "comment", 65533), ("icc_profile", "colour profile", 255 * 65519)],
 )
 def test_jpeg_drops_what_does_not_fit_its_segments(tmp_path, name, label, limit):
-    fitting = prepared(Metadata(**{name: bytes(limit)}), "JPEG", 62, 34)
+    def with_bytes(count):
+        if name == "icc_profile":
+            return Metadata(color=ColorEncoding(bytes(count)))
+        return Metadata(comment=bytes(count))
+
+    def value_of(ready):
+        return ready.color.profile if name == "icc_profile" else ready.comment
+
+    fitting = prepared(with_bytes(limit), "JPEG", 62, 34)
     assert fitting.report == ContentReport(kept=(label,))
-    Image.new("L", (31, 17)).save(tmp_path / "out.jpg", **{name: getattr(fitting, name)})
-    longer = prepared(Metadata(**{name: bytes(limit + 1)}), "JPEG", 62, 34)
+    Image.new("L", (31, 17)).save(tmp_path / "out.jpg", **{name: value_of(fitting)})
+    longer = prepared(with_bytes(limit + 1), "JPEG", 62, 34)
     assert longer.report == ContentReport(
         dropped=(f"{label} (JPEG holds {limit} bytes of {label})",)
     )
-    assert getattr(longer, name) is None
+    assert value_of(longer) is None
 
 
 def test_a_gray_profile_does_not_go_where_gray_is_stored_as_rgb():
-    gray = Metadata(icc_profile=blocks.GRAY_PROFILE)
+    gray = Metadata(color=ColorEncoding(blocks.GRAY_PROFILE))
     ready = prepared(gray, "WEBP", 62, 34)
-    assert ready.icc_profile is None
+    assert ready.color.profile is None
     assert ready.report.dropped == ("colour profile (WebP stores gray as RGB)",)
     for format_name in ("PNG", "JPEG", "TIFF", "AVIF"):
-        assert prepared(gray, format_name, 62, 34).icc_profile == blocks.GRAY_PROFILE
+        assert prepared(gray, format_name, 62, 34).color.profile == blocks.GRAY_PROFILE
 
 
 @pytest.mark.parametrize("format_name", ["WEBP", "AVIF", "HEIF", "JXL"])

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.files import write_bands, write_image, write_images
 from mambair_cli.imaging.formats import BY_SUFFIX
 from mambair_cli.imaging.image import (
@@ -168,7 +169,7 @@ def test_colours_are_right_where_the_profile_cannot_be_kept(tmp_path, photo, suf
     if suffix == "jxl":
         pytest.importorskip("pillow_jxl")
     path = tmp_path / f"out.{suffix}"
-    image = RestorableImage(photo // 64 * 64, metadata=Metadata(icc_profile=wide_gamut()))
+    image = RestorableImage(photo // 64 * 64, metadata=Metadata(color=ColorEncoding(wide_gamut())))
     report = write_image(path, image, quality=100)
     with Image.open(path) as written:
         shown = np.asarray(written.convert("RGB")).astype(int)
@@ -178,7 +179,7 @@ def test_colours_are_right_where_the_profile_cannot_be_kept(tmp_path, photo, suf
 
 
 def test_a_profile_that_is_kept_leaves_the_colours_alone(tmp_path, photo):
-    image = RestorableImage(photo, metadata=Metadata(icc_profile=wide_gamut()))
+    image = RestorableImage(photo, metadata=Metadata(color=ColorEncoding(wide_gamut())))
     for suffix in ("png", "tif", "webp"):
         report = write_image(tmp_path / f"out.{suffix}", image, quality=100)
         assert report == ContentReport(kept=("colour profile",))
@@ -189,7 +190,7 @@ def test_a_profile_that_is_kept_leaves_the_colours_alone(tmp_path, photo):
 
 def test_a_gray_profile_does_not_go_with_the_rgb_of_webp(tmp_path, photo):
     profile = bytes(16) + b"GRAY" + bytes(108)
-    gray = RestorableImage(photo[..., :1], metadata=Metadata(icc_profile=profile))
+    gray = RestorableImage(photo[..., :1], metadata=Metadata(color=ColorEncoding(profile)))
     for suffix, embedded in (("webp", None), ("png", profile)):
         write_image(tmp_path / f"out.{suffix}", gray)
         with Image.open(tmp_path / f"out.{suffix}") as written:
@@ -301,7 +302,7 @@ def test_bands_give_the_same_image(tmp_path, photo, opacity, suffix, dtype, chan
     factor = {np.uint8: 1, np.uint16: 257, np.float32: np.float32(1 / 255)}[dtype]
     pixels = photo[..., :channels].astype(dtype) * factor
     opaque = opacity.astype(dtype) * factor if alpha else None
-    metadata = Metadata(icc_profile=SRGB, dpi=(300, 300))
+    metadata = Metadata(color=ColorEncoding(SRGB), dpi=(300, 300))
     image = RestorableImage(pixels, opaque, metadata, changes=("orientation applied",))
     header = ImageHeader(90, 67, channels, np.dtype(dtype), alpha)
     cuts = ((0, 1), (1, 40), (40, 41), (41, 67))

@@ -10,10 +10,12 @@ from PIL import Image, ImageCms
 from skimage import data
 
 from mambair_cli.imaging import formats
+from mambair_cli.imaging.color.carrying import Carried
 from mambair_cli.imaging.formats import AVIF, BMP, HEIF, JPEG, JXL, WEBP
 from mambair_cli.imaging.image import Timing
 from mambair_cli.imaging.metadata.preparation import Prepared
-from mambair_cli.imaging.writing.pillow import to_srgb, write_with_pillow
+from mambair_cli.imaging.writing.conversion import to_srgb
+from mambair_cli.imaging.writing.pillow import write_with_pillow
 
 NOTHING = Prepared()
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -105,7 +107,7 @@ def test_an_encoder_that_refuses_is_a_value_error():
 def test_profile_exif_and_xmp_are_embedded(photo, file_format):
     exif = Image.Exif()
     exif[0x010F] = "Camera"
-    ready = Prepared(icc_profile=SRGB, exif=exif.tobytes(), xmp=b"<x:xmpmeta>odd</x:xmpmeta>")
+    ready = Prepared(color=Carried(SRGB), exif=exif.tobytes(), xmp=b"<x:xmpmeta>odd</x:xmpmeta>")
     image = opened(written(file_format, photo[..., :3], metadata=ready))
     assert image.info["icc_profile"] == SRGB
     assert image.getexif()[0x010F] == "Camera"
@@ -155,7 +157,7 @@ def test_pixels_are_converted_to_srgb(photo):
     linear = ImageCms.createProfile("LAB")
     assert to_srgb(photo[..., :3], ImageCms.ImageCmsProfile(linear).tobytes()) is None
     assert to_srgb(photo[..., :3], b"no profile") is None
-    assert to_srgb(photo[..., :1], SRGB) is None
+    assert (to_srgb(photo[..., :1], SRGB) == photo[..., :1]).all()
     same = to_srgb(photo[..., :3], SRGB)
     assert np.abs(same.astype(int) - photo[..., :3]).max() <= 1
 
@@ -164,7 +166,7 @@ def test_pixels_are_converted_to_srgb(photo):
 def test_the_largest_possible_jpeg_is_written(shape):
     """Noise at full quality takes more bytes than an encoder may expect."""
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    ready = Prepared(icc_profile=SRGB, xmp=b"<x:xmpmeta>" + b" " * 40000)
+    ready = Prepared(color=Carried(SRGB), xmp=b"<x:xmpmeta>" + b" " * 40000)
     assert difference(written(JPEG, noise, metadata=ready, quality=100), noise).max() < 6
 
 

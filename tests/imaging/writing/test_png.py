@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from skimage import data
 
+from mambair_cli.imaging.color.carrying import Carried
 from mambair_cli.imaging.image import ImageHeader, Timing
 from mambair_cli.imaging.metadata.preparation import Prepared
 from mambair_cli.imaging.writing.png import metadata_chunks, write_animated_png, write_png
@@ -172,12 +173,11 @@ def test_metadata_stands_before_the_pixels_and_is_read_back_by_others(photo):
     exif = Image.Exif()
     exif[0x010F] = "Camera"
     ready = Prepared(
-        icc_profile=profile,
+        color=Carried(profile, {b"gAMA": struct.pack(">I", 45455)}),
         exif=exif.tobytes(),
         xmp="<x:xmpmeta>ü</x:xmpmeta>".encode(),
         dpi=(300, 72.5),
         text={"Title": "Größe", "Author": "Ωmega", "parameters": "a cat\nsteps 20"},
-        color_chunks={b"gAMA": struct.pack(">I", 45455)},
     )
     content = png(photo, metadata_chunks(ready))
     names = [name for name, _ in chunks_of(content)]

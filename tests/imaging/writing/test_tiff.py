@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from mambair_cli.imaging.color.carrying import Carried
 from mambair_cli.imaging.image import ImageHeader
 from mambair_cli.imaging.metadata.preparation import Prepared
 from mambair_cli.imaging.writing import tiff as tiff_writer
@@ -190,7 +191,7 @@ def test_exif_and_gps_are_written_value_by_value(write, big, exif, monkeypatch):
 @WRITERS
 def test_profile_packets_records_and_resolution(write):
     ready = Prepared(
-        icc_profile=bytes(16) + b"RGB " + bytes(1001),
+        color=Carried(bytes(16) + b"RGB " + bytes(1001)),
         xmp=b"<x:xmpmeta>odd</x:xmpmeta>",
         iptc=b"\x1c\x02\x78\x00\x05words",
         dpi=(300, 72.5),
@@ -198,7 +199,7 @@ def test_profile_packets_records_and_resolution(write):
     content = write(noise((40, 31, 3), np.uint16), ready)
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         tags = file.pages.first.tags
-        assert tags["InterColorProfile"].value == ready.icc_profile
+        assert tags["InterColorProfile"].value == ready.color.profile
         assert tags["XMP"].value == ready.xmp
         assert tags[33723].value == ready.iptc
         assert tags["XResolution"].value == (300, 1)
@@ -217,7 +218,7 @@ def test_pages_of_different_kinds(exif):
     write_tiff(
         file,
         [
-            (header_of(page), page, Prepared(icc_profile=profile, exif=exif))
+            (header_of(page), page, Prepared(color=Carried(profile), exif=exif))
             for page, profile in zip(pages, profiles, strict=True)
         ],
     )

@@ -1,0 +1,243 @@
+"""What values mean goes from every format to every other: the colours that are shown stay.
+
+The judge is littleCMS, through Pillow; what should be shown is computed from the numbers of the
+standards.
+"""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from mambair_cli.errors import OutputError
+from mambair_cli.imaging import formats
+from mambair_cli.imaging.color.encoding import space_of_code_points
+from mambair_cli.imaging.color.items import read_code_points, with_code_points
+from mambair_cli.imaging.color.profile import made_profile
+from mambair_cli.imaging.files import read_image, write_image
+
+TARGETS = ("png", "tif", "jpg", "webp", "avif", "heic", "jxl", "gif", "bmp")
+# Flat, so that no encoder changes them; inside of sRGB when they are in Display P3.
+COLOURS = ((160, 120, 90), (60, 100, 140), (128, 128, 128), (30, 30, 30))
+P3_TO_SRGB = ((1.2249, -0.2247, 0.0), (-0.0420, 1.0419, 0.0), (-0.0197, -0.0786, 1.0979))
+ADOBE_TO_SRGB = ((1.3984, -0.3984, 0.0), (0.0, 1.0, 0.0), (0.0, -0.0429, 1.0429))
+P3 = (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+SAME = np.eye(3)
+
+
+def srgb_light(x):
+    return np.where(x > 0.04045, ((x + 0.055) / 1.055) ** 2.4, x / 12.92)
+
+
+def video_light(x):
+    return np.where(x < 0.081, x / 4.5, ((x + 0.099) / 1.099) ** (1 / 0.45))
+
+
+def power(exponent):
+    return lambda x: x**exponent
+
+
+def shown(light, matrix, colour):
+    """What a screen of sRGB shows of a colour, 0 to 255."""
+    values = np.clip(np.array(matrix) @ light(np.array(colour) / 255), 0, 1)
+    encoded = np.where(values > 0.0031308, 1.055 * values ** (1 / 2.4) - 0.055, values * 12.92)
+    return encoded * 255
+
+
+def scene(*, gray=False):
+    """A patch of each colour, 16 pixels wide, 20 high."""
+    colours = np.array([(c[0],) * 3 if gray else c for c in COLOURS], np.uint8)
+    pixels = np.broadcast_to(np.repeat(colours, 16, axis=0), (20, 64, 3)).copy()
+    return pixels[..., 0] if gray else pixels
+
+
+def png(path, *chunks, gray=False, **options):
+    """Write a PNG file with further chunks."""
+    buffer = io.BytesIO()
+    Image.fromarray(scene(gray=gray)).save(buffer, "PNG", **options)
+    data = buffer.getvalue()
+    inserted = b"".join(
+        struct.pack(">I", len(content)) + name + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks
+    )  # fmt: skip
+    path.write_bytes(data[:33] + inserted + data[33:])
+
+
+def gamma(value):
+    return b"gAMA", struct.pack(">I", round(value * 100_000))
+
+
+def chromaticities(*values):
+    return b"cHRM", struct.pack(">8I", *values)
+
+
+def code_points(*values):
+    return b"cICP", bytes(values)
+
+
+def avif(path, primaries, transfer):
+    buffer = io.BytesIO()
+    image = Image.fromarray(scene())
+    image.save(buffer, "AVIF", quality=98, subsampling="4:4:4")
+    path.write_bytes(with_code_points(buffer.getvalue(), primaries, transfer))
+
+
+def heic(path, primaries, transfer):
+    pillow_heif.register_heif_opener()
+    numbers = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    numbers |= {"matrix_coefficients": 6, "full_range_flag": 1}
+    Image.fromarray(scene()).save(path, quality=98, chroma=444, **numbers)
+
+
+def adobe_jpeg(path, named, index):
+    tags = Image.Exif()
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] = named
+    if index:
+        tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {1: index}
+    Image.fromarray(scene()).save(path, quality=98, subsampling=0, exif=tags.tobytes())
+
+
+def tiff(path, tags):
+    import tifffile
+
+    tifffile.imwrite(path, scene(), photometric="rgb", extratags=tags)
+
+
+def rationals(tag, values):
+    pairs = [part for value in values for part in (value, 100_000)]
+    return tag, "2I", len(values), pairs, True
+
+
+LINEAR_TABLE = (301, "H", 256, [257 * value for value in range(256)], True)
+# Name with suffix, what writes it, light of its values, from its light to that of sRGB.
+SOURCES = {
+    "gamma.png": (lambda path: png(path, gamma(1)), power(1), SAME),
+    "gray.png": (lambda path: png(path, gamma(1), gray=True), power(1), SAME),
+    "mac.png": (lambda path: png(path, gamma(1 / 1.8)), power(1.8), SAME),
+    "only_cHRM.png": (lambda path: png(path, chromaticities(*P3)), srgb_light, P3_TO_SRGB),
+    "both.png": (lambda path: png(path, gamma(0.5), chromaticities(*P3)), power(2), P3_TO_SRGB),
+    "sRGB_first.png": (
+        lambda path: png(path, (b"sRGB", b"\0"), gamma(1), chromaticities(*P3)),
+        srgb_light,
+        SAME,
+    ),
+    "usual.png": (lambda path: png(path, gamma(0.45455)), srgb_light, SAME),
+    "impossible.png": (lambda path: png(path, gamma(0), (b"cHRM", bytes(32))), srgb_light, SAME),
+    "p3.png": (lambda path: png(path, code_points(12, 13, 0, 1), gamma(1)), srgb_light, P3_TO_SRGB),
+    "video.png": (lambda path: png(path, code_points(1, 1, 0, 1)), video_light, SAME),
+    "p3.avif": (lambda path: avif(path, 12, 13), srgb_light, P3_TO_SRGB),
+    "video.avif": (lambda path: avif(path, 1, 6), video_light, SAME),
+    "unspecified.avif": (lambda path: avif(path, 2, 2), srgb_light, SAME),
+    "p3.heic": (lambda path: heic(path, 12, 13), srgb_light, P3_TO_SRGB),
+    "adobe.jpg": (lambda path: adobe_jpeg(path, 65535, "R03"), power(563 / 256), ADOBE_TO_SRGB),
+    "adobe_2.jpg": (lambda path: adobe_jpeg(path, 2, None), power(563 / 256), ADOBE_TO_SRGB),
+    "camera.jpg": (lambda path: adobe_jpeg(path, 1, "R98"), srgb_light, SAME),
+    "linear.tif": (lambda path: tiff(path, [LINEAR_TABLE]), power(1), SAME),
+    "p3.tif": (
+        lambda path: tiff(path, [rationals(318, P3[:2]), rationals(319, P3[2:])]),
+        srgb_light,
+        P3_TO_SRGB,
+    ),
+}
+
+
+def profile_of(numbers, *, gray):
+    """Return a profile for code points, whose curves and matrices are those judged elsewhere."""
+    points = numbers["color_primaries"], numbers["transfer_characteristics"]
+    return made_profile(space_of_code_points(*points), gray=gray)
+
+
+def colours_of(path):
+    """The colours of the patches, as littleCMS shows them."""
+    for entry in formats.FORMATS:
+        formats.is_writable(entry)
+    with Image.open(path) as image:
+        profile = image.info.get("icc_profile")
+        if image.format == "HEIF" and not profile:
+            profile = profile_of(image.info["nclx_profile"], gray=image.mode == "L")
+        plain = image.convert("L" if image.mode == "L" else "RGB")
+    if profile:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        srgb = ImageCms.createProfile("sRGB")
+        plain = ImageCms.profileToProfile(plain, source, srgb, outputMode="RGB")
+    pixels = np.asarray(plain.convert("RGB")).astype(float)
+    return pixels.reshape(20, 4, 16, 3)[6:14, :, 4:12].mean(axis=(0, 2))
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    for name, (make, _, _) in SOURCES.items():
+        make(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_colours_that_are_shown_stay(tmp_path, source, name):
+    _, light, matrix = SOURCES[name]
+    colours = [(c[0],) * 3 for c in COLOURS] if name == "gray.png" else COLOURS
+    expected = np.array([shown(light, matrix, colour) for colour in colours])
+    image = read_image(source / name)
+    for target in TARGETS:
+        if name.endswith(".png") and target == "png":
+            continue  # its chunks are handed on, which littleCMS does not know
+        path = tmp_path / f"out.{target}"
+        write_image(path, image, quality=98, metadata="strip")
+        difference = np.abs(colours_of(path) - expected)
+        assert difference.max() < (7 if target in ("gif", "avif") else 4), (target, difference)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith(".png")])
+def test_png_hands_its_chunks_on_to_png(tmp_path, source, name):
+    image = read_image(source / name)
+    write_image(tmp_path / "out.png", image, metadata="strip")
+    again = read_image(tmp_path / "out.png")
+    assert again.metadata.color == image.metadata.color
+    assert (again.pixels == image.pixels).all()
+
+
+@pytest.mark.parametrize("target", ["avif", "heic", "png"])
+def test_code_points_are_written_where_they_can_be(tmp_path, source, target):
+    path = tmp_path / f"out.{target}"
+    report = write_image(path, read_image(source / "p3.heic"))
+    assert "colour space (Display P3)" in report.kept
+    if target == "png":
+        assert read_image(path).metadata.color.chunks == {b"cICP": bytes([12, 13, 0, 1])}
+    else:
+        with path.open("rb") as file:
+            assert read_code_points(file).code_points == (12, 13)
+
+
+def test_exif_names_srgb_once_the_values_are(tmp_path, source):
+    write_image(tmp_path / "out.jxl", read_image(source / "adobe.jpg"))
+    tags = Image.Exif()
+    tags.load(read_image(tmp_path / "out.jxl").metadata.exif)
+    details = tags.get_ifd(ExifTags.IFD.Exif)
+    assert details[ExifTags.Base.ColorSpace] == 1
+    assert tags.get_ifd(ExifTags.IFD.Interop)[1] == "R98"
+
+
+def test_what_stands_for_nothing_is_left_out_and_said(tmp_path):
+    png(tmp_path / "a.png", gamma(0), (b"cHRM", bytes(32)), code_points(9, 16, 9, 1))
+    metadata = read_image(tmp_path / "a.png").metadata
+    assert not metadata.color.chunks
+    said = [f"colour chunk {name} (impossible)" for name in ("cICP", "gAMA", "cHRM")]
+    assert set(said) <= set(metadata.reading.dropped)
+
+
+@pytest.mark.parametrize("points", [(9, 16, 0, 1), (9, 18, 0, 1), (9, 14, 0, 0), (1, 9, 0, 1)])
+@pytest.mark.parametrize("target", ["jpg", "tif", "webp", "jxl", "gif", "bmp"])
+def test_what_a_format_cannot_say_is_refused(tmp_path, points, target):
+    png(tmp_path / "a.png", code_points(*points))
+    image = read_image(tmp_path / "a.png")
+    with pytest.raises(OutputError, match="cannot say that its values are") as caught:
+        write_image(tmp_path / f"out.{target}", image)
+    assert "--format png" in caught.value.hint
+    assert not (tmp_path / f"out.{target}").exists()
+    write_image(tmp_path / "out.png", image)
+    assert read_image(tmp_path / "out.png").metadata.color == image.metadata.color
