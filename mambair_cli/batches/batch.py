@@ -81,7 +81,7 @@ def run_batch(
     assert on_this_machine(jobs)
     kept = recipe if len(jobs) > 1 or resume or shard else None
     events = OrderedEvents(on_event)
-    stages = Stages(files, kept, resume=resume, shard=shard, forecasts=forecasts)
+    stages = Stages(files, kept, resume=resume, shard=shard, forecasts=forecasts, jobs=jobs)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")

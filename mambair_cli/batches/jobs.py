@@ -146,8 +146,17 @@ def _part(target: Place, count: int, output: Place | None) -> int:
 
 
 def failed_before(jobs: Sequence[Job]) -> list[Job]:
-    """Take the jobs that an earlier run tried, and failed at last."""
+    """Take the jobs that the last run which should have done them did not.
+
+    Raises:
+        UsageError: Nothing is known of any earlier run.
+    """
     records = {directory: Manifest(directory) for directory in {job.record for job in jobs}}
+    if jobs and all(record.is_empty for record in records.values()):
+        raise UsageError(
+            f"--retry-failed: there is no record of an earlier run in {jobs[0].record}",
+            "check -o/--output; --resume does whatever is not done",
+        )
     return [job for job in jobs if records[job.record].has_failed(job.target)]
 
 

@@ -2,7 +2,8 @@
 
 One JSON object a line, appended and never rewritten, in the folder that the outputs are under.
 A line is written before an output appears, and another after it or after a failure, so that at any
-moment an output of ours can be told from a file that somebody else put there. Processes that share
+moment an output of ours can be told from a file that somebody else put there. What a run is to make
+stands in its first line: a disk that is full takes no line about a failure. Processes that share
 a batch append each to a file of their own, and read all of them. A line cut short by a kill is
 skipped.
 """
@@ -14,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +23,7 @@ from typing import Any, Literal, get_args
 from mambair_cli.batches.record_lines import PREFIX, SUFFIX, lines_at
 from mambair_cli.batches.urls import Place, Url, parse_place, relative
 from mambair_cli.disk import sha256_of
-from mambair_cli.errors import MambairError
+from mambair_cli.errors import MambairError, OutputError
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.plain_json import to_json
 
@@ -70,6 +72,10 @@ class Manifest:
         self.path = directory / manifest_name(shard)
         self._directory = directory
         self._made: set[str] = set()
+        self._planned: list[str] = []
+        self._unsettled: set[str] = set()
+        # Whether what this run is to make, and all failures since, were recorded.
+        self._is_complete = False
         self._lines = lines_at(self.path)
         self._last = self._latest()
 
@@ -96,10 +102,29 @@ class Manifest:
         status, entry = self._last.get(self._key(target), ("begun", None))
         return entry if status == "done" else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of any earlier run."""
+        return not self._last and not self._unsettled
+
     def has_failed(self, target: Place) -> bool:
-        """Tell whether the last attempt to write this output failed."""
-        status, _ = self._last.get(self._key(target), ("begun", None))
-        return status == "failed"
+        """Tell whether the last run that should have made this output did not."""
+        key = self._key(target)
+        status, _ = self._last.get(key, (None, None))
+        return status == "failed" or (status != "done" and key in self._unsettled)
+
+    def plan(self, targets: Iterable[Place]) -> None:
+        """Have all that this run is to make recorded before the first output."""
+        self._planned = [self._key(target) for target in targets]
+
+    def end(self) -> None:
+        """Record that this run ended in good order, if it was begun and every failure is recorded.
+
+        Raises:
+            OutputError: The record cannot be written.
+        """
+        if self._is_complete:
+            self._append_line({"status": "ended"})
 
     def outputs(self) -> Iterator[tuple[Place, Place]]:
         """Yield each output that a run of ours has tried to write, with its input."""
@@ -138,7 +163,11 @@ class Manifest:
         Raises:
             OutputError: The record cannot be written.
         """
-        self._append(target, "failed", entry, error=error)
+        try:
+            self._append(target, "failed", entry, error=error)
+        except OutputError:
+            self._is_complete = False
+            raise
 
     def keep(self, *, older_than: float = 0.0) -> None:
         """Write the records that wait; in a store, only if one waits for that many seconds.
@@ -161,10 +190,8 @@ class Manifest:
         flush: bool = False,
     ) -> None:
         key = self._key(target)
-        record = {
-            "version": VERSION,
+        record: dict[str, Any] = {
             "status": status,
-            "run": self._run,
             "time": time.time(),
             "target": key,
             "source": entry.source and self._source_to_text(entry.source),
@@ -175,10 +202,17 @@ class Manifest:
         }
         if error is not None:
             record |= {"error": error.message, "hint": error.hint}
-        self._lines.append(to_json(record).encode() + b"\n", flush=flush)
+        if self._planned:
+            self._append_line({"status": "planned", "targets": self._planned})
+            self._planned, self._is_complete = [], True
+        self._append_line(record, flush=flush)
         self._last[key] = status, entry
         if status == "done":
             self._made.add(key)
+
+    def _append_line(self, record: Mapping[str, Any], *, flush: bool = False) -> None:
+        line = to_json({"version": VERSION, "run": self._run, **record})
+        self._lines.append(line.encode() + b"\n", flush=flush)
 
     def _source_to_text(self, source: Place) -> str:
         if isinstance(source, Url) or isinstance(self._directory, Url):
@@ -199,17 +233,18 @@ class Manifest:
         """Read the last record of each output."""
         records: list[_Record] = []
         for content in self._lines.read():
-            records += _in_place(self._records(content))
+            lines = list(_parsed(content))
+            self._unsettled |= _unsettled(lines)
+            records += _in_place(self._records(lines))
         records.sort(key=lambda record: record[0])
         self._run = 1 + max((run for (run, _), *_ in records), default=0)
         self._made.update(key for _, key, status, _ in records if status == "done")
         return {key: (status, entry) for _, key, status, entry in records}
 
-    def _records(self, content: bytes) -> Iterator[_Record]:
-        for line in content.splitlines():
+    def _records(self, lines: Iterable[Mapping[str, Any]]) -> Iterator[_Record]:
+        for record in lines:
             try:
-                record = json.loads(line)
-                if record["version"] != VERSION or record["status"] not in get_args(Status):
+                if record["status"] not in get_args(Status):
                     continue
                 source = record["source"]
                 entry = Entry(
@@ -221,8 +256,28 @@ class Manifest:
                 )
                 order = int(record.get("run", 0)), float(record["time"])
                 yield order, str(record["target"]), record["status"], entry
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 continue
+
+
+def _parsed(content: bytes) -> Iterator[Mapping[str, Any]]:
+    """Read the lines of one file, leaving out those that are damaged or of another version."""
+    for line in content.splitlines():
+        with suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if isinstance(record, dict) and record.get("version") == VERSION:
+                yield record
+
+
+def _unsettled(lines: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Find what runs were to make that did not end in good order, whether it was made or not."""
+    planned: dict[object, list[str]] = {}
+    for record in lines:
+        if record.get("status") == "planned":
+            planned.setdefault(record.get("run"), []).extend(record.get("targets", ()))
+        elif record.get("status") == "ended":
+            planned.pop(record.get("run"), None)
+    return {target for targets in planned.values() for target in targets}
 
 
 def _in_place(records: Iterable[_Record]) -> list[_Record]:

@@ -88,6 +88,7 @@ class Stages:
         resume: Skip what an earlier run with the same recipe has finished.
         shard: The part of a shared batch that this process does, I of N.
         forecasts: What is known of files already, with the same `files`.
+        jobs: What is to be done, for the record; none where nothing is written.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Stages:
         resume: bool = False,
         shard: Shard | None = None,
         forecasts: Sequence[Forecast] = (),
+        jobs: Sequence[Job[Path]] = (),
     ) -> None:
         self.without_network = False
         self._files = files
@@ -105,6 +107,9 @@ class Stages:
         self._resume = resume
         self._shard = shard
         self._manifests: dict[Path, Manifest] = {}
+        self._planned: dict[Path, list[Path]] = {}
+        for job in jobs:
+            self._planned.setdefault(job.record, []).append(job.target)
         self._lock = threading.Lock()
         self._pixels = {forecast.job.source: forecast.pixels for forecast in forecasts}
         self._open = {
@@ -162,9 +167,12 @@ class Stages:
             return self._read_opened(job, file)
 
     def close(self) -> None:
-        """Close the files that forecasts left open and nobody has read."""
+        """Close the files that forecasts left open and nobody has read, and the records."""
         while self._open:
             self._open.popitem()[1].close()
+        for manifest in self._manifests.values():
+            with suppress(OutputError):
+                manifest.end()
 
     def _read_opened(self, job: Job[Path], file: InputFile) -> Ready | Settled:
         entry, begun = None, False
@@ -337,7 +345,9 @@ class Stages:
     def _manifest(self, job: Job[Path]) -> Manifest:
         with self._lock:
             if job.record not in self._manifests:
-                self._manifests[job.record] = Manifest(job.record, self._shard)
+                manifest = Manifest(job.record, self._shard)
+                manifest.plan(self._planned.get(job.record, ()))
+                self._manifests[job.record] = manifest
             return self._manifests[job.record]
 
 

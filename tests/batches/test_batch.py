@@ -13,11 +13,12 @@ from mambair_cli import disk
 from mambair_cli.batches import stages
 from mambair_cli.batches.batch import run_batch
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
-from mambair_cli.batches.jobs import plan_jobs
+from mambair_cli.batches.jobs import failed_before, plan_jobs
 from mambair_cli.batches.manifest import manifest_name
+from mambair_cli.batches.record_lines import LinesInFolder
 from mambair_cli.batches.stages import FileOptions
 from mambair_cli.batches.work import Restore
-from mambair_cli.errors import ImageError, MemoryLimitError, OutputError
+from mambair_cli.errors import ImageError, MemoryLimitError, OutputError, UsageError
 from mambair_cli.imaging.image import Band
 
 MANIFEST_NAME = manifest_name()
@@ -472,3 +473,34 @@ def test_a_file_that_failed_does_not_make_what_is_put_there_ours():
     summary, _ = run(resume=True)
     assert outcomes(summary) == ([], ["b.png"], ["a.png"])
     assert Path("out/a.png").read_text() == "somebody else's"
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("room", [0, 1, 2, 5], ids="{} lines of room".format)
+def test_what_failed_on_a_full_disk_is_known_though_its_record_is_full_too(monkeypatch, room):
+    for index, name in enumerate(["a.png", "b.png", "c.png"]):
+        save(name, index)
+    lines = []
+    append = LinesInFolder.append
+
+    def append_while_there_is_room(self, line, **options):
+        if len(lines) >= room:
+            raise OutputError("no space")
+        lines.append(line)
+        append(self, line, **options)
+
+    with monkeypatch.context() as full:
+        full.setattr(LinesInFolder, "append", append_while_there_is_room)
+        summary, _ = run()
+    done, _, failed = outcomes(summary)
+    assert sorted(done + failed) == ["a.png", "b.png", "c.png"]
+    assert len(done) == max(0, (room - 1) // 2)
+    save("new.png", 9)
+    if room == 0:
+        with pytest.raises(UsageError, match="no record of an earlier run"):
+            failed_before(plan(overwrite=True))
+        return
+    again = failed_before(plan(overwrite=True))
+    assert [job.target.name for job in again] == failed
+    run_all(again, enlarge, [].append, resume=True)
+    assert failed_before(plan(overwrite=True)) == []

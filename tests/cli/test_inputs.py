@@ -228,6 +228,11 @@ def test_the_record_says_what_a_result_was_made_from(enlarge, images, tmp_path):
     assert enlarge("in", "-o", "out", "--metadata", "private").status == 0
     lines = (tmp_path / "out" / ".mambair-manifest.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
+    assert [record["status"] for record in records if "target" not in record] == [
+        "planned",
+        "ended",
+    ]
+    records = [record for record in records if "target" in record]
     assert {(record["target"], record["source"]) for record in records} == {
         ("a_x2.png", "../in/a.png"),
         ("deep/b_x2.png", "../in/deep/b.png"),
