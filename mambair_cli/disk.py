@@ -121,8 +121,11 @@ def user_folder() -> Path | None:
     Returns:
         The folder, which need not exist; None where the system knows no home of this user.
     """
-    folder = platformdirs.user_cache_path("mambair", appauthor=False)
-    # Where there is no home, `~` stays what it is, and would become a folder of that name.
+    try:
+        folder = platformdirs.user_cache_path("mambair", appauthor=False)
+    except RuntimeError:
+        return None
+    # Other releases of platformdirs leave `~` where there is no home: a folder of that name.
     return folder if folder.is_absolute() else None
 
 

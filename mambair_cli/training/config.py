@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import tomllib
@@ -187,12 +188,21 @@ def load_recipe(path: Path) -> Recipe:
             an impossible value.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(_decoded(path.read_bytes()))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"the recipe {path} is not valid TOML: {error}") from error
+        raise RecipeError(
+            f"the recipe {path} is not valid TOML: {error}",
+            "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else None,
+        ) from error
     return parse_recipe(tables)
+
+
+def _decoded(content: bytes) -> str:
+    """Decode UTF-8, or what editors on Windows save: with a byte order mark, or in UTF-16."""
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8-sig")
 
 
 def parse_recipe(tables: Mapping[str, object]) -> Recipe:

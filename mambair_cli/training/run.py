@@ -34,6 +34,7 @@ class Started:
     images: int
     skipped_images: int
     unreadable_images: int
+    tensors: int
     initial_tensors: int
     device: str
     scan: str
@@ -230,6 +231,7 @@ class _Run:
                 len(self._sampler.files),
                 self._sampler.skipped,
                 len(self._told),
+                len(self._trainer.network.state_dict()),
                 initial_tensors,
                 device,
                 scan,

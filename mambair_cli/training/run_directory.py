@@ -176,4 +176,7 @@ def _replace(path: Path, content: bytes | memoryview) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {path}: {error.strerror}")
+    return OutputError(
+        f"cannot write {path}: {error.strerror}",
+        "make room there, or see what you may do there; a run that has begun goes on with --resume",
+    )

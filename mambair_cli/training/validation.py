@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import ImageError, RecipeError
 from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
+from mambair_cli.evaluation.examples import cropped_like
 from mambair_cli.evaluation.metrics import psnr, y_psnr
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.training.config import Recipe
@@ -93,7 +94,7 @@ def _read_folder(
 def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) -> ValidationImage:
     scale, channels, data = recipe.network.scale, recipe.network.channels, recipe.data
     generator = np.random.default_rng(seed)
-    truth = crop_to_multiple(read_pixels(path, channels), scale)
+    truth = read_pixels(path, channels)
     if partners is not None and scale > 1:
         partner = partners / f"{path.stem}x{scale}.png"
         if not partner.is_file():
@@ -102,12 +103,44 @@ def _read_example(path: Path, partners: Path | None, seed: int, recipe: Recipe) 
                 "remove the HR level to have the images downscaled on the fly",
             )
         low = read_pixels(partner, channels)
-    elif data.steps:
-        size = truth.shape[0] // scale, truth.shape[1] // scale
-        low = run_steps(data.steps, truth, size, generator)
+        truth = _cropped(path, truth, partner, low, scale)
     else:
-        low = downscale(truth, scale) if scale > 1 else truth
+        truth = crop_to_multiple(truth, scale)
+    if min(truth.shape[:2]) <= (2 * scale if scale > 1 else 0):
+        raise RecipeError(
+            f"{path} cannot be scored: {truth.shape[1]}x{truth.shape[0]} pixels leave nothing "
+            f"inside a border of {scale}",
+            "take it out of the validation folder",
+        )
+    if partners is None or scale == 1:
+        low = _made(truth, recipe, generator)
     degraded = degrade(low, data.noise_sigma, data.jpeg_quality, generator, clipped=data.clipped)
     white = 255 if degraded.dtype == np.uint8 else 1
     tensor = torch.from_numpy(degraded.copy()).permute(2, 0, 1)[None].float() / white
     return ValidationImage(tensor.contiguous(), truth)
+
+
+def _made(
+    truth: NDArray[np.uint8], recipe: Recipe, generator: np.random.Generator
+) -> NDArray[np.uint8]:
+    scale = recipe.network.scale
+    if recipe.data.steps:
+        size = truth.shape[0] // scale, truth.shape[1] // scale
+        return run_steps(recipe.data.steps, truth, size, generator)
+    return downscale(truth, scale) if scale > 1 else truth
+
+
+def _cropped(
+    path: Path, truth: NDArray[np.uint8], partner: Path, low: NDArray[np.uint8], scale: int
+) -> NDArray[np.uint8]:
+    """Crop a reference as it was when its partner was made of it."""
+    (height, width), (low_height, low_width) = truth.shape[:2], low.shape[:2]
+    size = cropped_like((height, width), (low_height, low_width), scale)
+    if size is None:
+        raise RecipeError(
+            f"{partner} has {low_width}x{low_height} pixels: it is not {path}, of "
+            f"{width}x{height}, made {scale} times smaller",
+            "take partners that were made of these references, or remove the HR level to have the "
+            "images downscaled on the fly",
+        )
+    return truth[: size[0], : size[1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -122,3 +123,15 @@ def test_images_that_cannot_be_read_are_left_out_and_told(mambair, recipe, tmp_p
     left_out = [event["path"] for event in told if event["event"] == "unreadable"]
     assert left_out == [str(tmp_path / "pictures" / name) for name in ("b.png", "c.png")]
     assert next(event for event in told if event["event"] == "started")["unreadable_images"] == 2
+
+
+@pytest.mark.parametrize(("width", "few"), [(40, False), (16, True)])
+def test_how_much_of_the_initial_weights_was_taken(mambair, recipe, tmp_path, width, few):
+    text = RECIPE.replace('task = "sr"', 'task = "sr"\ninit = "mambair-tiny-sr-x4"')
+    recipe.write_text(text.replace("embed_dim = 16", f"embed_dim = {width}"))
+    outcome = mambair("train", recipe, "-o", tmp_path / "run", "--scan", "reference")
+    assert outcome.status == 0, outcome.err
+    assert re.search(
+        r"^(warning: )?\d+ of \d+ tensors taken from the initial", outcome.err, re.MULTILINE
+    )
+    assert (": the rest begins at random" in outcome.err) is few

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,24 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     broken.write_text("[model\n")
     with pytest.raises(RecipeError, match=r"is not valid TOML: "):
         load_recipe(broken)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_recipe_as_editors_save_it(
+    tables: dict[str, Any], tmp_path: Path, encoding: str, newline: str
+) -> None:
+    recipe = parse_recipe(tables)
+    text = f"# Größe{newline}" + format_recipe(recipe).replace("\n", newline)
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(mark + text.encode(encoding))
+    assert load_recipe(path) == recipe
+
+
+def test_a_recipe_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes("# Größe".encode("cp1252"))
+    with pytest.raises(RecipeError, match="is not valid TOML") as caught:
+        load_recipe(path)
+    assert caught.value.hint == "save it as UTF-8"

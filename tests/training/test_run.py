@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import pytest
 import torch
 from filelock import FileLock
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -257,6 +258,7 @@ def test_initial_weights_are_taken_where_they_fit(
     with safe_open(result.last, "pt") as file:
         names = list(file.keys())
     assert started.initial_tensors == len([n for n in names if not n.startswith("upsample.")])
+    assert started.tensors == len(names)
 
 
 def test_missing_initial_weights(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
@@ -285,6 +287,42 @@ def test_validation_reads_the_layout_of_the_benchmark_sets(
     tables["validation"]["folders"] = ["set"]
     with pytest.raises(RecipeError, match=r"has no low-resolution partner"):
         _train(tables, data_root, tmp_path / "run")
+
+
+VALIDATION = {
+    "another ratio": ((40, 44), (10, 11), r"cx2\.png has 10x11 pixels: it is not .*c\.png"),
+    "rounded up": ((41, 43), (21, 22), r"cx2\.png has 21x22 pixels: it is not .*c\.png"),
+    "tiny": ((5, 7), None, r"c\.png cannot be scored: 4x6 pixels leave nothing"),
+    "one pixel": ((1, 1), None, r"c\.png cannot be scored: 0x0 pixels leave nothing"),
+}
+
+
+@pytest.mark.parametrize("kind", VALIDATION)
+def test_what_cannot_be_scored_is_refused_by_name_before_anything_is_trained(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path, kind: str
+) -> None:
+    size, low, message = VALIDATION[kind]
+    folder = data_root / "set"
+    high = folder / "HR" if low else folder
+    high.mkdir(parents=True)
+    Image.new("RGB", size).save(high / "c.png")
+    if low:
+        (folder / "LR_bicubic" / "X2").mkdir(parents=True)
+        Image.new("RGB", low).save(folder / "LR_bicubic" / "X2" / "cx2.png")
+    tables["validation"]["folders"] = ["set"]
+    with pytest.raises(RecipeError, match=message):
+        _train(tables, data_root, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_reference_that_was_not_cropped(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    for folder, name, size in (("HR", "c", (62, 50)), ("LR_bicubic/X2", "cx2", (30, 24))):
+        (data_root / "set" / folder).mkdir(parents=True)
+        Image.new("RGB", size).save(data_root / "set" / folder / f"{name}.png")
+    tables["validation"]["folders"] = ["set"]
+    assert _train(tables, data_root, tmp_path / "run")[0].best_score is not None
 
 
 def test_images_that_cannot_be_read_are_told_and_validated_without(

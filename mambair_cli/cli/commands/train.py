@@ -16,6 +16,9 @@ from mambair_cli.cli.options import Debug, Device, Json, Quiet, Scan, Verbose, r
 if TYPE_CHECKING:
     from mambair_cli.training import run
 
+# Weights of which no more than this share fits are hardly what was meant.
+MOST = 0.5
+
 
 class TrainingDisplay:
     """Shows a run: a line that redraws itself on a terminal, one line for each event elsewhere.
@@ -79,8 +82,19 @@ class TrainingDisplay:
                 "yellow",
             )
         if event.initial_tensors:
-            self._messages.notice(f"{event.initial_tensors} tensors taken from the initial weights")
+            self._tell_initial(event.initial_tensors, event.tensors)
         self.progress.update(self._task, total=event.iterations, completed=event.iteration)
+
+    def _tell_initial(self, taken: int, tensors: int) -> None:
+        told = f"{taken} of {tensors} tensors taken from the initial weights"
+        if taken > MOST * tensors:
+            self._messages.notice(told)
+            return
+        self._messages.notice(f"warning: {told}: the rest begins at random", "yellow")
+        self._messages.notice(
+            "hint: give [network] the values of the weights: mambair models inspect",
+            "yellow",
+        )
 
     def _unreadable(self, event: run.Unreadable) -> None:
         # Of a folder of such files one example is enough; `Started` says how many there are.
