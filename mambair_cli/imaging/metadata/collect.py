@@ -101,6 +101,7 @@ def _of_png(file: IO[bytes]) -> Metadata:
     color, impossible = encoding_of_chunks(found.icc_profile, found.color)
     dropped = [f"{name} (damaged)" for name in found.damaged]
     dropped += [f"colour chunk {name} (impossible)" for name in impossible]
+    dropped += [f"{name} (beyond 64 MiB)" for name in found.large]
     if found.others:
         dropped.append(f"PNG chunks {', '.join(sorted(found.others))}")
     return Metadata(

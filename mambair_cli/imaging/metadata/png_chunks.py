@@ -23,6 +23,9 @@ XMP_KEYWORD = "XML:com.adobe.xmp"
 IPTC_KEYWORD = "Raw profile type iptc"
 
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_END = bytes(4) + b"IEND\xaeB`\x82"
+_SIGNATURE_BYTES, _CONTROL_BYTES = 8, 8
 _LARGEST = 64 * 2**20
 _AROUND = 12  # bytes of a chunk beside its content
 _LONGEST_KEYWORD = 79
@@ -44,6 +47,7 @@ class PngChunks:
         color: Chunks that say how values are encoded, by name.
         others: Names of the chunks that are not taken.
         damaged: Names of chunks that cannot be read.
+        large: Names of chunks that are left out for their size.
     """
 
     icc_profile: bytes | None = None
@@ -56,6 +60,7 @@ class PngChunks:
     color: dict[bytes, bytes] = field(default_factory=dict)
     others: dict[str, None] = field(default_factory=dict)
     damaged: dict[str, None] = field(default_factory=dict)
+    large: dict[str, None] = field(default_factory=dict)
 
 
 def read_png_chunks(file: IO[bytes]) -> PngChunks:
@@ -69,7 +74,9 @@ def read_png_chunks(file: IO[bytes]) -> PngChunks:
     inflater = _Inflater()
     for name, data, sound in _chunks(file):
         label = name.decode("latin-1")
-        if not sound:
+        if len(data) > _LARGEST:
+            found.large[label] = None
+        elif not sound:
             found.damaged[label] = None
         elif name in COLOR_CHUNKS:
             found.color.setdefault(name, data)
@@ -78,6 +85,8 @@ def read_png_chunks(file: IO[bytes]) -> PngChunks:
         else:
             try:
                 _READERS[name](found, data, inflater)
+            except _TooLargeError:
+                found.large[label] = None
             except (ValueError, struct.error, zlib.error):
                 found.damaged[label] = None
     found.text = {keyword: "\n".join(lines) for keyword, lines in found.lines.items()}
@@ -93,46 +102,79 @@ def raw_profile(name: str, data: bytes) -> str:
     return f"\n{name}\n{len(data):8}\n" + "\n".join(lines) + "\n"
 
 
-def without_unsound_chunks(file: IO[bytes]) -> IO[bytes] | None:
-    """Copy a PNG file without the chunks beside its pixels whose checksums are wrong.
+def frames_announced(file: IO[bytes]) -> tuple[int, int] | None:
+    """Count the frames that an animated PNG file announces, and those that it has; else None.
 
     Args:
         file: Open for reading; it is left at its beginning.
-
-    Returns:
-        The copy in memory; None where all checksums are right.
     """
-    unsound = [(file.tell(), len(data)) for _, data, sound in _chunks(file) if not sound]
+    announced, there = None, 0
+    for name, start, length in _places(file):
+        there += name == b"fcTL"
+        if name == b"acTL" and length == _CONTROL_BYTES:
+            file.seek(start)
+            (announced,) = struct.unpack(">I", file.read(4))
     file.seek(0)
-    if not unsound:
-        return None
-    parts = []
-    for end, length in unsound:
-        parts.append(file.read(end - length - _AROUND - file.tell()))
-        file.seek(end)
-    parts.append(file.read())
+    return None if announced is None else (announced, there)
+
+
+def only_pixels(file: IO[bytes]) -> IO[bytes]:
+    """Copy a PNG file in memory without the chunks that make no pixels.
+
+    The copy announces as many frames as there are, and no animation where there are none.
+
+    Args:
+        file: Open for reading; it is left at its beginning.
+    """
+    frames = frames_announced(file)
+    there = 0 if frames is None else frames[1]
+    file.seek(0)
+    parts = [file.read(_SIGNATURE_BYTES)]
+    for name, start, length in _places(file):
+        if name not in _PIXELS or (name in _ANIMATION and there == 0):
+            continue
+        file.seek(start - 8)
+        part = file.read(length + _AROUND)
+        parts.append(_with_frames(part, there) if name == b"acTL" else part)
+    parts.append(_END)
     file.seek(0)
     return io.BytesIO(b"".join(parts))
 
 
-def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Go through chunks that make no pixels: names, contents, whether they are sound.
+def _with_frames(control: bytes, frames: int) -> bytes:
+    body = b"acTL" + struct.pack(">I", frames) + control[12:-4]
+    return control[:4] + body + struct.pack(">I", zlib.crc32(body))
 
-    The file is then at the end of each.
+
+def _places(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Go through all chunks before the last: names, where their contents begin, and their lengths.
+
+    The file may be read and sought between two of them.
     """
-    file.seek(0, 2)
-    end = file.tell()
-    position = 8
-    while position + 12 <= end:
+    end = file.seek(0, 2)
+    position = _SIGNATURE_BYTES
+    while position + _AROUND <= end:
         file.seek(position)
         length, name = struct.unpack(">I4s", file.read(8))
-        position += 12 + length
+        start, position = position + 8, position + _AROUND + length
         if name == b"IEND" or position > end:
             return
-        if name in _PIXELS or length > _LARGEST:
+        yield name, start, length
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Go through chunks that make no pixels: names, contents, whether they are sound."""
+    for name, start, length in _places(file):
+        if name in _PIXELS:
             continue
-        data, checksum = file.read(length), file.read(4)
+        file.seek(start)
+        # No more than tells that it is too large.
+        data, checksum = file.read(min(length, _LARGEST + 1)), file.read(4)
         yield name, data, zlib.crc32(name + data).to_bytes(4, "big") == checksum
+
+
+class _TooLargeError(Exception):
+    pass
 
 
 class _Inflater:
@@ -145,8 +187,10 @@ class _Inflater:
         stream = zlib.decompressobj()
         inflated = stream.decompress(data, max(self._left, 1))
         self._left -= len(inflated)
-        if self._left <= 0 or not stream.eof:
-            raise ValueError("the data is cut short or too long")
+        if self._left <= 0:
+            raise _TooLargeError
+        if not stream.eof:
+            raise ValueError("the data is cut short")
         return inflated
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import IO
 
-from mambair_cli.imaging.reading.opening import Contents, damaged
+from mambair_cli.imaging.reading.opening import Contents, check_pixels, damaged
 from mambair_cli.imaging.reading.pillow import open_frames
 
 _SCREEN_BYTES, _SCREEN_FLAGS = 13, 10
@@ -21,38 +21,42 @@ def open_gif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         ImageError: It is damaged, cut short, or announces too many pixels.
     """
     # Pillow takes the end of the file for the end of the animation.
-    if not _is_complete(file):
+    frames = _count_frames(file)
+    if frames is None:
         raise damaged(path, "it ends before its last frame")
+    check_pixels(path, 0, max_pixels, frames)
     file.seek(0)
     return open_frames(path, file, max_pixels)
 
 
-def _is_complete(file: IO[bytes]) -> bool:
-    """Whether the blocks follow one another up to the one that ends the file."""
+def _count_frames(file: IO[bytes]) -> int | None:
+    """Count the frames; None where the file ends before the block that ends it."""
+    frames = 0
     screen = file.read(_SCREEN_BYTES)
     if len(screen) < _SCREEN_BYTES:
-        return False
+        return None
     _skip_colours(file, screen[_SCREEN_FLAGS])
     while kind := file.read(1):
         if kind[0] == _TRAILER:
-            return True
+            return frames
         if kind[0] == _EXTENSION:
             file.read(1)
         elif kind[0] == _IMAGE:
             description = file.read(_IMAGE_BYTES)
             if len(description) < _IMAGE_BYTES:
-                return False
+                return None
+            frames += 1
             _skip_colours(file, description[_IMAGE_FLAGS])
             file.read(1)
         else:
             if kind[0] == _PADDING:
                 continue
-            return True  # no block at all; the decoder shall judge
+            return frames  # no block at all; the decoder shall judge
         while length := file.read(1):
             if length[0] == 0:
                 break
             file.seek(length[0], 1)
-    return False
+    return None
 
 
 def _skip_colours(file: IO[bytes], flags: int) -> None:

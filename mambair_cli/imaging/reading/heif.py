@@ -75,7 +75,7 @@ def _opened(path: Path, file: IO[bytes], max_pixels: int) -> tuple[ImageFile.Ima
     """Open the image with Pillow; return it and the number of its frames."""
     image = open_image(path, file)
     frames = int(getattr(image, "n_frames", 1))
-    check_pixels(path, image.width * image.height * frames, max_pixels)
+    check_pixels(path, image.width * image.height * frames, max_pixels, frames)
     return image, frames
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import re
 import struct
@@ -19,6 +20,8 @@ _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 # In the coded pixels bytes of FF are followed by these.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_SCANS, _MOST_SCANS = re.compile(rb"\xff\xda"), 1000
+_PROGRESSIVE = frozenset({0xC2, 0xCA})
 _KNOWN_REVISION = 1
 _LOOKED_AT = 64 * 2**10
 
@@ -57,6 +60,8 @@ def read_markers(file: IO[bytes]) -> JpegMarkers:
             return JpegMarkers(None, revision, patches)
         elif kind in _FRAMES:
             refused = _unsupported(kind, file.read(5))
+            if refused is None and kind in _PROGRESSIVE:
+                refused = _too_many_scans(file)
             return JpegMarkers(refused, revision, patches, kind in _LOSSLESS)
         else:
             if kind == _JFIF and not patches:
@@ -65,6 +70,13 @@ def read_markers(file: IO[bytes]) -> JpegMarkers:
                     revision = header[5], header[6]
                     patches = {position + 9: bytes([_KNOWN_REVISION])}
             position += 2 + struct.unpack(">H", start[2:])[0]
+
+
+def _too_many_scans(file: IO[bytes]) -> str | None:
+    """Name scans that would each be decoded over the whole picture, in a few bytes of the file."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        scans = sum(1 for _ in itertools.islice(_SCANS.finditer(content), _MOST_SCANS + 1))
+    return f"more than {_MOST_SCANS} scans of one JPEG picture" if scans > _MOST_SCANS else None
 
 
 def behind_the_picture(file: IO[bytes]) -> str | None:

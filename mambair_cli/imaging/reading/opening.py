@@ -28,6 +28,9 @@ Image.MAX_IMAGE_PIXELS = None
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 logging.getLogger("PIL").propagate = False
 
+# A frame of a single pixel takes work and memory, too.
+_LEAST_PIXELS, _FEW_IMAGES = 2**14, 1000
+
 # What Pillow's decoders raise on damaged data.
 DAMAGE = (
     OSError,
@@ -111,17 +114,24 @@ def identified(path: Path, file: IO[bytes]) -> Format:
     return file_format
 
 
-def check_pixels(path: Path, pixels: int, max_pixels: int) -> None:
-    """Refuse a file that announces too many pixels.
+def check_pixels(path: Path, pixels: int, max_pixels: int, images: int = 1) -> None:
+    """Refuse a file that announces too many pixels, or images of few pixels each.
 
     Args:
         path: The file.
         pixels: Of all its images together.
         max_pixels: The most that are read; 0 for any number.
+        images: How many there are.
 
     Raises:
         ImageError: There are more.
     """
+    if images > _FEW_IMAGES and pixels <= max_pixels < images * _LEAST_PIXELS:
+        raise ImageError(
+            f"{path} has {images} frames or pages, each of which counts as {_LEAST_PIXELS} pixels "
+            f"at least: more than the limit of {max_pixels}",
+            hint=f"raise it with --max-pixels {images * _LEAST_PIXELS} if the file can be trusted",
+        )
     if 0 < max_pixels < pixels:
         raise ImageError(
             f"{path} has {pixels} pixels, more than the limit of {max_pixels}",

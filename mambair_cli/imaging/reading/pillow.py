@@ -67,15 +67,21 @@ def open_frames(
         frames = getattr(image, "n_frames", 1)
     except DAMAGE as error:
         raise damaged(path, error) from error
-    check_pixels(path, image.width * image.height * frames, max_pixels)
+    check_pixels(path, image.width * image.height * frames, max_pixels, frames)
     return of_frames(path, image, file, lossless=lossless)
 
 
 def of_frames(
-    path: Path, image: ImageFile.ImageFile, file: IO[bytes], *, lossless: bool = False
+    path: Path,
+    image: ImageFile.ImageFile,
+    file: IO[bytes],
+    *,
+    lossless: bool = False,
+    changes: tuple[str, ...] = (),
 ) -> Contents:
     """Return the contents of a file that Pillow opened."""
-    frames = _Frames(path, image, replace(read_metadata(image, file), lossless=lossless))
+    metadata = replace(read_metadata(image, file), lossless=lossless)
+    frames = _Frames(path, image, metadata, changes)
     return Contents(frames.header(), frames.read)
 
 
@@ -89,7 +95,14 @@ class _Frame:
 class _Frames:
     """The frames of a file that Pillow opened, composed and upright."""
 
-    def __init__(self, path: Path, image: ImageFile.ImageFile, metadata: Metadata) -> None:
+    def __init__(
+        self,
+        path: Path,
+        image: ImageFile.ImageFile,
+        metadata: Metadata,
+        changes: tuple[str, ...],
+    ) -> None:
+        self._changes = changes
         self._path, self._image = path, image
         # A PNG file may begin with a picture for viewers without animation.
         self._first = int(getattr(image, "default_image", False))
@@ -122,7 +135,7 @@ class _Frames:
                 frames.append(self._frame())
         except DAMAGE as error:
             raise damaged(self._path, error) from error
-        changes = ("picture for viewers without animation left out",) if self._first else ()
+        hidden = ("picture for viewers without animation left out",) if self._first else ()
         channels = max(frame.pixels.shape[2] for frame in frames)
         # Composing makes opacity even where nothing is to be seen through.
         has_alpha = any(
@@ -134,7 +147,7 @@ class _Frames:
                 _repeated(frame.pixels, channels),
                 _opacity(frame) if has_alpha else None,
                 self._metadata,
-                changes=changes,
+                changes=self._changes + hidden,
             )
             for frame in frames
         )

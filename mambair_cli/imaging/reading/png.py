@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from PIL import ImageFile
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.metadata.collect import read_metadata
-from mambair_cli.imaging.metadata.png_chunks import without_unsound_chunks
+from mambair_cli.imaging.metadata.png_chunks import frames_announced, only_pixels
 from mambair_cli.imaging.reading.opening import Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.pillow import of_frames, open_image
 from mambair_cli.imaging.reading.raster import Raster, of_rasters, unread_first
@@ -28,17 +29,17 @@ def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: It is damaged, announces too many pixels, or is animated in 16 bits.
     """
-    image = _opened(path, file)
+    announced = frames_announced(file)
+    image = _opened(path, file, announced)
     frames = getattr(image, "n_frames", 1)
-    check_pixels(path, image.width * image.height * frames, max_pixels)
+    check_pixels(path, image.width * image.height * frames, max_pixels, frames)
     file.seek(_DEPTH_AND_COLOUR)
     depth, colour_type = file.read(2)
     file.seek(0)
     if frames > 1:
         if depth > 8:
             raise unsupported(path, f"{frames} frames of 16 bits", "save it with 8 bits first")
-        copy = without_unsound_chunks(file)
-        return of_frames(path, image if copy is None else open_image(path, copy), file)
+        return of_frames(path, image, file, changes=_flaw(announced))
 
     def decode(_: str) -> pyvips.Image:
         # Checksums tell damage; a warning may be about nothing but an odd colour profile.
@@ -58,23 +59,26 @@ def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         alpha=colours if bands > colours else None,
         orientation=metadata.stored_orientation,
         metadata=metadata,
-        changes=_changes(depth, colour_type),
+        changes=_changes(depth, colour_type) + _flaw(announced),
     )
     return of_rasters([raster])
 
 
-def _opened(path: Path, file: IO[bytes]) -> ImageFile.ImageFile:
-    """Open the file, or a copy without the flaws that Pillow does not forgive."""
-    try:
-        return open_image(path, file)
-    except ImageError:
-        copy = without_unsound_chunks(file)
-        if copy is None:
-            raise
-        return open_image(path, copy)
+def _opened(path: Path, file: IO[bytes], announced: tuple[int, int] | None) -> ImageFile.ImageFile:
+    """Open the file, or a copy of its pixels, where Pillow does not forgive what is beside them."""
+    if announced is None:
+        with contextlib.suppress(ImageError):
+            return open_image(path, file)
+    return open_image(path, only_pixels(file))
 
 
 def _changes(depth: int, colour_type: int) -> tuple[str, ...]:
     if colour_type == _PALETTE:
         return ("palette converted to RGB",)
     return (f"{depth} bits converted to 8",) if depth < 8 else ()
+
+
+def _flaw(announced: tuple[int, int] | None) -> tuple[str, ...]:
+    if announced is None or announced[0] == announced[1]:
+        return ()
+    return (f"{announced[0]} frames announced, {announced[1]} read",)

@@ -44,7 +44,8 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         ImageError: They are damaged, announce too many pixels, or samples that are not restored.
     """
     pages, beside = read_pages(path, file)
-    check_pixels(path, sum(page.width * page.height for page in pages), max_pixels)
+    pixels = sum(page.width * page.height for page in pages)
+    check_pixels(path, pixels, max_pixels, len(pages))
     return of_rasters([_raster(path, file, page, beside) for page in pages])
 
 
