@@ -104,7 +104,7 @@ class TagFile:
                 yield position
 
     def places(self, directory: int) -> dict[int, Place]:
-        """Tags of the directory at a position; those of unknown types are left out."""
+        """Tags of the directory at a position, of each the first; unknown types are left out."""
         places, layout, found = self._record_places(directory), self._layout, {}
         # A damaged file may claim more of them than `len` can tell.
         table = self._bytes(places.start, places.stop - places.start)
@@ -116,8 +116,16 @@ class TagFile:
                 continue
             if values * VALUE_BYTES[kind] > layout.offset_bytes:
                 (position,) = struct.unpack_from(layout.offset, table, layout.field_place(start))
-            found[tag] = Place(kind, values, position)
+            found.setdefault(tag, Place(kind, values, position))
         return found
+
+    def is_sorted(self, directory: int) -> bool:
+        """Whether the tags of the directory at a position ascend, each once, as they should."""
+        records = self._record_places(directory)
+        table = self._bytes(records.start, records.stop - records.start)
+        starts = range(0, len(table), self._layout.record_bytes)
+        tags = [struct.unpack_from(self._layout.order + "H", table, start)[0] for start in starts]
+        return tags == sorted(set(tags))
 
     def data(self, place: Place, *, swapped: bool = True) -> bytes:
         """Values in little-endian order; as they lie in the file if not `swapped`."""

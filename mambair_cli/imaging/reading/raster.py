@@ -52,6 +52,7 @@ class Raster:
         alpha: Index of the sample that is opacity; None without.
         premultiplied: Whether the colours are multiplied by the opacity.
         convert: What makes gray or RGB of the colours; None where they are.
+        first: Index of the first colour.
         orientation: EXIF's, 1 to 8.
         metadata: What to hand on.
         changes: What reading changes of the image.
@@ -63,6 +64,7 @@ class Raster:
     alpha: int | None = None
     premultiplied: bool = False
     convert: Callable[[pyvips.Image], pyvips.Image] | None = None
+    first: int = 0
     orientation: int = 1
     metadata: Metadata = field(default_factory=Metadata)
     changes: tuple[str, ...] = ()
@@ -124,7 +126,8 @@ class Raster:
 
     def _opened(self, fail_on: str) -> pyvips.Image:
         image = self.decode(fail_on)
-        colours = image.extract_band(0, n=self.colours) if image.bands > self.colours else image
+        whole = image.bands == self.colours
+        colours = image if whole else image.extract_band(self.first, n=self.colours)
         alpha = None if self.alpha is None else image.extract_band(self.alpha)
         if alpha is not None and self.premultiplied:
             colours = _unpremultiplied(colours, alpha)

@@ -15,10 +15,12 @@ from mambair_cli.imaging import vips
 from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.metadata.collect import read_tiff_metadata
+from mambair_cli.imaging.reading.camera_raw import check_directories
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
 from mambair_cli.imaging.reading.raster import Raster, of_rasters
 from mambair_cli.imaging.reading.tiff_codecs import is_left_to_tifffile, read_by_tifffile
+from mambair_cli.imaging.reading.tiff_directories import read_directories
 from mambair_cli.imaging.reading.tiff_pages import (
     BLACK_IS_ZERO,
     CMYK,
@@ -27,8 +29,9 @@ from mambair_cli.imaging.reading.tiff_pages import (
     WHITE_IS_ZERO,
     YCBCR,
     TiffPage,
-    read_pages,
+    pages_of,
 )
+from mambair_cli.imaging.reading.tiff_stacks import read_slice, slices_of
 
 if TYPE_CHECKING:
     import pyvips
@@ -43,10 +46,35 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: They are damaged, announce too many pixels, or samples that are not restored.
     """
-    pages, beside = read_pages(path, file)
-    pixels = sum(page.width * page.height for page in pages)
-    check_pixels(path, pixels, max_pixels, len(pages))
-    return of_rasters([_raster(path, file, page, beside) for page in pages])
+    try:
+        directories = read_directories(file)
+        check_directories(path, directories)
+        pages, beside = pages_of(path, file, directories)
+        if len(directories) == 1:
+            pages = slices_of(path, file, directories[0], pages[0])
+    except ValueError as error:
+        raise damaged(path, error) from error
+    pixels = sum(page.width * page.height * (1 + len(page.further)) for page in pages)
+    check_pixels(path, pixels, max_pixels, sum(1 + len(page.further) for page in pages))
+    rasters: list[Raster] = []
+    for page in pages:
+        rasters += _rasters(path, file, page, beside)
+    return of_rasters(rasters)
+
+
+def _rasters(
+    path: Path, file: IO[bytes], page: TiffPage, changes: tuple[str, ...]
+) -> tuple[Raster, ...]:
+    """Return the page, and each sample that is neither colour nor opacity as gray of its own."""
+    raster = _raster(path, file, page, changes)
+    if page.further and page.photometric in (PALETTE, YCBCR, LAB):
+        raise unsupported(path, "further samples beside a palette, luma and chroma, or Lab")
+    color = ColorEncoding() if page.colours > 1 else raster.metadata.color
+    metadata = replace(raster.metadata, color=color)
+    plain = replace(
+        raster, colours=1, alpha=None, premultiplied=False, convert=None, metadata=metadata
+    )
+    return raster, *(replace(plain, first=index) for index in page.further)
 
 
 def _raster(path: Path, file: IO[bytes], page: TiffPage, changes: tuple[str, ...]) -> Raster:
@@ -101,7 +129,7 @@ def _changes(page: TiffPage) -> tuple[str, ...]:
         f"{page.bits} bits widened to 16": 8 < page.bits < 16,
         f"{page.bits}-bit {kind} converted to 32 bits": page.floats and page.bits != 32,
         "premultiplied alpha made straight": page.premultiplied,
-        "extra channels left out": page.samples > page.colours + (page.alpha is not None),
+        "further channels made pages": bool(page.further),
     }
     return tuple(phrase for phrase, said in phrases.items() if said)
 
@@ -112,9 +140,11 @@ def _lab_to_rgb(image: pyvips.Image) -> pyvips.Image:
 
 def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyvips.Image]:
     """Return what opens the page for one pass."""
+    if page.pixels_at is not None:
+        return lambda _: vips.from_array(read_slice(file, page))
     # Of gray in planes libvips takes the samples of the first one for those of all.
     gray = page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO)
-    if is_left_to_tifffile(page) or (page.planar and (page.tiled or gray)):
+    if is_left_to_tifffile(page) or page.flawed or (page.planar and (page.tiled or gray)):
         return _from_memory(lambda: read_by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):

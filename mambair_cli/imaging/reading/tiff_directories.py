@@ -21,6 +21,7 @@ class Directory:
         index: Place in the file's chain, or among those inside of another, from 0.
         position: In the file.
         places: Where the values of its tags lie.
+        is_sorted: Whether its tags ascend, each once.
         data: Values at a place, in little-endian order; raises ValueError for damage.
         inside: Directories of copies, previews and parts, those inside of them too.
     """
@@ -28,6 +29,7 @@ class Directory:
     index: int
     position: int
     places: Mapping[int, Place]
+    is_sorted: bool
     data: Callable[[Place], bytes]
     inside: tuple[Directory, ...] = ()
 
@@ -78,4 +80,4 @@ def _directory(tags: TagFile, index: int, position: int, levels: int) -> Directo
                 inside += (one, *one.inside)
         except ValueError:
             pass  # what is there is no page, and pages are read all the same
-    return Directory(index, position, places, tags.data, tuple(inside))
+    return Directory(index, position, places, tags.is_sorted(position), tags.data, tuple(inside))

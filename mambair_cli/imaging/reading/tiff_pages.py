@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from mambair_cli.imaging.metadata.tag_reader import Place
 from mambair_cli.imaging.metadata.tiff_directory import Layout
-from mambair_cli.imaging.reading.camera_raw import check_directories
-from mambair_cli.imaging.reading.opening import damaged, unsupported
-from mambair_cli.imaging.reading.tiff_directories import Directory, read_directories
+from mambair_cli.imaging.reading.opening import unsupported
+from mambair_cli.imaging.reading.tiff_directories import Directory
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -22,7 +21,7 @@ _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _OLD_REDUCED = 2
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
-_ASSOCIATED, _UNASSOCIATED = 1, 2
+_UNSPECIFIED, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _MOST_SAMPLES = 32
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
@@ -57,6 +56,11 @@ class TiffPage:
         tiled: Whether it is stored in tiles.
         compression: TIFF's number.
         predictor: TIFF's number.
+        flawed: Whether its tags are out of order, or leave out what its further samples are:
+            libtiff warns of that, and every reader forgives it.
+        byte_order: `<` or `>`.
+        pixels_at: Where in the file the pixels lie, plain and in one piece; None where the tags
+            have to be asked.
     """
 
     index: int
@@ -74,37 +78,44 @@ class TiffPage:
     tiled: bool
     compression: int
     predictor: int
+    flawed: bool
+    byte_order: Literal["<", ">"]
+    pixels_at: int | None = None
 
     @property
     def colours(self) -> int:
         """Samples that are no opacity and no extra channel."""
         return _COLOURS[self.photometric]
 
+    @property
+    def further(self) -> tuple[int, ...]:
+        """Indices of the samples that are neither colour nor opacity."""
+        return tuple(i for i in range(self.colours, self.samples) if i != self.alpha)
 
-def read_pages(path: Path, file: IO[bytes]) -> tuple[list[TiffPage], tuple[str, ...]]:
-    """Read how every page is stored; smaller copies and masks of pages are none.
+
+def pages_of(
+    path: Path, file: IO[bytes], directories: Sequence[Directory]
+) -> tuple[list[TiffPage], tuple[str, ...]]:
+    """Tell how every page is stored; smaller copies and masks of pages are none.
 
     Args:
         path: The file's name, for errors.
         file: The same file, open.
+        directories: Of the file, all of them.
 
     Returns:
         The pages, and phrases for the images beside and inside of them.
 
     Raises:
-        ImageError: The tags are damaged, the pixels of a page stand for no brightness, or the
-            pages are previews of what lies inside of them.
+        ImageError: The pixels of a page stand for no brightness, or the pages are previews of what
+            lies inside of them.
+        ValueError: A tag is damaged, or there is no page.
     """
-    try:
-        directories = read_directories(file)
-        check_directories(path, directories)
-        beside = _beside(path, directories)
-        ways = _Ways(file, alone=len(directories) == 1)
-        pages = [_page(path, one, ways) for one in directories if _is_page(one)]
-    except ValueError as error:
-        raise damaged(path, error) from error
+    beside = _beside(path, directories)
+    ways = _Ways(file, alone=len(directories) == 1)
+    pages = [_page(path, one, ways) for one in directories if _is_page(one)]
     if not pages:
-        raise damaged(path, "it has no page")
+        raise ValueError("it has no page")
     return pages, beside
 
 
@@ -138,6 +149,7 @@ class _Ways:
         file.seek(0)
         self._layout = Layout.of(file.read(4))
         self._file, self._alone = file, alone
+        self.byte_order = self._layout.order
 
     def only(self, position: int) -> dict[int, bytes]:
         """Say what makes the directory at a position the first and last, if it is not."""
@@ -174,7 +186,8 @@ def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
     if extra < 0 or not width or not height:
         raise ValueError(f"its tags contradict each other: {width}x{height}, {samples} samples")
     # Where nothing is said, the one sample too many is opacity, as everybody reads it.
-    meanings = directory.values(_EXTRA_SAMPLES, _UNASSOCIATED) if extra else ()
+    unsaid = _UNASSOCIATED if extra == 1 else _UNSPECIFIED
+    meanings = directory.values(_EXTRA_SAMPLES, unsaid) if extra else ()
     named = range(min(extra, len(meanings)))
     alpha = next((i for i in named if meanings[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
     premultiplied = alpha is not None and meanings[alpha] == _ASSOCIATED
@@ -197,7 +210,14 @@ def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
         tiled=_TILE_WIDTH in directory.places,
         compression=directory.value(_COMPRESSION, 1),
         predictor=directory.value(_PREDICTOR, 1),
+        flawed=_is_flawed(directory, extra),
+        byte_order=ways.byte_order,
     )
+
+
+def _is_flawed(directory: Directory, extra: int) -> bool:
+    kinds = directory.places.get(_EXTRA_SAMPLES)
+    return not directory.is_sorted or (kinds.count if kinds else 0) < extra
 
 
 def _sample_type(path: Path, directory: Directory) -> tuple[int, bool]:

@@ -153,15 +153,17 @@ def test_opacity_in_floating_point_is_clipped(path, photo):
     np.testing.assert_array_equal(alpha, np.clip(stored[..., 3], 0, 1))
 
 
-def test_channels_that_are_no_opacity_are_left_out_and_it_is_said(path, photo):
+def test_channels_that_are_no_opacity_become_pages_and_it_is_said(path, photo):
     stored = np.dstack([photo, photo[..., 0], photo[..., 1]])
     tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["unspecified", "unassalpha"])
-    image = read_image(path)
+    image, further = read_images(path).images
     np.testing.assert_array_equal(image.pixels, photo)
     np.testing.assert_array_equal(image.alpha, photo[..., 1])
-    assert image.changes == ("extra channels left out",)
+    assert image.changes == ("further channels made pages",)
+    np.testing.assert_array_equal(further.pixels, stored[..., 3:4])
+    assert further.alpha is None
     tifffile.imwrite(path, stored[..., :4], photometric="rgb", extrasamples=["unspecified"])
-    assert read_image(path).alpha is None
+    assert read_images(path).images[0].alpha is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -174,10 +176,66 @@ def test_gray_in_planes_is_the_first_of_them(path, dtype, photometric, layout):
     tifffile.imwrite(
         path, planes, photometric=photometric, planarconfig="separate", extrasamples=extra, **layout
     )
-    image = read_image(path)
+    image, further = read_images(path).images
     gray = planes[0] if photometric == "minisblack" else white - planes[0]
     np.testing.assert_array_equal(image.pixels[..., 0], gray)
     np.testing.assert_array_equal(image.alpha, planes[2])
+    np.testing.assert_array_equal(further.pixels[..., 0], planes[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("unsaid", [False, True])
+def test_every_band_is_a_page(path, dtype, planes, unsaid):
+    """Also where nothing says that the further ones are no opacity."""
+    bands = (np.random.default_rng(0).random((5, 17, 23)) * 200).astype(dtype)
+    stored = bands if planes == "separate" else np.moveaxis(bands, 0, -1)
+    tifffile.imwrite(
+        path, stored, photometric="minisblack", planarconfig=planes, extrasamples=[0] * 4
+    )
+    if unsaid:
+        content = bytearray(path.read_bytes())
+        with tifffile.TiffFile(path) as tiff:
+            place = tiff.pages[0].tags["ExtraSamples"].offset
+        content[place : place + 2] = (337).to_bytes(2, "little")
+        path.write_bytes(content)
+    images = read_images(path).images
+    assert len(images) == read_header(path).images == 5
+    for image, band in zip(images, bands, strict=True):
+        np.testing.assert_array_equal(image.pixels[..., 0], band)
+        assert image.alpha is None
+
+
+@pytest.mark.parametrize("layout", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_a_fourth_sample_of_which_nothing_is_said_is_opacity(path, photo, layout):
+    stored = np.dstack([photo, photo[..., 0]])
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["unassalpha"], **layout)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags["ExtraSamples"].offset
+    content[place : place + 2] = (337).to_bytes(2, "little")
+    path.write_bytes(content)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, photo)
+    np.testing.assert_array_equal(image.alpha, photo[..., 0])
+
+
+def test_tags_out_of_order_are_forgiven(path, photo):
+    tifffile.imwrite(path, photo, photometric="rgb", metadata=None)
+    content = bytearray(path.read_bytes())
+    start = int.from_bytes(content[4:8], "little") + 2
+    first, second = content[start : start + 12], content[start + 12 : start + 24]
+    content[start : start + 24] = second + first
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path).pixels, photo)
+
+
+def test_a_colour_beside_print_colours_is_a_page(path):
+    inks = np.random.default_rng(0).integers(0, 255, (17, 23, 5), np.uint8)
+    tifffile.imwrite(path, inks, photometric="separated", extrasamples=[0])
+    picture, spot = read_images(path).images
+    assert picture.pixels.shape == (17, 23, 3)
+    np.testing.assert_array_equal(spot.pixels, inks[..., 4:])
 
 
 def test_smaller_copies_and_masks_are_no_pages(path, photo):
