@@ -76,6 +76,7 @@ def restore(
     model: Model,
     tile: int | Literal["auto"] | None = "auto",
     ensemble: bool = False,
+    strength: float = 1.0,
 ) -> Picture:
     """Restore an image.
 
@@ -91,6 +92,8 @@ def restore(
         tile: Largest side of a tile in pixels; 0 for the whole image at once, `auto` by memory.
         ensemble: Average the results of the eight flips and turns (MambaIR+): better, eight times
             the work.
+        strength: How much of the change is kept: 1 for all of it, 0 for the image as it is (where
+            the model enlarges, its bicubic enlargement), between them a blend.
 
     Returns:
         The restored image, of the kind that came in: a Pillow image, or an array of the same number
@@ -98,12 +101,15 @@ def restore(
 
     Raises:
         ImageError: The image is of another kind.
-        UsageError: The tile size cannot work, or an argument is of another kind.
+        UsageError: The tile size or the strength cannot work, or an argument is of another kind.
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
     _require_model(image, model)
     options = RestoreOptions(
-        tile=_tile_side(tile), ensemble=_flag(ensemble), precision=model.precision
+        tile=_tile_side(tile),
+        ensemble=_flag(ensemble),
+        precision=model.precision,
+        strength=_fraction(strength),
     )
     taken = in_memory.take(image)
     for change in taken.image.changes:
@@ -190,3 +196,9 @@ def _flag(ensemble: object) -> bool:
     if isinstance(ensemble, (bool, np.bool_)) or (isinstance(ensemble, int) and ensemble in (0, 1)):
         return bool(ensemble)
     raise UsageError(f"ensemble {_shown(ensemble)} is neither True nor False", "give one of them")
+
+
+def _fraction(strength: object) -> float:
+    if isinstance(strength, (int, float, np.integer, np.floating)):
+        return float(strength)
+    raise UsageError(f"strength {_shown(strength)} is no number", "give one from 0 to 1")

@@ -37,7 +37,7 @@ SIGNATURES = {
     ),
     "restore": (
         "(image: 'Picture', model: 'Model', tile: \"int | Literal['auto'] | None\" = 'auto', "
-        "ensemble: 'bool' = False) -> 'Picture'"
+        "ensemble: 'bool' = False, strength: 'float' = 1.0) -> 'Picture'"
     ),
     "list_models": "() -> 'list[CatalogueEntry]'",
 }

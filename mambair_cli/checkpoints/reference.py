@@ -21,6 +21,8 @@ FORM = re.compile(
     r"(?:@(?P<revision>refs/pr/\d+|[^/@]+))?"
     r"/(?P<path>.+)"
 )
+# As huggingface_hub checks it.
+NAME = re.compile(r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 OTHER_REPOSITORIES = ("datasets", "spaces", "kernels", "buckets")
 
 
@@ -62,6 +64,11 @@ class HubReference:
         parts = f"{found['repo']}/{found['path']}".split("/")
         if "\\" in text or {"", ".", ".."} & set(parts):
             raise UsageError(f"{text} names no file", f"list them at {page(found['repo'])}")
+        if not all(NAME.fullmatch(part) for part in found["repo"].split("/")):
+            raise UsageError(
+                f"{text} names no repository",
+                "names have letters, digits, and - _ . within them, and at most 96 characters",
+            )
         revision = found["revision"]
         return cls(found["repo"], found["path"], revision and revision.replace("%2F", "/"))
 

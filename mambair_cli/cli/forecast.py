@@ -48,7 +48,7 @@ def tell_dry_run(
     if model is not None and costs:
         effort = effort_of(model.network, list(costs.values()), model.spec, options, devices)
     places = volumes(forecasts)
-    _tell_plan_event(forecasts, effort, places, messages, dry_run=True)
+    _tell_plan_event(forecasts, effort, places, messages, dry_run=True, strength=options.strength)
     for line in _totals(forecasts, effort or unknown, places):
         messages.notice(line)
     for place in places:
@@ -91,12 +91,12 @@ def tell_files(
         )
 
 
-def tell_before_run(forecasts: Sequence[Forecast], messages: Messages) -> None:
+def tell_before_run(forecasts: Sequence[Forecast], messages: Messages, strength: float) -> None:
     """Tell what a run begins with, and warn if the disk may have no room for its results."""
     from mambair_cli.batches.forecasts import volumes
 
     places = volumes(forecasts)
-    _tell_plan_event(forecasts, None, places, messages, dry_run=False)
+    _tell_plan_event(forecasts, None, places, messages, dry_run=False, strength=strength)
     for place in places:
         if not place.suffices:
             messages.warning(
@@ -130,6 +130,7 @@ def _tell_plan_event(
     messages: Messages,
     *,
     dry_run: bool,
+    strength: float,
 ) -> None:
     from mambair_cli.batches.events import FileFailed, FileSkipped
 
@@ -137,6 +138,7 @@ def _tell_plan_event(
     messages.event(
         "plan",
         dry_run=dry_run,
+        strength=strength,
         images=len(forecasts),
         skipped=sum(isinstance(outcome, FileSkipped) for outcome in outcomes),
         refused=sum(isinstance(outcome, FileFailed) for outcome in outcomes),

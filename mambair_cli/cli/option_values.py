@@ -13,7 +13,9 @@ Tile = int | Literal["auto"]
 
 PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 BYTE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Z]?)")
+# Of at most as many digits as anything on a machine can have.
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)([A-Z]?)")
 
 
 def parse_tile(value: str) -> Tile:
@@ -24,7 +26,7 @@ def parse_tile(value: str) -> Tile:
     """
     if value == "auto":
         return "auto"
-    if value.isdecimal():
+    if _WHOLE.fullmatch(value):
         return int(value)
     raise typer.BadParameter(f"{value!r} is neither auto nor a number of pixels (0 = whole image)")
 
@@ -36,7 +38,8 @@ def parse_shard(value: str) -> tuple[int, int]:
         BadParameter: It is no such part.
     """
     index, _, count = value.partition("/")
-    if index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+    is_part = _WHOLE.fullmatch(index) and _WHOLE.fullmatch(count)
+    if is_part and 1 <= int(index) <= int(count):
         return int(index), int(count)
     raise typer.BadParameter(f"{value!r} is no part of a whole, such as 2/5")
 

@@ -252,6 +252,18 @@ class RestoreSettings:
             help="Average the results of the eight flips and turns (MambaIR+): 8 times the work.",
         ),
     ] = False
+    strength: Annotated[
+        float,
+        _of_model(
+            "--strength",
+            show_default=True,
+            min=0,
+            max=1,
+            metavar="0..1",
+            help="How much of the change is kept: 0 leaves the image as it is, or enlarges it "
+            "bicubically, 0.5 is half of each.",
+        ),
+    ] = 1.0
     device: Devices = "auto"
     precision: Annotated[
         Precision,

@@ -145,6 +145,7 @@ def _batch(
             settings.ensemble,
             engine.precision,
             settings.max_memory,
+            settings.strength,
         ),
         FileOptions(
             scale=1 if spec is None else spec.scale,
@@ -167,7 +168,7 @@ def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
     messages.notice(f"{what}{of_part}: nothing to do")
     if settings.dry_run:
         return
-    tell_before_run([], messages)
+    tell_before_run([], messages, settings.strength)
     messages.event("summary", restored=0, skipped=0, failed=0, left=0, seconds=0.0)
 
 
@@ -186,7 +187,7 @@ def _remove_unfinished(batch: Batch, messages: Messages) -> None:
 
 def _run(batch: Batch, spec: ModelSpec | None, engine: Engine, messages: Messages) -> Summary:
     forecasts = engine.foresee(batch)
-    tell_before_run(forecasts, messages)
+    tell_before_run(forecasts, messages, batch.options.strength)
     names = engine.names(len(batch.jobs))
     pixels = {each.job.source: each.pixels for each in forecasts if each.source is not None}
     with BatchDisplay(messages, len(batch.jobs), names, pixels) as display:

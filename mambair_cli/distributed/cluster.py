@@ -220,7 +220,8 @@ async def _knock(host: str, port: int) -> None:
 def _connect(ray: Any, address: str | None) -> None:
     from ray._private import services
 
-    is_new = services.canonicalize_bootstrap_address(address) is None
+    # None, which its signature leaves out, is what it looks for a running cluster for.
+    is_new = services.canonicalize_bootstrap_address(address) is None  # type: ignore[arg-type]
     with _on_loopback() if is_new else nullcontext():
         ray.init(
             address="local" if is_new else address,

@@ -24,6 +24,17 @@ _BLOCK = 32
 _VALUES = 2**22
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared(Band):
+    """Rows whose visible colours are continued under transparent areas.
+
+    Attributes:
+        source: Their pixels as they were read, where a part of them is kept; else None.
+    """
+
+    source: Pixels | None = None
+
+
 @dataclass(frozen=True)
 class Conversion:
     """Between an image's own pixels and what a network takes and gives.
@@ -39,6 +50,8 @@ class Conversion:
         channels: Of the network, 1 or 3.
         scale: Output side over input side.
         binary_alpha: Whether opacity is nothing or full everywhere, and has to stay so.
+        strength: How much of the change is kept: 1 for the network's answer, 0 for the image as it
+            is, at a scale above 1 its bicubic enlargement, between them a blend.
     """
 
     source: ImageHeader
@@ -46,6 +59,7 @@ class Conversion:
     channels: int
     scale: int
     binary_alpha: bool
+    strength: float = 1.0
 
     @property
     def value_range(self) -> ValueRange:
@@ -79,11 +93,12 @@ class Conversion:
             bottom = -(-(rows.stop + _BLOCK // 2) // _BLOCK) * _BLOCK
         return slice(max(0, top), min(bottom, self.source.height))
 
-    def prepared(self, part: Band) -> Band:
+    def prepared(self, part: Band) -> Prepared:
         """Continue the visible colours under transparent areas of some rows of the image."""
+        source = None if self.strength == 1 else part.pixels
         if part.alpha is None:
-            return part
-        return Band(spread_under_alpha(part.pixels, part.alpha), part.alpha)
+            return Prepared(part.pixels, None, source)
+        return Prepared(spread_under_alpha(part.pixels, part.alpha), part.alpha, source)
 
     def shown(self, part: Band) -> Tensor:
         """Make what the network is shown of some prepared rows.
@@ -97,7 +112,7 @@ class Conversion:
         x = to_tensor(self._within(part.pixels), self.value_range)
         return x.expand(-1, self.channels, -1, -1)
 
-    def rows(self, restored: Tensor, start: int, part: Band, first: int) -> Iterator[Band]:
+    def rows(self, restored: Tensor, start: int, part: Prepared, first: int) -> Iterator[Band]:
         """Turn rows of the network's answer into rows of the result, a few at a time.
 
         Args:
@@ -116,6 +131,8 @@ class Conversion:
             pixels = self._pixels(answer, rows, part, first)
             if self.span is not None:
                 pixels += self._beyond(rows, part, first)
+            if part.source is not None:
+                pixels = _blend(self._unrestored(rows, part, first), pixels, self.strength)
             yield Band(pixels, self._alpha(rows, part, first))
 
     def _pixels(self, answer: Tensor, rows: slice, part: Band, first: int) -> Pixels:
@@ -145,6 +162,15 @@ class Conversion:
         if not beyond.any():
             return 0.0
         return imresize_rows(beyond, first + near.start, self.source.height, rows, self.scale)
+
+    def _unrestored(self, rows: slice, part: Prepared, first: int) -> Pixels:
+        """Return some rows of the result as they would be without a network."""
+        if self.scale == 1:
+            assert part.source is not None
+            return part.source[rows.start - first : rows.stop - first]
+        near = self._near(rows, first)
+        pixels = part.pixels[near]
+        return imresize_rows(pixels, first + near.start, self.source.height, rows, self.scale)
 
     def _within(self, pixels: Pixels) -> Pixels:
         if self.span is None:
@@ -183,3 +209,10 @@ class Conversion:
     @property
     def _white(self) -> float:
         return self.value_range.white - self.value_range.black
+
+
+def _blend(unrestored: Pixels, restored: Pixels, strength: float) -> Pixels:
+    mixed = unrestored + strength * (restored.astype(np.float64) - unrestored)
+    if np.issubdtype(restored.dtype, np.integer):
+        np.rint(mixed, out=mixed)
+    return mixed.astype(restored.dtype)

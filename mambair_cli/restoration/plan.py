@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from torch import nn
 
-from mambair_cli.errors import MemoryLimitError
+from mambair_cli.errors import MemoryLimitError, UsageError
 from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.restoration.device.precision import Precision
@@ -47,9 +47,11 @@ class RestoreOptions:
         ensemble: Average over the eight flips and turns (MambaIR+).
         precision: `fp32`, `tf32`, `bf16` or `fp16`, one that the device computes in.
         max_memory: Bytes of main memory that the process stays below; None for what is free.
+        strength: How much of the change is kept, from 0 (the image as it is, or its bicubic
+            enlargement) to 1.
 
     Raises:
-        UsageError: The tile or the overlap cannot work.
+        UsageError: The tile, the overlap or the strength cannot work.
     """
 
     tile: int | Literal["auto"] = "auto"
@@ -57,8 +59,14 @@ class RestoreOptions:
     ensemble: bool = False
     precision: Precision = "fp32"
     max_memory: int | None = None
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UsageError(
+                f"strength {self.strength} lies not between 0 and 1",
+                "0 keeps the image as it is, 1 all of the change, 0.5 half of it",
+            )
         validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
 
     def overlap_of(self, tile: int) -> int:

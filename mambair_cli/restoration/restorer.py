@@ -148,6 +148,7 @@ def restore_image(
         spec.channels,
         spec.scale,
         binary_alpha=image.alpha is not None and is_binary(image.alpha),
+        strength=options.strength,
     )
     part = conversion.prepared(Band(image.pixels, image.alpha))
     callbacks = on_progress, on_notice

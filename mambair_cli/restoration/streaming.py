@@ -127,6 +127,7 @@ def restore_bands(
         spec.channels,
         spec.scale,
         binary_alpha,
+        options.strength,
     )
     reports = Reports.to(on_progress, on_notice)
     run = _planned_run(network, conversion, spec, options, reports)

@@ -552,6 +552,12 @@ def test_a_folder_that_cannot_be_written(hub: Hub, published, monkeypatch, tmp_p
         "hf://../../x.pth",
         "hf://me/weights//x.pth",
         "hf://me/weights/a\\..\\x.pth",
+        "hf://o/--help/x",
+        "hf://-o/r/x",
+        "hf://o/a..b/x",
+        "hf://o/r.git/x",
+        "hf://ö/r/x",
+        f"hf://o/{'r' * 97}/x",
     ],
 )
 def test_references_that_are_none(text):

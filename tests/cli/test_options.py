@@ -11,7 +11,7 @@ from mambair_cli.kernels.scan.dispatch import BACKENDS
 
 SHARED = {
     *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),
-    *("--ensemble", "--scan", "--format", "--quality-out", "--suffix", "--recursive"),
+    *("--ensemble", "--strength", "--scan", "--format", "--quality-out", "--suffix", "--recursive"),
     *("--files-from", "--null", "--name", "--retry-failed", "--shard", "--metadata"),
     *("--max-pixels", "--max-memory", "--engine", "--ray-address"),
     *("--overwrite", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--debug"),

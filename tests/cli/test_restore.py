@@ -248,3 +248,19 @@ def test_file_names_are_not_read_as_markup(mambair, weights, make_image, tmp_pat
     outcome = mambair("sr", image, "--weights", weights / "sr-x2.safetensors")
     assert outcome.lines == [str(tmp_path / "[red]a:smile:_x2.png")]
     assert f"{image}: 44x26 in " in outcome.err
+
+
+def test_no_strength_is_the_image_itself_and_another_is_done_again(
+    mambair, weights, make_image, tmp_path
+):
+    photo, out = make_image(tmp_path / "in" / "photo.png"), tmp_path / "out"
+    command = ("denoise", "--sigma", 25, photo.parent, "-o", out, "--json", "--resume")
+    command = (*command, "--weights", weights / "denoise-s25.safetensors")
+    first = mambair(*command, "--strength", 0)
+    assert [event["strength"] for event in first.events if event["event"] == "plan"] == [0]
+    with Image.open(photo) as source, Image.open(out / "photo_denoised.png") as result:
+        np.testing.assert_array_equal(np.asarray(result), np.asarray(source))
+    assert mambair(*command, "--strength", 0).events[-1]["skipped"] == 1
+    assert mambair(*command, "--strength", 0.5).events[-1]["restored"] == 1
+    with Image.open(photo) as source, Image.open(out / "photo_denoised.png") as result:
+        assert (np.asarray(result) != np.asarray(source)).any()

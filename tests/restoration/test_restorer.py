@@ -12,6 +12,7 @@ from mambair_cli.imaging.image import RestorableImage, ValueRange
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.pixels.resize import imresize
 from mambair_cli.restoration.device import precision
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel
@@ -436,3 +437,32 @@ def test_values_a_little_outside_are_shown_as_they_are_and_a_few_far_outside_mov
     if scale == 1:
         np.testing.assert_allclose(plain, values, atol=2e-6)
         np.testing.assert_allclose(restored[2, 3], 100, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(("image_channels", "channels"), [(3, 3), (1, 3), (3, 1)])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_strength_blends_and_is_exact_at_both_ends(dtype, image_channels, channels, scale):
+    generator = np.random.default_rng(2)
+    white = 1 if dtype is np.float32 else np.iinfo(dtype).max
+    pixels = (generator.random((31, 22, image_channels)) * white).astype(dtype)
+    alpha = (generator.integers(0, 3, (31, 22)) * (white / 2)).astype(dtype)
+    image = RestorableImage(pixels, alpha if scale == 1 else None)
+
+    def restored(**options):
+        chosen = RestoreOptions(tile=16, overlap=4, **options)
+        network = Stub(scale, lambda x: 1 - x)
+        return restore_image(network, image, spec(scale, channels), chosen).pixels
+
+    without, full, none = restored(), restored(strength=1), restored(strength=0)
+    np.testing.assert_array_equal(full, without)
+    np.testing.assert_array_equal(none, pixels if scale == 1 else imresize(pixels, scale))
+    half = none.astype(np.float64) + (full.astype(np.float64) - none) / 2
+    step = 1e-6 if dtype is np.float32 else 0.5
+    assert np.abs(restored(strength=0.5) - half).max() <= step
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_strength_that_cannot_be_is_refused(strength):
+    with pytest.raises(UsageError, match="lies not between 0 and 1"):
+        RestoreOptions(strength=strength)

@@ -114,6 +114,17 @@ def test_bands_are_the_whole_for_every_kind_of_image(dtype, alpha, image_channel
         assert bands.alpha.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [None, "soft", "binary"])
+@pytest.mark.parametrize("channels", [3, 1])
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("strength", [0, 0.3])
+def test_bands_of_a_blend_are_the_whole(dtype, alpha, channels, scale, strength):
+    image, options = picture(131, 40, 3, dtype, alpha), RestoreOptions(40, 12, strength=strength)
+    whole, bands = both(image, options, scale, channels, binary_alpha=alpha == "binary")
+    np.testing.assert_array_equal(bands.pixels, whole.pixels)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bands_are_the_whole_beyond_zero_and_one(channels):
     image = picture(90, 50, dtype=np.float32, span=ValueRange(-0.5, 7))
