@@ -24,6 +24,7 @@ _ORDINARY = re.compile(
     r"|colour space written as a profile \([^)]*\)"
     # What they say stands in the profile, which goes before them.
     r"|colour chunks ((gAMA|cHRM|sRGB)(, )?)+ \(.* holds none\)"
+    r"|written with 10 bits"
     r"|picture for viewers without animation left out|list of the file's parts"
 )
 # What concerns the picture itself; said even when quiet.

@@ -21,6 +21,8 @@ class Format:
         suffixes: In lower case, the usual one first.
         alpha: Whether it holds opacity.
         bits: The most bits of an integer sample that are written.
+        high_range_bits: Bits of a sample with which values of high dynamic range are written, where
+            that is more.
         floats: Whether floating point is written.
         exact: Whether it loses nothing at quality 100, though it does below.
         several: Whether several frames or pages are written.
@@ -37,6 +39,7 @@ class Format:
     suffixes: tuple[str, ...]
     alpha: bool = True
     bits: int = 8
+    high_range_bits: int = 0
     floats: bool = False
     exact: bool = False
     several: bool = False
@@ -57,7 +60,7 @@ TIFF = Format("TIFF", "TIFF", (".tif", ".tiff"), bits=16, floats=True, several=T
 BMP = Format("BMP", "BMP", (".bmp",), alpha=False)
 GIF = Format("GIF", "GIF", (".gif",), several=True, max_side=65535)
 AVIF = Format(
-    "AVIF", "AVIF", (".avif",), several=True, max_side=32768, max_pixels=2**28
+    "AVIF", "AVIF", (".avif",), high_range_bits=10, several=True, max_side=32768, max_pixels=2**28
 )  # more libavif does not read
 HEIF = Format(
     "HEIF",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mambair_cli.imaging.color.encoding import ColorEncoding
-from mambair_cli.imaging.color.profile import color_space_of, made_profile
+from mambair_cli.imaging.color.profile import color_space_of, high_range_of, made_profile
 from mambair_cli.imaging.formats import AVIF, HEIF, JPEG, JXL, PNG, TIFF, WEBP, Format
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
@@ -56,9 +56,11 @@ def refusal(encoding: ColorEncoding, entry: Format, dtype: np.dtype[Any]) -> str
     space = encoding.space
     if space is None or space.fits_profile or entry is PNG:
         return None
+    if entry in _WITH_PROFILE and _says_itself(encoding) and (dtype == np.uint8 or entry.bits > 8):
+        return None
     if entry not in _WITH_CODE_POINTS or space.narrow:
         return f"{entry.label} cannot say that its values are {space.name}"
-    if dtype != np.uint8 and entry.bits <= 8:
+    if dtype != np.uint8 and max(entry.bits, entry.high_range_bits) <= 8:
         return f"{entry.label} is written with 8 bits, too few for {space.name}"
     return None
 
@@ -77,12 +79,17 @@ def carried(encoding: ColorEncoding, entry: Format, *, gray: bool) -> Carried:
     """
     space, profile, report = encoding.space, encoding.profile, ContentReport()
     code_points = None
-    overruled = bool(space and profile and entry is not PNG)
+    in_profile = _says_itself(encoding)
+    if in_profile and entry not in _WITH_CODE_POINTS:
+        space = None
+    overruled = bool(space and profile and entry is not PNG and not in_profile)
     if space is not None and not (entry is PNG and encoding.chunks.keys() & _SAY_SPACE):
         code_points = space.code_points if entry in _WITH_CODE_POINTS else None
         # libheif leaves code points out beside a profile.
-        in_numbers = entry is HEIF and code_points
-        profile = None if in_numbers else made_profile(space, gray=gray and entry is not WEBP)
+        if entry is HEIF and code_points:
+            profile = None
+        elif not in_profile:
+            profile = made_profile(space, gray=gray and entry is not WEBP)
         if code_points:
             report = ContentReport(kept=(f"colour space ({space.name})",))
         else:
@@ -101,6 +108,12 @@ def carried(encoding: ColorEncoding, entry: Format, *, gray: bool) -> Carried:
         chunks[b"cICP"] = bytes([*code_points, 0, 1])
     written, converted = (None, profile) if reason else (profile, None)
     return Carried(written, chunks, code_points, converted, report.joined(told))
+
+
+def _says_itself(encoding: ColorEncoding) -> bool:
+    """Whether the profile says the colour space, too, in numbers of its own."""
+    profile, space = encoding.profile, encoding.space
+    return bool(profile and space and high_range_of(profile) == space)
 
 
 def _chunks(encoding: ColorEncoding, entry: Format) -> tuple[dict[bytes, bytes], ContentReport]:

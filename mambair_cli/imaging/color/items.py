@@ -21,6 +21,7 @@ _SAMPLES = (
     (b"av01", 78),
 )
 _COLOR, _NUMBERS = b"colr", b"nclx"
+_BT601, _FULL_RANGE = 6, 0x80
 
 _Path = tuple[tuple[bytes, int], ...]
 _Box = tuple[bytes, int, int]  # kind, where its content begins and ends
@@ -61,6 +62,29 @@ def with_code_points(data: bytes, primaries: int, transfer: int) -> bytes:
         for place in _colors(data, path):
             struct.pack_into(">HH", changed, place, primaries, transfer)
     return bytes(changed)
+
+
+def with_numbers_for_profile(data: bytes, primaries: int, transfer: int) -> bytes:
+    """Return an AVIF file that libheif made, with code points in the place of its first profile.
+
+    The matrix is the one that libheif uses where it is told none, BT.601, and the range is full.
+
+    Raises:
+        ValueError: There is no profile, or a shorter one than code points.
+    """
+    boxes = list(_within(data, _PROPERTIES, 0, len(data)))
+    place = next(((start, end) for kind, start, end in boxes if kind == _COLOR), None)
+    if place is None:
+        raise ValueError("libheif has written no colour profile")
+    start, end, last = place[0] - 8, place[1], boxes[-1][2]
+    numbers = _NUMBERS + struct.pack(">HHHB", primaries, transfer, _BT601, _FULL_RANGE)
+    box = struct.pack(">I4s", 8 + len(numbers), _COLOR) + numbers
+    # Free space behind the last property leaves the numbers of all others, and places in the file.
+    free = end - start - len(box)
+    if free < 8:
+        raise ValueError("the profile is shorter than code points")
+    filled = struct.pack(">I4s", free, b"free").ljust(free, b"\0")
+    return data[:start] + box + data[end:last] + filled + data[last:]
 
 
 def _metadata_of(file: IO[bytes]) -> bytes:

@@ -24,6 +24,7 @@ from mambair_cli.imaging.image import (
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.preparation import Prepared, prepared
+from mambair_cli.imaging.writing.avif import write_deep_avif
 from mambair_cli.imaging.writing.conversion import to_srgb
 from mambair_cli.imaging.writing.depth import describe_depth, stored_type, to_depth
 from mambair_cli.imaging.writing.gif import write_gif
@@ -63,8 +64,9 @@ def write_images(
     """Write all images to one file in the format that the suffix names.
 
     The file appears whole or not at all, and the same images give the same bytes. The depth is kept
-    as far as the format has it. JPEG, AVIF and HEIC are written without chroma subsampling. Where
-    the format holds no colour profile, colours are converted to sRGB.
+    as far as the format has it; PQ and HLG in AVIF have 10 bits. JPEG, AVIF and HEIC are written
+    without chroma subsampling. Where the format holds no colour profile, colours are converted to
+    sRGB.
 
     Args:
         path: Target, with one of `formats.BY_SUFFIX`. Missing parent directories are made.
@@ -204,7 +206,9 @@ def _stored(
     header: ImageHeader,
     mode: MetadataMode,
 ) -> tuple[_Page, ContentReport]:
-    stored = replace(header, dtype=stored_type(header.dtype, file_format))
+    deep = _is_high_range(image.metadata, header, file_format)
+    dtype = np.dtype(np.uint16) if deep else stored_type(header.dtype, file_format)
+    stored = replace(header, dtype=dtype)
     report = ContentReport(changed=image.changes)
     alpha = image.alpha
     if alpha is not None and not file_format.alpha:
@@ -216,7 +220,18 @@ def _stored(
         pixels, told = _in_srgb(pixels, ready.color.converted_from)
         report = report.joined(told)
     page = _Page(stored, _merged(pixels, alpha, stored), ready)
-    return page, report.joined(_pixels_report(header, stored, image.span)).joined(ready.report)
+    if deep:
+        of_pixels = ContentReport(changed=(f"written with {file_format.high_range_bits} bits",))
+    else:
+        of_pixels = _pixels_report(header, stored, image.span)
+    return page, report.joined(of_pixels).joined(ready.report)
+
+
+def _is_high_range(metadata: Metadata, header: ImageHeader, file_format: Format) -> bool:
+    """Whether a format of 8 bits is written with more, since fewer do not do."""
+    space = metadata.color.space
+    needs_more = space is not None and not space.fits_profile and header.dtype != np.uint8
+    return needs_more and file_format.high_range_bits > file_format.bits
 
 
 def _ready(
@@ -280,6 +295,8 @@ def _write(
         write_tiff(file, [(page.header, page.pixels, page.metadata) for page in pages])
     elif file_format is formats.GIF:
         return write_gif(file, frames, timing, first.metadata.comment)
+    elif file_format is formats.AVIF and first.header.dtype == np.uint16:
+        write_deep_avif(file, first.pixels, first.metadata, quality)
     elif file_format is not formats.PNG:
         write_with_pillow(file, file_format, frames, first.metadata, timing=timing, quality=quality)
     elif timing is not None:

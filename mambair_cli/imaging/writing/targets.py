@@ -72,8 +72,8 @@ def check_color(path: Path, encoding: ColorEncoding, dtype: np.dtype[Any]) -> No
     if reason:
         raise OutputError(
             f"cannot write {path}: {reason}",
-            "write PNG instead, which keeps them: --format png; or convert the image to sRGB with "
-            "a program that maps its tones",
+            "write PNG instead, which keeps them, as AVIF does with PQ and HLG: --format png; or "
+            "convert the image to sRGB first, with a program that maps its tones",
         )
 
 

@@ -15,10 +15,12 @@ from PIL import ExifTags, Image, ImageCms
 
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging import formats
-from mambair_cli.imaging.color.encoding import space_of_code_points
+from mambair_cli.imaging.color.encoding import ColorEncoding, space_of_code_points
 from mambair_cli.imaging.color.items import read_code_points, with_code_points
 from mambair_cli.imaging.color.profile import made_profile
-from mambair_cli.imaging.files import read_image, write_image
+from mambair_cli.imaging.files import open_bands, read_image, write_bands, write_image
+from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.metadata.image_metadata import Metadata
 
 TARGETS = ("png", "tif", "jpg", "webp", "avif", "heic", "jxl", "gif", "bmp")
 # Flat, so that no encoder changes them; inside of sRGB when they are in Display P3.
@@ -241,3 +243,71 @@ def test_what_a_format_cannot_say_is_refused(tmp_path, points, target):
     assert not (tmp_path / f"out.{target}").exists()
     write_image(tmp_path / "out.png", image)
     assert read_image(tmp_path / "out.png").metadata.color == image.metadata.color
+
+
+def deep(pixels):
+    """Spread 8 bits over 16."""
+    return pixels.astype(np.uint16) * 257
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+@pytest.mark.parametrize("gray", [False, True])
+def test_high_dynamic_range_stays_in_avif_with_10_bits(tmp_path, transfer, gray):
+    pixels = deep(scene())[..., : 1 if gray else 3]
+    color = ColorEncoding(space=space_of_code_points(9, transfer))
+    image = RestorableImage(pixels, metadata=Metadata(color=color))
+    report = write_image(tmp_path / "out.avif", image, quality=98)
+    assert "written with 10 bits" in report.changed
+    again = read_image(tmp_path / "out.avif")
+    assert again.metadata.color == color
+    assert again.pixels.dtype == np.uint16
+    patches = [slice(16 * i + 6, 16 * i + 10) for i in range(4)]
+    for patch in patches:
+        difference = again.pixels[8:12, patch].astype(int) - pixels[8:12, patch]
+        assert np.abs(difference).max() < 1200  # of 65535
+    with pytest.raises(OutputError, match="8 bits, too few for BT"):
+        write_image(tmp_path / "out.heic", image)
+    write_image(tmp_path / "out.png", image)
+    again = read_image(tmp_path / "out.png")
+    assert again.metadata.color.space == color.space
+    assert (again.pixels == pixels).all()
+
+
+def test_a_profile_that_says_high_dynamic_range_goes_with_the_values(tmp_path):
+    profile = bytearray(made_profile(space_of_code_points(9, 8), gray=False))
+    place = profile.index(b"cicp", 400)
+    profile[place + 9] = 16
+    png(tmp_path / "a.png", icc_profile=bytes(profile))
+    image = read_image(tmp_path / "a.png")
+    assert image.metadata.color.space == space_of_code_points(9, 16)
+    for target in ("png", "tif", "jpg", "webp", "avif"):
+        write_image(tmp_path / f"out.{target}", image)
+        color = read_image(tmp_path / f"out.{target}").metadata.color
+        assert (color.profile, color.space) == (bytes(profile), image.metadata.color.space)
+    with pytest.raises(OutputError, match="cannot say"):
+        write_image(tmp_path / "out.bmp", image)
+
+
+def test_bands_are_refused_what_the_format_cannot_say_before_any_work(tmp_path):
+    png(tmp_path / "a.png", code_points(9, 16, 0, 1))
+    with open_bands(tmp_path / "a.png") as source:
+        with pytest.raises(OutputError, match="TIFF cannot say that its values are BT"):
+            write_bands(tmp_path / "out.tif", source.header, never_made(), source)
+        rows = iter([source.read(0, source.header.height)])
+        write_bands(tmp_path / "out.png", source.header, rows, source)
+    assert read_image(tmp_path / "out.png").metadata.color == source.metadata.color
+
+
+def never_made():
+    raise AssertionError("no row was asked for")
+    yield
+
+
+def test_16_bits_are_converted_before_they_become_8(tmp_path):
+    """Of linear light, dark values would be few and far between."""
+    ramp = np.broadcast_to(np.arange(1200, dtype=np.uint16)[None, :, None], (20, 1200, 3))
+    color = ColorEncoding(space=space_of_code_points(1, 8))
+    image = RestorableImage(ramp.copy(), metadata=Metadata(color=color))
+    write_image(tmp_path / "out.bmp", image)
+    values = read_image(tmp_path / "out.bmp").pixels[10, :, 0]
+    assert len(np.unique(values)) > 30
