@@ -79,9 +79,10 @@ JXL = Format(
 FORMATS = (PNG, JPEG, WEBP, TIFF, BMP, GIF, AVIF, HEIF, JXL)
 BY_SUFFIX = {suffix: entry for entry in FORMATS for suffix in entry.suffixes}
 
+BLANKS = b"\0\t\n\r "  # which scripts on servers put before a JPEG file
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", PNG),
-    (b"\xff\xd8\xff", JPEG),
     (b"II*\0", TIFF),
     (b"MM\0*", TIFF),
     (b"II+\0", TIFF),  # BigTIFF
@@ -105,6 +106,8 @@ def identify(start: bytes) -> Format | None:
         if names & _AVIF_BRANDS:
             return AVIF
         return HEIF if names & _HEIF_BRANDS else None
+    if start.lstrip(BLANKS).startswith(_JPEG_SIGNATURE):
+        return JPEG
     return next((entry for signature, entry in _SIGNATURES if start.startswith(signature)), None)
 
 

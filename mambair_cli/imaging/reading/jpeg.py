@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from PIL import ImageFile
 
-from mambair_cli.errors import ImageError
+from mambair_cli.errors import ImageError, OutputError
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.metadata.collect import read_metadata
@@ -18,6 +19,8 @@ from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.jpeg_markers import (
     JpegMarkers,
     behind_the_picture,
+    mended,
+    read_flaws,
     read_markers,
 )
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
@@ -37,6 +40,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     Raises:
         ImageError: It is damaged, announces too many pixels, or holds pictures of equal rank.
     """
+    file, flaws = _without_flaws(path, file)
     markers = read_markers(file)
     if markers.unsupported:
         raise unsupported(path, markers.unsupported, "convert it to PNG first")
@@ -55,8 +59,8 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         metadata = replace(metadata, reading=metadata.reading.joined(left))
 
     def decode(fail_on: str) -> pyvips.Image:
-        if markers.patches:
-            return vips.load_patched(file, markers.patches, fail_on=fail_on)
+        if markers.patches or flaws:
+            return vips.load_patched(file, markers.patches or {}, fail_on=fail_on)
         return vips.load("jpegload", path, fail_on=fail_on)
 
     try:
@@ -69,7 +73,7 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         samples.bands,
         orientation=metadata.stored_orientation,
         metadata=metadata,
-        changes=_forgiven(markers),
+        changes=flaws + _forgiven(markers),
     )
     if samples.bands == _CMYK:
         conversion = cmyk_to_srgb(samples)
@@ -80,6 +84,26 @@ def open_jpeg(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
             changes=(*raster.changes, conversion.phrase),
         )
     return of_rasters([raster])
+
+
+def _without_flaws(path: Path, file: IO[bytes]) -> tuple[IO[bytes], tuple[str, ...]]:
+    """Return the file, or one without what viewers forgive, and what that is, for people."""
+    flaws = read_flaws(file)
+    if not flaws.phrases:
+        return file, ()
+    try:
+        copy = mended(file, flaws)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be copied to {tempfile.gettempdir()}: {error.strerror}",
+            "set TMPDIR to a folder with more room",
+        ) from error
+    if flaws.endless:
+        try:
+            vips.load_patched(copy, {}).avg()
+        except vips.VipsError:  # more is missing than a marker
+            return file, ()
+    return copy, flaws.phrases
 
 
 def _forgiven(markers: JpegMarkers) -> tuple[str, ...]:

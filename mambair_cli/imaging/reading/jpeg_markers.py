@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import mmap
 import re
+import shutil
 import struct
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
-_END = b"\xff\xd9"
+from mambair_cli.imaging.formats import BLANKS
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
 _SCAN, _JFIF = 0xDA, 0xE0
 _JPEG_LS = 0xF7
 # Of frames; C4, C8 and CC between them are none.
@@ -21,6 +25,7 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 # In the coded pixels bytes of FF are followed by these.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _SCANS, _MOST_SCANS = re.compile(rb"\xff\xda"), 1000
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _KNOWN_REVISION = 1
 _LOOKED_AT = 64 * 2**10
@@ -79,6 +84,72 @@ def _too_many_scans(file: IO[bytes]) -> str | None:
     return f"more than {_MOST_SCANS} scans of one JPEG picture" if scans > _MOST_SCANS else None
 
 
+@dataclass(frozen=True)
+class Flaws:
+    """What viewers forgive, and libjpeg or Pillow do not.
+
+    Attributes:
+        before: Bytes before the picture: blanks, or a start that is there twice.
+        endless: Whether the marker of its end is missing, where nothing else need be.
+    """
+
+    before: int
+    endless: bool
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The flaws, for people."""
+        said = {"bytes before the JPEG picture passed over": self.before > 0}
+        said["end of the JPEG picture not marked"] = self.endless
+        return tuple(phrase for phrase, is_so in said.items() if is_so)
+
+
+def read_flaws(file: IO[bytes]) -> Flaws:
+    """Look for flaws at both ends of a file, which is left at its beginning."""
+    file.seek(0)
+    start = file.read(_LOOKED_AT)
+    before = len(start) - len(start.lstrip(BLANKS))
+    while start[before + 2 : before + 4] == _START:
+        before += 2
+    size = file.seek(0, 2)
+    file.seek(max(0, size - len(_END)))
+    endless = file.read() != _END and _is_endless(file, before)
+    file.seek(0)
+    return Flaws(before, endless)
+
+
+def mended(file: IO[bytes], flaws: Flaws) -> IO[bytes]:
+    """Copy a file to a temporary one without its flaws.
+
+    Raises:
+        OSError: There is no room for it.
+    """
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the reader keeps it
+    file.seek(flaws.before)
+    shutil.copyfileobj(file, copy)
+    if flaws.endless:
+        copy.write(_END)
+    copy.seek(0)
+    file.seek(0)
+    return copy
+
+
+def _is_endless(file: IO[bytes], begin: int) -> bool:
+    """Whether a picture of one scan with all its colours is there, but not the marker of its end.
+
+    Of several scans some may be missing, which nobody would notice.
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        kinds = dict[int, list[int]]()
+        for kind, start in _segments(content, begin):
+            kinds.setdefault(kind, []).append(start)
+        starts = [start for kind in _SEQUENTIAL for start in kinds.get(kind, ())]
+        # How many components they have.
+        frames = [content[start + 9 : start + 10] for start in starts]
+        scans = [content[start + 4 : start + 5] for start in kinds.get(_SCAN, ())]
+    return _END[1] not in kinds and len(scans) == 1 and frames == scans
+
+
 def behind_the_picture(file: IO[bytes]) -> str | None:
     """Tell what lies behind the end of the picture, None where it is nothing or further pictures.
 
@@ -103,14 +174,18 @@ def behind_the_picture(file: IO[bytes]) -> str | None:
 def _end_of_picture(file: IO[bytes]) -> int | None:
     """Where the first picture ends; None where that cannot be found."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        position = 2
-        while found := _MARKER.search(content, position):
-            start, kind = found.start(), content[found.start() + 1]
-            if kind == _END[1]:
-                return start + 2
-            length = content[start + 2 : start + 4]
-            position = start + 2 + (int.from_bytes(length, "big") if kind not in (0xD8,) else 0)
-    return None
+        ends = (start + 2 for kind, start in _segments(content, 0) if kind == _END[1])
+        return next(ends, None)
+
+
+def _segments(content: mmap.mmap, begin: int) -> Iterator[tuple[int, int]]:
+    """Go through the markers of a picture that begins at a position: kind and place of each."""
+    position = begin + 2
+    while found := _MARKER.search(content, position):
+        start, kind = found.start(), content[found.start() + 1]
+        yield kind, start
+        length = content[start + 2 : start + 4]
+        position = start + 2 + (int.from_bytes(length, "big") if kind not in (0xD8,) else 0)
 
 
 def _unsupported(kind: int, frame: bytes) -> str | None:

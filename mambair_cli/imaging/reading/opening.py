@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import stat
 import struct
 import zlib
@@ -27,6 +28,11 @@ Image.MAX_IMAGE_PIXELS = None
 # Pillow, too, tells of odd tags, which concern nobody here.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 logging.getLogger("PIL").propagate = False
+
+_LACKING = re.compile(
+    r"unsupported|not supported|not implemented|not configured|built without", re.IGNORECASE
+)
+_CONVERT = "convert it to PNG first"
 
 # A frame of a single pixel takes work and memory, too.
 _LEAST_PIXELS, _FEW_IMAGES = 2**14, 1000
@@ -140,9 +146,14 @@ def check_pixels(path: Path, pixels: int, max_pixels: int, images: int = 1) -> N
 
 
 def damaged(path: Path, reason: object) -> ImageError:
-    """Return the error for a file that cannot be decoded, to be raised."""
+    """Return the error for a file that cannot be decoded, to be raised.
+
+    What a decoder says that it lacks is no damage.
+    """
     # Of a decoder, whose further lines are for those who build it.
     first_line = str(reason).strip().partition("\n")[0].strip(" :")
+    if _LACKING.search(first_line):
+        return ImageError(f"{path} cannot be decoded here: {first_line}", _CONVERT)
     return ImageError(
         f"{path} is damaged or cut short" + (first_line and f": {first_line}"),
         hint="copy or download it again; a viewer shows what is left of it",

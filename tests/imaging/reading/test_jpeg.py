@@ -145,3 +145,68 @@ def test_the_quality_is_that_of_the_table_which_the_luminance_uses(tmp_path):
     path.write_bytes(content)
     assert read_jpeg_quality(path) == 10
     assert read_image(path).metadata.jpeg_quality == 10
+
+
+# Flaws that every viewer forgives
+
+
+def jpeg_content(size=(90, 67), **options):
+    file = io.BytesIO()
+    rows = np.linspace(0, 255, size[0]).astype(np.uint8)
+    Image.fromarray(np.dstack([np.tile(rows, (size[1], 1))] * 3)).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("flawed", "told"),
+    [
+        (lambda c: b"\r\n" + c, "bytes before the JPEG picture passed over"),
+        (lambda c: b"\0\0\0" + c, "bytes before the JPEG picture passed over"),
+        (lambda c: c[:2] + c, "bytes before the JPEG picture passed over"),
+        (lambda c: c[:2] + c[:2] + c, "bytes before the JPEG picture passed over"),
+        (lambda c: c[:-2], "end of the JPEG picture not marked"),
+        (lambda c: c[:-2] + bytes(20), "end of the JPEG picture not marked"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}])
+def test_what_viewers_forgive_is_forgiven_and_told(tmp_path, flawed, told, options):
+    content = jpeg_content(**options)
+    sound, path = tmp_path / "sound.jpg", tmp_path / "flawed.jpg"
+    sound.write_bytes(content)
+    path.write_bytes(flawed(content))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, read_image(sound).pixels)
+    assert image.changes == (told,)
+    with open_bands(path) as bands:
+        np.testing.assert_array_equal(bands.read(0, 67).pixels, image.pixels)
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"progressive": True}])
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
+def test_a_jpeg_that_is_cut_is_damaged_all_the_same(tmp_path, options, share):
+    content = jpeg_content(**options)
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ImageError, match="is damaged or cut short"):
+        read_image(path)
+
+
+def test_a_cut_between_scans_is_no_forgivable_flaw(tmp_path):
+    content = jpeg_content(progressive=True)
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(content[: content.rindex(b"\xff\xc4")])
+    with pytest.raises(ImageError, match="is damaged or cut short"):
+        read_image(path)
+
+
+def test_what_a_decoder_lacks_is_no_damage(tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (17, 12)).save(file, "BMP")
+    content = bytearray(file.getvalue())
+    content[30] = 4  # a JPEG file within
+    path = tmp_path / "within.bmp"
+    path.write_bytes(content)
+    with pytest.raises(ImageError) as error:
+        read_image(path)
+    assert error.value.message == f"{path} cannot be decoded here: Unsupported BMP compression (4)"
+    assert error.value.hint == "convert it to PNG first"
