@@ -173,7 +173,7 @@ def _lzma_exceeds(data: bytes, most: int) -> bool:
     try:
         return len(stream.decompress(data, most)) == most and not stream.eof
     except lzma.LZMAError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError("its LZMA data is no such data, or cut short") from error
 
 
 def _zstd_exceeds(data: bytes, most: int) -> bool:
