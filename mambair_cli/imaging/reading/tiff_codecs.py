@@ -91,6 +91,8 @@ def read_by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
         if page.planar:
             pixels = np.moveaxis(pixels, 0, -1)
         pixels = pixels.reshape(page.height, page.width, page.samples)
+    except RuntimeError as error:  # of imagecodecs, which calls much unsupported that is damaged
+        raise damaged(path, f"its {_name(page)} data cannot be decoded") from error
     except DAMAGE as error:
         raise damaged(path, error) from error
     stored = np.dtype(f"f{page.bits // 8}" if page.floats else f"u{1 if page.bits <= 8 else 2}")
@@ -113,7 +115,7 @@ def read_by_tifffile(path: Path, file: IO[bytes], page: TiffPage) -> Pixels:
 def _refusal(path: Path, page: TiffPage) -> ImageError | None:
     """Say why nothing here decodes a page; None if something does."""
     code = page.compression
-    name = f"{_NAMES.get(code, f'compression {code}')} in TIFF"
+    name = f"{_name(page)} in TIFF"
     if code not in _BY_IMAGECODECS:
         kind = name if code not in _BY_LIBVIPS else f"{page.bits} bits a sample and {name}"
         return unsupported(path, kind, _PLAINER)
@@ -133,6 +135,10 @@ def _refusal(path: Path, page: TiffPage) -> ImageError | None:
     return unsupported(path, kinds[0], _HINT)
 
 
+def _name(page: TiffPage) -> str:
+    return _NAMES.get(page.compression, f"compression {page.compression}")
+
+
 def _has_imagecodecs() -> bool:
     return importlib.util.find_spec("imagecodecs") is not None
 
@@ -150,7 +156,6 @@ def _check_unpacked(file: IO[bytes], page: tifffile.TiffPage) -> None:
 
     Raises:
         ValueError: One does.
-        RuntimeError: One does, or is damaged, as imagecodecs tells it.
     """
     check = _CHECKS.get(int(page.compression))
     if check is None:
@@ -179,7 +184,10 @@ def _lzma_exceeds(data: bytes, most: int) -> bool:
 def _zstd_exceeds(data: bytes, most: int) -> bool:
     import imagecodecs
 
-    imagecodecs.zstd_decode(data, out=most)
+    try:
+        imagecodecs.zstd_decode(data, out=most)
+    except RuntimeError as error:
+        return "too small" in str(error)
     return False
 
 

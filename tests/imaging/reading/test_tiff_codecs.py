@@ -146,7 +146,7 @@ def test_what_unpacks_to_far_more_is_refused_before_it_does(path, compression):
     large = np.zeros((4000, 3000), np.uint8)
     encode = getattr(imagecodecs, f"{compression.replace('jpeg2000', 'jpeg2k')}_encode")
     with_strip(path, encode(large))
-    with pytest.raises(ImageError, match=r"unpacks to far more than its pixels|too small"):
+    with pytest.raises(ImageError, match="unpacks to far more than its pixels"):
         read_image(path)
 
 
