@@ -22,6 +22,8 @@ _ORDINARY = re.compile(
     r"|premultiplied alpha made straight|\d+ bits (converted to 8|widened to 16)"
     r"|\d+-bit floating point converted to 32 bits|frames written as pages"
     r"|colour space written as a profile \([^)]*\)"
+    # Values are converted where there is no place for what they mean.
+    r"|colour profile \((cannot be written to JPEG XL|WebP stores gray as RGB|.* holds none)\)"
     # What they say stands in the profile, which goes before them.
     r"|colour chunks ((gAMA|cHRM|sRGB)(, )?)+ \(.* holds none\)"
     r"|written with 10 bits"

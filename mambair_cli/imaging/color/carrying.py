@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mambair_cli.imaging.color.encoding import ColorEncoding
-from mambair_cli.imaging.color.profile import color_space_of, high_range_of, made_profile
+from mambair_cli.imaging.color.profile import color_space_of, made_profile, space_in
 from mambair_cli.imaging.formats import AVIF, HEIF, JPEG, JXL, PNG, TIFF, WEBP, Format
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
@@ -96,6 +96,8 @@ def carried(encoding: ColorEncoding, entry: Format, *, gray: bool) -> Carried:
             report = ContentReport(changed=(f"colour space written as a profile ({space.name})",))
     reason = _reason_against(profile, entry) if profile else None
     if profile and space is None:
+        said = space_in(profile) if entry is AVIF else None
+        code_points = said.code_points if said else None
         told = ContentReport(dropped=(f"{_LABEL} ({reason})",) if reason else ())
         report = told.joined(ContentReport(kept=() if reason else (_LABEL,)))
     if reason:
@@ -113,7 +115,7 @@ def carried(encoding: ColorEncoding, entry: Format, *, gray: bool) -> Carried:
 def _says_itself(encoding: ColorEncoding) -> bool:
     """Whether the profile says the colour space, too, in numbers of its own."""
     profile, space = encoding.profile, encoding.space
-    return bool(profile and space and high_range_of(profile) == space)
+    return bool(profile and space and space_in(profile) == space)
 
 
 def _chunks(encoding: ColorEncoding, entry: Format) -> tuple[dict[bytes, bytes], ContentReport]:

@@ -62,10 +62,10 @@ def color_space_of(profile: bytes) -> bytes:
     return profile[16:20]
 
 
-def high_range_of(profile: bytes) -> ColorSpace | None:
-    """Return the colour space of high dynamic range that a profile says it stands for, if any.
+def space_in(profile: bytes) -> ColorSpace | None:
+    """Return the colour space that a profile says by code points beside its curves, if any.
 
-    The curves of such profiles give an idea of the image on a screen without that range.
+    If it is one of high dynamic range, the curves give an idea of it on a screen without.
     """
     try:
         (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
@@ -73,8 +73,7 @@ def high_range_of(profile: bytes) -> ColorSpace | None:
             start = _HEADER_BYTES + 4 + record * _RECORD_BYTES
             name, place, _ = struct.unpack_from(">4sII", profile, start)
             if name == b"cicp":
-                space = space_of_code_points(*profile[place + 8 : place + 10])
-                return space if space and not space.fits_profile else None
+                return space_of_code_points(*profile[place + 8 : place + 10])
     except (struct.error, ValueError, TypeError):
         return None
     return None

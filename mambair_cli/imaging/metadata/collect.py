@@ -12,7 +12,7 @@ from PIL import Image
 from mambair_cli.imaging.color.encoding import ColorEncoding, ColorSpace, space_of_code_points
 from mambair_cli.imaging.color.items import read_code_points
 from mambair_cli.imaging.color.png_chunks import encoding_of_chunks
-from mambair_cli.imaging.color.profile import high_range_of
+from mambair_cli.imaging.color.profile import space_in
 from mambair_cli.imaging.color.tags import space_of_exif
 from mambair_cli.imaging.metadata.exif import exif_orientation
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
@@ -181,7 +181,8 @@ def _with_color(metadata: Metadata) -> Metadata:
     """Decide between what is said of the values in several places."""
     color = metadata.color
     if color.profile and color.space is None:
-        color = replace(color, space=high_range_of(color.profile))
+        space = space_in(color.profile)
+        color = color if space is None or space.fits_profile else replace(color, space=space)
     elif color.profile and color.space and metadata.source_format != "PNG":
         # Beside a profile, code points say how luma and chroma were made, or more than it can.
         color = replace(color, space=None if color.space.fits_profile else color.space)

@@ -243,7 +243,10 @@ def _ready(
 
 def _in_srgb(pixels: Pixels, profile: bytes) -> tuple[Pixels, ContentReport]:
     converted = to_srgb(pixels, profile)
-    if converted is None or np.array_equal(converted, pixels):
+    if converted is None:
+        phrase = "colours left as they are (their profile is damaged or for other pixels)"
+        return pixels, ContentReport(changed=(phrase,))
+    if np.array_equal(converted, pixels):
         return pixels, ContentReport()
     return converted, ContentReport(changed=("colours converted to sRGB",))
 

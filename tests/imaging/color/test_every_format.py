@@ -4,6 +4,7 @@ The judge is littleCMS, through Pillow; what should be shown is computed from th
 standards.
 """
 
+import contextlib
 import io
 import struct
 import zlib
@@ -18,7 +19,14 @@ from mambair_cli.imaging import formats
 from mambair_cli.imaging.color.encoding import ColorEncoding, space_of_code_points
 from mambair_cli.imaging.color.items import read_code_points, with_code_points
 from mambair_cli.imaging.color.profile import made_profile
-from mambair_cli.imaging.files import open_bands, read_image, write_bands, write_image
+from mambair_cli.imaging.files import (
+    open_bands,
+    read_image,
+    read_images,
+    write_bands,
+    write_image,
+    write_images,
+)
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 
@@ -311,3 +319,58 @@ def test_16_bits_are_converted_before_they_become_8(tmp_path):
     write_image(tmp_path / "out.bmp", image)
     values = read_image(tmp_path / "out.bmp").pixels[10, :, 0]
     assert len(np.unique(values)) > 30
+
+
+def test_code_points_come_through_twice(tmp_path, source):
+    image = read_image(source / "p3.avif")
+    for name in ("once.avif", "twice.avif"):
+        write_image(tmp_path / name, image)
+        image = read_image(tmp_path / name)
+        with (tmp_path / name).open("rb") as file:
+            assert read_code_points(file).code_points == (12, 13)
+
+
+def test_every_frame_of_an_animation_has_its_colours(tmp_path):
+    frames = [Image.fromarray(np.roll(scene(), 16 * i, axis=1)) for i in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "AVIF", save_all=True, append_images=frames[1:], duration=100)
+    (tmp_path / "a.avif").write_bytes(with_code_points(buffer.getvalue(), 12, 13))
+    sequence = read_images(tmp_path / "a.avif")
+    assert len(sequence.images) == 3
+    for target in ("avif", "webp", "png", "gif"):
+        write_images(tmp_path / f"out.{target}", sequence)
+        again = read_images(tmp_path / f"out.{target}").images
+        assert len(again) == 3
+        # Values in sRGB are others.
+        values = again[0].pixels[10, [8, 24]].astype(int) - np.array(COLOURS[:2])
+        assert (np.abs(values).max() > 8) == (target == "gif")
+    with (tmp_path / "out.avif").open("rb") as file:
+        assert read_code_points(file).code_points == (12, 13)
+
+
+@pytest.mark.parametrize("damage", [b"pitm", b"ipma", b"iprp", b"colr"])
+def test_boxes_that_say_nothing_leave_an_image_without_code_points(tmp_path, damage):
+    avif(tmp_path / "a.avif", 12, 13)
+    content = (tmp_path / "a.avif").read_bytes().replace(damage, b"skip")
+    assert read_code_points(io.BytesIO(content)) is None
+
+
+def test_code_points_that_are_not_known_are_said(tmp_path):
+    avif(tmp_path / "a.avif", 3, 77)
+    metadata = read_image(tmp_path / "a.avif").metadata
+    assert metadata.color == ColorEncoding()
+    assert "colour code points (unknown or damaged)" in metadata.reading.dropped
+    avif(tmp_path / "a.avif", 12, 13)
+    whole = (tmp_path / "a.avif").read_bytes()
+    start = whole.index(b"ipma")
+    for length in range(start, start + 40):
+        with contextlib.suppress(ValueError):
+            read_code_points(io.BytesIO(whole[:length]))
+
+
+def test_gray_goes_through_a_profile_for_colours(tmp_path):
+    profile = made_profile(space_of_code_points(1, 8), gray=False)
+    png(tmp_path / "a.png", gray=True, icc_profile=profile)
+    write_image(tmp_path / "out.bmp", read_image(tmp_path / "a.png"))
+    expected = [shown(power(1), SAME, (c[0],) * 3) for c in COLOURS]
+    assert np.abs(colours_of(tmp_path / "out.bmp") - expected).max() < 2
