@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -13,10 +14,12 @@ from mambair_cli.batches.events import Event, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
-from mambair_cli.batches.models import Model, ModelCache, restorer_with
+from mambair_cli.batches.models import Model, ModelCache, restorer_with, sample_of
+from mambair_cli.batches.treatment import treatment_of
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
-from mambair_cli.imaging.files import read_jpeg_quality
+from mambair_cli.errors import ImageError
+from mambair_cli.imaging.files import InputFile
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import Compute, describe_device
 from mambair_cli.restoration.device.hardware import usable_processors
@@ -132,11 +135,11 @@ class LocalEngine:
         request = batch.request
         if request.by_file:
             assert on_this_machine(batch.jobs)
-            qualities = (read_jpeg_quality(job.source) for job in batch.jobs)
-            quality = next((quality for quality in qualities if quality is not None), None)
-            if quality is None:
+            treated = (_request_of(request, job.source) for job in batch.jobs)
+            first = next((each for each in treated if each is not None), None)
+            if first is None:
                 return None
-            request = replace(request, quality=quality)
+            request = first
         if request.weights is None and not find(request.choose(self.device_type).entry.id):
             return None
         self._prepare(self._first)
@@ -147,6 +150,13 @@ class LocalEngine:
         if key not in self._models:
             self._models[key] = self._models_for(request, compute)
         return self._models[key]
+
+
+def _request_of(request: Request, source: Path) -> Request | None:
+    """Return what weights are chosen for; None where none are needed, or it cannot be read."""
+    with suppress(ImageError), InputFile(source) as file:
+        return treatment_of(request, sample_of(file)).request
+    return None
 
 
 def _recipe_of(batch: Batch, models: ModelCache) -> RecipeOf:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from mambair_cli.batches.treatment import FOUND, Sample, Treatment, treatment_of
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
@@ -31,10 +32,12 @@ from mambair_cli.restoration.restorer import (
     restore_image,
     restore_tensor,
 )
-from mambair_cli.restoration.streaming import restore_bands
+from mambair_cli.restoration.streaming import has_binary_alpha, restore_bands
 
 # Height and width of what a network restores to have its kernels compiled.
 SMALL_IMAGE = (48, 64)
+# Read at a time of an image that is handed on as it is.
+_VALUES = 2**22
 # What a note on an image begins with that shows traces of a camera, for weights that keep them.
 LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
 
@@ -148,31 +151,42 @@ class ModelCache:
         self._loading = threading.RLock()
         self.single = None if request.by_file else self._load(request)
 
-    def suited_to(self, image: RestorableImage | BandReader) -> Model:
-        """Return the model for one image: the only one, or that for the image's JPEG quality.
+    def treatment_of(self, sample: Sample) -> Treatment:
+        """Decide what is done about an image.
 
         Raises:
-            ImageError: The file does not say with which JPEG quality it was saved.
-            CheckpointError: The weights for its quality cannot be had.
+            ImageError: What has to be known can neither be read nor measured.
+        """
+        return treatment_of(self._request, sample)
+
+    def suited_to(self, treatment: Treatment) -> Model:
+        """Return the model for a treatment: the only one, or that for what the image has.
+
+        Raises:
+            CheckpointError: The weights cannot be had.
         """
         if self.single is not None:
             return self.single
-        metadata = image.metadata
-        named = f"a {metadata.source_format} image"
-        return self._load(self._request.for_quality(named, metadata.jpeg_quality))
+        assert treatment.request is not None
+        return self._load(treatment.request)
 
     def digest_for(self, file: InputFile) -> str:
         """Return the sha256 of the weights that are `suited_to` the image in a file; load none.
 
+        Of an image that is left alone it is empty.
+
         Raises:
-            ImageError: The file does not say with which JPEG quality it was saved.
-            CheckpointError: The weights for its quality cannot be had.
+            ImageError: What has to be known can neither be read nor measured.
+            CheckpointError: The weights cannot be had.
         """
         if self.single is not None:
             return self.single.sha256
+        request = self.treatment_of(sample_of(file)).request
+        if request is None:
+            return ""
         # Files are read by several threads.
         with self._loading:
-            weights = self._find(self._request.for_quality(str(file.path), file.jpeg_quality))
+            weights = self._find(request)
             if weights not in self._digests:
                 self._digests[weights] = weights.sha256
             return self._digests[weights]
@@ -200,20 +214,65 @@ def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
     """
 
     def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
-        model = models.suited_to(source)
+        treatment = models.treatment_of(Sample.of_image(source))
+        if treatment.found:
+            on_notice(f"{FOUND}{treatment.found}")
+        if treatment.request is None:
+            return replace(source, left_alone=True)
+        model = models.suited_to(treatment)
         if model.spec.task == "sr":
             _note_traces(source, on_notice)
-        return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
+        restored = restore_image(
+            model.network,
+            source,
+            model.spec,
+            options,
+            on_progress,
+            on_notice,
+            fitting=treatment.fitting(model.spec),
+        )
+        return replace(restored, least_quality=treatment.least_quality)
 
     def bands(
-        reader: BandReader, binary_alpha: bool, on_progress: Progress, on_notice: Notice
+        reader: BandReader,
+        look: Callable[[], BandReader],
+        on_progress: Progress,
+        on_notice: Notice,
     ) -> tuple[ImageHeader, Iterator[Band]]:
-        model, callbacks = models.suited_to(reader), (on_progress, on_notice)
+        treatment = models.treatment_of(Sample.of_bands(look()))
+        if treatment.found:
+            on_notice(f"{FOUND}{treatment.found}")
+        if treatment.request is None:
+            return reader.header, _unchanged(reader)
+        model, callbacks = models.suited_to(treatment), (on_progress, on_notice)
         return restore_bands(
-            model.network, reader, model.spec, options, *callbacks, binary_alpha=binary_alpha
+            model.network,
+            reader,
+            model.spec,
+            options,
+            *callbacks,
+            binary_alpha=has_binary_alpha(look()),
+            fitting=treatment.fitting(model.spec),
         )
 
     return Restore(image, bands)
+
+
+def sample_of(file: InputFile) -> Sample:
+    """Read what decides about the treatment of the first image of a file.
+
+    Raises:
+        ImageError: It cannot be read.
+    """
+    if file.header.in_bands:
+        return Sample.of_bands(file.bands(), str(file.path))
+    return Sample.of_image(file.read().images[0], str(file.path))
+
+
+def _unchanged(reader: BandReader) -> Iterator[Band]:
+    rows = max(1, _VALUES // (reader.header.width * reader.header.channels))
+    for top in range(0, reader.header.height, rows):
+        yield reader.read(top, min(top + rows, reader.header.height))
 
 
 def _note_traces(image: RestorableImage, on_notice: Notice) -> None:

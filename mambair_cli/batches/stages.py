@@ -25,12 +25,13 @@ from mambair_cli.imaging.files import (
     write_bands,
     write_images,
 )
+from mambair_cli.imaging.formats import format_of, format_of_content
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
-from mambair_cli.imaging.metadata.image_metadata import MetadataMode
-from mambair_cli.imaging.writing.targets import check_images, check_target
+from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataMode
+from mambair_cli.imaging.writing.targets import check_images, check_target, target_file
 from mambair_cli.restoration.memory.available import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
-from mambair_cli.restoration.streaming import has_binary_alpha, needs_bands
+from mambair_cli.restoration.streaming import needs_bands
 
 DONE_BEFORE = "done by an earlier run"
 
@@ -212,13 +213,18 @@ class Stages:
         options, replaces = self._files, self._replaces(job)
         try:
             with self._recorded(job, entry):
-                report = write_images(
-                    job.target,
-                    sequence,
-                    quality=options.quality,
-                    metadata=options.metadata,
-                    replaces=replaces,
-                )
+                if self._is_the_source(job, sequence):
+                    with target_file(job.target, replaces=replaces) as copy:
+                        copy.write(job.source.read_bytes())
+                    report = ContentReport(kept=("the file, byte for byte",))
+                else:
+                    report = write_images(
+                        job.target,
+                        sequence,
+                        quality=options.quality,
+                        metadata=options.metadata,
+                        replaces=replaces,
+                    )
             size = job.target.stat().st_size
         except FileError as error:
             if (failure := file_failure(job, error)) is None:
@@ -255,11 +261,10 @@ class Stages:
             InputFile(job.source, max_pixels=options.max_pixels) as file,
             self._recorded(job, ready.entry),
         ):
-            binary_alpha = has_binary_alpha(file.bands())
             source = file.bands()
             with watch.restoring():
                 header, bands = restore.bands(
-                    watch.reading(source), binary_alpha, on_progress, on_notice
+                    watch.reading(source), file.bands, on_progress, on_notice
                 )
             report = write_bands(
                 job.target,
@@ -281,6 +286,15 @@ class Stages:
                 unread = Entry("", {}, source=job.source)
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
+
+    def _is_the_source(self, job: Job[Path], sequence: ImageSequence) -> bool:
+        """Whether nothing was restored, and nothing else asked for that would make another file."""
+        return (
+            all(image.left_alone for image in sequence.images)
+            and self._files.metadata == "keep"
+            and self._files.quality is None
+            and format_of_content(job.source) == format_of(job.target)
+        )
 
     def _opened(self, job: Job[Path]) -> InputFile:
         """Return the input as a forecast left it open, unless it was changed since."""

@@ -27,12 +27,15 @@ class Restore:
     Attributes:
         image: Restores a whole image, reporting tiles and notes.
         bands: Restores an image that is too large for that: gives what is to be written, and its
-            bands from top to bottom, computed as they are asked for. Is told beforehand whether its
-            opacity is nothing or full everywhere.
+            bands from top to bottom, computed as they are asked for. Is given what opens the
+            image for another pass, to look at it beforehand.
     """
 
     image: Callable[[RestorableImage, Progress, Notice], RestorableImage]
-    bands: Callable[[BandReader, bool, Progress, Notice], tuple[ImageHeader, Iterator[Band]]]
+    bands: Callable[
+        [BandReader, Callable[[], BandReader], Progress, Notice],
+        tuple[ImageHeader, Iterator[Band]],
+    ]
 
     def sequence(
         self, sequence: ImageSequence, on_progress: Progress, on_notice: Notice

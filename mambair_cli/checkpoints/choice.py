@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +13,8 @@ from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.networks.spec import Task
+
+Level = Literal["sigma", "quality"]
 
 # The best variant that a device runs in reasonable time.
 BEST_VARIANT = {"cpu": "light", "mps": "light"}
@@ -39,6 +43,7 @@ def choose(
     scale: int | None = None,
     sigma: float | None = None,
     quality: float | None = None,
+    channels: int = 1,
     variant: str | None = None,
     device_type: str = "cpu",
 ) -> Choice:
@@ -47,8 +52,10 @@ def choose(
     Args:
         task: What is to be restored.
         scale: Asked output side over input side; None where the task has only one.
-        sigma: Asked noise level; the nearest trained one is taken.
+        sigma: Asked noise level; images are adapted to the trained one that is taken.
         quality: Asked JPEG quality; the nearest trained one is taken.
+        channels: Of the images: 3 takes weights for colour before others where the task has such
+            beside those for gray.
         variant: Variant or id that the user asked for; None for the best one on the device.
         device_type: Device that will run it, as in `torch.device.type`.
 
@@ -64,11 +71,17 @@ def choose(
     rows, quality_notices = _at_level(rows, "quality", quality)
     rows += [entry for entry in catalogue.entries() if task in entry.stands_in_for]
     notices = sigma_notices + quality_notices
+    rows.sort(key=lambda entry: _is_blind_in_colour(entry) != (channels > 1))
     if variant is not None:
         return Choice(_named(rows, task, variant), notices)
     wanted = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
     best, *others = sorted(
-        rows, key=lambda entry: (entry.bundled is not None, entry.variant != wanted)
+        rows,
+        key=lambda entry: (
+            _is_blind_in_colour(entry) != (channels > 1),
+            entry.bundled is not None,
+            entry.variant != wanted,
+        ),
     )
     return Choice(best, notices, tuple(others))
 
@@ -84,8 +97,34 @@ def _at_scale(rows: list[CatalogueEntry], task: Task, scale: int | None) -> list
     return [entry for entry in rows if entry.scale == scale]
 
 
+def trained_levels(task: Task, level: Level) -> list[int]:
+    """List the noise levels or JPEG qualities for which a task has weights, in order."""
+    rows = [entry for entry in catalogue.entries() if entry.task == task]
+    return sorted({getattr(entry, level) for entry in rows} - {None})
+
+
+def blind_in_colour(task: Task) -> bool:
+    """Tell whether a task has weights for colour that work at any JPEG quality."""
+    return any(_is_blind_in_colour(entry) for entry in catalogue.entries() if entry.task == task)
+
+
+def _is_blind_in_colour(entry: CatalogueEntry) -> bool:
+    return entry.task == "dejpeg" and entry.channels > 1 and entry.quality is None
+
+
+def nearest_level(level: Level, asked: float, trained: Collection[int]) -> int:
+    """Return the trained level to take: what measured best on images with others.
+
+    Noise above a level is made weaker by less contrast, which costs little up to 1.5 times the
+    level. JPEG artefacts stay as they are: the quality that is nearest as a ratio.
+    """
+    if level == "sigma":
+        return min((each for each in trained if 1.5 * each >= asked), default=max(trained))
+    return min(sorted(trained), key=lambda value: abs(math.log(value / asked)))
+
+
 def _at_level(
-    rows: list[CatalogueEntry], level: Literal["sigma", "quality"], asked: float | None
+    rows: list[CatalogueEntry], level: Level, asked: float | None
 ) -> tuple[list[CatalogueEntry], tuple[str, ...]]:
     trained = {getattr(entry, level) for entry in rows} - {None}
     if not trained:
@@ -93,12 +132,12 @@ def _at_level(
     listed = ", ".join(map(str, sorted(trained)))
     if asked is None:
         raise UsageError(f"{rows[0].task} needs a {level}", f"--{level} takes one of: {listed}")
-    # Between two levels the stronger restoration: more noise, or a lower quality.
-    stronger = 1 if level == "quality" else -1
-    nearest = min(trained, key=lambda value: (abs(value - asked), stronger * value))
-    chosen = [entry for entry in rows if getattr(entry, level) == nearest]
+    nearest = nearest_level(level, asked, trained)
+    chosen = [entry for entry in rows if getattr(entry, level) in (nearest, None)]
     if nearest == asked:
         return chosen, ()
+    if level == "sigma":
+        return chosen, (f"sigma {asked:g}: images are adapted to the trained level {nearest}",)
     return chosen, (f"{level} {asked:g}: using the nearest trained level {nearest} of {listed}",)
 
 

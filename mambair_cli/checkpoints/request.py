@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mambair_cli.checkpoints import catalogue
-from mambair_cli.checkpoints.choice import Choice, choose
+from mambair_cli.checkpoints.choice import Choice, blind_in_colour, choose, trained_levels
 from mambair_cli.checkpoints.load import require_scale
-from mambair_cli.errors import ImageError, UsageError
+from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from mambair_cli.networks.spec import ModelSpec, Task
@@ -31,10 +30,11 @@ class Request:
     Attributes:
         task: What is restored.
         scale: Asked output side over input side; None for the default.
-        sigma: Asked noise level on the 0-255 scale.
+        sigma: Asked noise level on the 0-255 scale; None to measure it in each file.
         quality: Asked JPEG quality; None to read it from each file.
         variant: Variant of the model, or None for the best on the device.
         weights: Weights that the user named: a file, a model id or an `hf://` reference.
+        channels: Of the image: 3 takes weights for colour where a task has some of its own.
     """
 
     task: Task
@@ -43,11 +43,12 @@ class Request:
     quality: int | None = None
     variant: str | None = None
     weights: str | None = None
+    channels: int = 1
 
     @property
     def by_file(self) -> bool:
-        """Whether each file decides about its weights, by the JPEG quality that it tells."""
-        return self.task == "dejpeg" and self.quality is None and self.weights is None
+        """Whether each file decides about its weights, by what it tells or what is measured."""
+        return self.every_case() != [self]
 
     def choose(self, device_type: str) -> Choice:
         """Choose the model of a request that names no weights; nothing is fetched.
@@ -64,34 +65,22 @@ class Request:
             scale=default if self.scale is None else self.scale,
             sigma=self.sigma,
             quality=self.quality,
+            channels=self.channels,
             variant=self.variant,
             device_type=device_type,
         )
 
-    def for_quality(self, image: str, quality: int | None) -> Request:
-        """Return the same request for an image of a JPEG quality.
-
-        Args:
-            image: What messages call the image.
-            quality: What its file tells; None where it tells nothing.
-
-        Raises:
-            ImageError: It tells nothing.
-        """
-        if quality is None:
-            raise ImageError(
-                f"{image} does not say with which JPEG quality it was once saved",
-                "give it: --quality 10, 30 or 40",
-            )
-        return replace(self, quality=quality)
-
     def every_case(self) -> list[Request]:
-        """List the requests that files can turn this one into: one for each trained quality."""
-        if not self.by_file:
+        """List the requests that files can turn this one into, one for each weights."""
+        if self.weights is not None:
             return [self]
-        rows = [entry for entry in catalogue.entries() if entry.task == self.task]
-        qualities = sorted({entry.quality for entry in rows if entry.quality is not None})
-        return [replace(self, quality=quality) for quality in qualities]
+        if self.task == "denoise" and self.sigma is None:
+            return [replace(self, sigma=sigma) for sigma in trained_levels(self.task, "sigma")]
+        if self.task == "dejpeg":
+            qualities = [self.quality] if self.quality else trained_levels(self.task, "quality")
+            gray = [replace(self, quality=quality) for quality in qualities]
+            return [*gray, replace(gray[0], channels=3)] if blind_in_colour(self.task) else gray
+        return [self]
 
     def check(self, spec: ModelSpec) -> None:
         """Refuse weights that cannot do what was asked for.

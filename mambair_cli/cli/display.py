@@ -108,6 +108,7 @@ class BatchDisplay:
     def show(self, event: events.Event) -> None:
         """Show one event of the batch."""
         from mambair_cli.batches import events
+        from mambair_cli.batches.treatment import FOUND
 
         name, values = describe(event)
         self._messages.event(name, **values)
@@ -117,7 +118,10 @@ class BatchDisplay:
             case events.TileDone():
                 self._tile_done(event)
             case events.FileNoted():
-                self._messages.detail(f"{event.job.source}: {event.text}")
+                tell = (
+                    self._messages.notice if event.text.startswith(FOUND) else self._messages.detail
+                )
+                tell(f"{event.job.source}: {event.text}")
             case events.DeviceLost():
                 self._device_lost(event)
             case events.FileDone():

@@ -17,7 +17,7 @@ from mambair_cli.errors import ImageError
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.formats import BY_SUFFIX, Format
 from mambair_cli.imaging.image import BandReader, ImageHeader, ImageSequence, RestorableImage
-from mambair_cli.imaging.metadata.jpeg_quality import jpeg_quality_of
+from mambair_cli.imaging.metadata.jpeg_quality import jpeg_coding_of
 from mambair_cli.imaging.reading.gif import open_gif
 from mambair_cli.imaging.reading.heif import open_avif, open_heic
 from mambair_cli.imaging.reading.jpeg import open_jpeg
@@ -105,9 +105,9 @@ class InputFile:
         position = self._file.tell()
         self._file.seek(0)
         with _without_warnings():
-            quality = jpeg_quality_of(self._file)
+            coding = jpeg_coding_of(self._file)
         self._file.seek(position)
-        return quality
+        return None if coding is None else coding.quality
 
     @property
     def header(self) -> ImageHeader:

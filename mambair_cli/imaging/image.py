@@ -57,6 +57,8 @@ class RestorableImage:
             (`float_range.measured`); None for the type's own black and white.
         changes: What reading changed of the image, a phrase each, for people: `CMYK converted to
             sRGB`.
+        left_alone: Whether there was nothing to restore.
+        least_quality: Quality below which formats that lose something lose what was gained.
     """
 
     pixels: Pixels
@@ -64,6 +66,8 @@ class RestorableImage:
     metadata: Metadata = field(default_factory=Metadata)
     span: ValueRange | None = None
     changes: tuple[str, ...] = ()
+    left_alone: bool = False
+    least_quality: int = 0
 
     @property
     def value_range(self) -> ValueRange:

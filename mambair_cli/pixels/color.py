@@ -63,6 +63,16 @@ def ycbcr_to_rgb(ycbcr: NDArray[Any], white: float = 255.0) -> NDArray[np.float3
     return np.asarray((ycbcr - _JFIF_OFFSET * white) @ _JFIF_INVERSE.T, dtype=np.float32)
 
 
+def change_to_ycbcr(change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert the difference of two RGB images, `(h w 3)`, to that of luma and chroma (JFIF)."""
+    return np.asarray(change @ _JFIF.T, dtype=np.float32)
+
+
+def change_to_rgb(change: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Convert the difference of two images in luma and chroma back to that in RGB."""
+    return np.asarray(change @ _JFIF_INVERSE.T, dtype=np.float32)
+
+
 def spread_under_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
     """Continue the visible colours under fully transparent areas.
 

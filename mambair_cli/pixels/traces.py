@@ -71,27 +71,42 @@ def measure_traces(pixels: NDArray[np.uint8]) -> Traces:
 
 
 def _blocking(luma: Luma) -> float:
-    """Measure steps between rows that stand out from their neighbours, by place modulo 8."""
-    step = np.diff(luma, axis=0)
-    kink = np.minimum(np.abs(step[1:-1] - (step[:-2] + step[2:]) / 2), CLIP).mean(axis=1)
-    phases = kink[: len(kink) // JPEG_BLOCK * JPEG_BLOCK].reshape(-1, JPEG_BLOCK).mean(axis=0)
+    phases = kinks(luma)
     grid = phases.argmax()
     # The constant keeps images without any detail at 1.
     return float((phases[grid] + 0.02) / (np.median(np.delete(phases, grid)) + 0.02))
 
 
+def kinks(luma: Luma) -> Luma:
+    """Measure steps between rows that stand out from their neighbours, by place modulo 8.
+
+    Returns:
+        Eight means; that at `n` is of the steps from rows `n + 1` to `n + 2`, modulo 8.
+    """
+    step = np.diff(luma, axis=0)
+    kink = np.minimum(np.abs(step[1:-1] - (step[:-2] + step[2:]) / 2), CLIP).mean(axis=1)
+    whole: Luma = kink[: len(kink) // JPEG_BLOCK * JPEG_BLOCK].reshape(-1, JPEG_BLOCK)
+    return np.asarray(whole.mean(axis=0))
+
+
 def _noise(luma: Luma) -> float:
     """Measure the diagonal detail of a Haar transform, by its median in each patch."""
+    detail = detail_in_patches(luma)
+    if not len(detail):
+        return 0.0
+    # 0.6745 is the median of the absolute value of a normal variable.
+    sigma = np.median(np.abs(detail), axis=1) / 0.6745
+    return float(np.quantile(sigma, SMOOTHEST))
+
+
+def detail_in_patches(luma: Luma) -> Luma:
+    """Return the diagonal detail of a Haar transform, `(patches n)`, where light is not clipped."""
     height, width = (side // PATCH * PATCH for side in luma.shape)
     whole = luma[:height, :width]
     a, b, c, d = (_patches(whole[y::2, x::2]) for y in (0, 1) for x in (0, 1))
     light = (a + b + c + d).mean(axis=1) / 4
     unclipped = (light > DARKEST) & (light < BRIGHTEST)
-    if not unclipped.any():
-        return 0.0
-    # 0.6745 is the median of the absolute value of a normal variable.
-    sigma = np.median(np.abs(a - b - c + d), axis=1) / 2 / 0.6745
-    return float(np.quantile(sigma[unclipped], SMOOTHEST))
+    return np.asarray((a - b - c + d)[unclipped] / 2)
 
 
 def _patches(quarter: Luma) -> Luma:

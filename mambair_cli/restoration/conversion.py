@@ -14,6 +14,7 @@ from mambair_cli.imaging.image import Band, ImageHeader, Pixels, ValueRange
 from mambair_cli.pixels.color import rgb_to_ycbcr, spread_under_alpha, ycbcr_to_rgb
 from mambair_cli.pixels.resize import imresize_rows, resize_alpha_rows
 from mambair_cli.pixels.tensors import to_pixels, to_tensor
+from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
 
 # Rows of the source that enlarging opacity and chroma needs above and below.
 _CONTEXT = 3
@@ -52,6 +53,7 @@ class Conversion:
         binary_alpha: Whether opacity is nothing or full everywhere, and has to stay so.
         strength: How much of the change is kept: 1 for the network's answer, 0 for the image as it
             is, at a scale above 1 its bicubic enlargement, between them a blend.
+        fitting: How the network is used for the image.
     """
 
     source: ImageHeader
@@ -60,6 +62,7 @@ class Conversion:
     scale: int
     binary_alpha: bool
     strength: float = 1.0
+    fitting: Fitting = AS_TRAINED
 
     @property
     def value_range(self) -> ValueRange:
@@ -69,10 +72,7 @@ class Conversion:
     @property
     def bounds(self) -> tuple[float, float]:
         """Between what a network's answer has to lie: 0 and 1, or what it is shown at the most."""
-        if self.span is None:
-            return 0, 1
-        black = self.value_range.black
-        return (self.span.black - black) / self._white, (self.span.white - black) / self._white
+        return self.fitting.bounds(*self._limits)
 
     @property
     def result(self) -> ImageHeader:
@@ -87,9 +87,11 @@ class Conversion:
 
     def needed(self, rows: slice) -> slice:
         """Tell which rows of the source have to be read to restore some of them."""
-        top, bottom = rows.start - _CONTEXT, rows.stop + _CONTEXT
+        # What a window leaves over, less than the rows of a block, is converted with the next one.
+        first = rows.start - self.fitting.rows + 1
+        top, bottom = first - _CONTEXT, rows.stop + _CONTEXT
         if self.source.has_alpha:
-            top = (rows.start - _BLOCK // 2) // _BLOCK * _BLOCK
+            top = (first - _BLOCK // 2) // _BLOCK * _BLOCK
             bottom = -(-(rows.stop + _BLOCK // 2) // _BLOCK) * _BLOCK
         return slice(max(0, top), min(bottom, self.source.height))
 
@@ -106,6 +108,9 @@ class Conversion:
         Returns:
             `(1 channels rows w)` float32, in [0, 1] or as far outside as the image's values are.
         """
+        return self.fitting.shown(self._unfitted(part))
+
+    def _unfitted(self, part: Band) -> Tensor:
         if self._luma_only:
             planes = [self._ycbcr(part.pixels[rows])[..., 0] for rows in self._chunks(part)]
             return torch.from_numpy(np.concatenate(planes) / self._white)[None, None]
@@ -116,7 +121,7 @@ class Conversion:
         """Turn rows of the network's answer into rows of the result, a few at a time.
 
         Args:
-            restored: `(1 channels rows w*scale)` float32 in [0, 1].
+            restored: `(1 channels rows w*scale)` float32 within the bounds.
             start: Row of the result that it begins with.
             part: Prepared rows of the source, all that are `needed`.
             first: Row of the source that `part` begins with.
@@ -124,10 +129,11 @@ class Conversion:
         Yields:
             Consecutive rows.
         """
-        step = max(1, _VALUES // (restored.shape[1] * restored.shape[3]))
-        for top in range(0, restored.shape[2], step):
-            answer = restored[:, :, top : top + step]
-            rows = slice(start + top, start + top + answer.shape[2])
+        for rows in self._cut(start, restored):
+            answer = restored[:, :, rows.start - start : rows.stop - start]
+            if self.fitting is not AS_TRAINED:
+                seen = self._unfitted(Band(part.pixels[rows.start - first : rows.stop - first]))
+                answer = self.fitting.applied(answer, seen, rows.start)
             pixels = self._pixels(answer, rows, part, first)
             if self.span is not None:
                 pixels += self._beyond(rows, part, first)
@@ -135,19 +141,27 @@ class Conversion:
                 pixels = _blend(self._unrestored(rows, part, first), pixels, self.strength)
             yield Band(pixels, self._alpha(rows, part, first))
 
+    def _cut(self, start: int, restored: Tensor) -> Iterator[slice]:
+        step = max(2 * self.fitting.rows, _VALUES // (restored.shape[1] * restored.shape[3]))
+        end = start + restored.shape[2]
+        while start < end:
+            stop = end if start + step >= end else self.fitting.whole(start + step)
+            yield slice(start, stop)
+            start = stop
+
     def _pixels(self, answer: Tensor, rows: slice, part: Band, first: int) -> Pixels:
         if self._luma_only:
             return self._with_chroma(answer, rows, part, first)
         if self.source.channels < self.channels:
             answer = answer.mean(dim=1, keepdim=True)
-        return to_pixels(answer, self.source.dtype, self.value_range, self.bounds)
+        return to_pixels(answer, self.source.dtype, self.value_range, self._limits)
 
     def _with_chroma(self, luma: Tensor, rows: slice, part: Band, first: int) -> Pixels:
         near = self._near(rows, first)
         ycbcr = self._ycbcr(part.pixels[near])
         enlarged = imresize_rows(ycbcr, first + near.start, self.source.height, rows, self.scale)
         enlarged[..., 0] = luma[0, 0].cpu().numpy() * self._white
-        low, high = self.bounds
+        low, high = self._limits
         values = ycbcr_to_rgb(enlarged, self._white).clip(low * self._white, high * self._white)
         if np.issubdtype(self.source.dtype, np.integer):
             values = np.rint(values)
@@ -201,6 +215,13 @@ class Conversion:
         step = max(1, _VALUES // (width * channels))
         for top in range(0, height, step):
             yield slice(top, top + step)
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        if self.span is None:
+            return 0, 1
+        black = self.value_range.black
+        return (self.span.black - black) / self._white, (self.span.white - black) / self._white
 
     @property
     def _luma_only(self) -> bool:

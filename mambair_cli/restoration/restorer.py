@@ -14,6 +14,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
 from mambair_cli.restoration.memory.allocator import give_back
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, limits_of
 from mambair_cli.restoration.tiled_run import Notice, Progress, Reports, TiledRun, new_canvas
@@ -118,6 +119,8 @@ def restore_image(
     options: RestoreOptions,
     on_progress: Progress | None = None,
     on_notice: Notice | None = None,
+    *,
+    fitting: Fitting = AS_TRAINED,
 ) -> RestorableImage:
     """Restore an image as read from a file; gray stays gray, opacity is scaled and not restored.
 
@@ -133,6 +136,7 @@ def restore_image(
         options: As for `restore_tensor`.
         on_progress: As for `restore_tensor`.
         on_notice: As for `restore_tensor`.
+        fitting: How the network is used for this image.
 
     Returns:
         Pixels `(h*s w*s c)` and opacity `(h*s w*s)` or None of the same type, the same metadata.
@@ -149,6 +153,7 @@ def restore_image(
         spec.scale,
         binary_alpha=image.alpha is not None and is_binary(image.alpha),
         strength=options.strength,
+        fitting=fitting,
     )
     part = conversion.prepared(Band(image.pixels, image.alpha))
     callbacks = on_progress, on_notice

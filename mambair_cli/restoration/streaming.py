@@ -20,6 +20,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.pixels.resize import is_binary
 from mambair_cli.restoration.conversion import Conversion
 from mambair_cli.restoration.engine import Engine
+from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.tile_size import (
     LARGEST_AUTO_TILE,
@@ -95,6 +96,7 @@ def restore_bands(
     on_notice: Notice | None = None,
     *,
     binary_alpha: bool = False,
+    fitting: Fitting = AS_TRAINED,
 ) -> tuple[ImageHeader, Iterator[Band]]:
     """Restore an image while it is read and written.
 
@@ -110,6 +112,7 @@ def restore_bands(
         on_notice: As for `restorer.restore_tensor`.
         binary_alpha: Whether opacity is nothing or full everywhere (`has_binary_alpha`) and has to
             stay so; at scale 1 it makes no difference.
+        fitting: As for `restorer.restore_image`.
 
     Returns:
         What the result is, and its rows from top to bottom. The work is done as they are asked for,
@@ -128,6 +131,7 @@ def restore_bands(
         spec.scale,
         binary_alpha,
         options.strength,
+        fitting,
     )
     reports = Reports.to(on_progress, on_notice)
     run = _planned_run(network, conversion, spec, options, reports)
@@ -182,15 +186,24 @@ def _planned_run(
 
 def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iterator[Band]:
     scale, going_on = conversion.scale, True
+    height, left_over = conversion.result.height, None
     while going_on:
         window = slice(run.mosaic.window.start, min(run.mosaic.window.stop, reader.header.height))
         needed = conversion.needed(window)
         part = conversion.prepared(reader.read(needed.start, needed.stop))
         inner = Band(part.pixels[window.start - needed.start : window.stop - needed.start])
         finished = run.complete(pad_to(conversion.shown(inner), LEAST_SIDE, LEAST_SIDE))
-        rows = (reader.header.height - window.start) * scale
-        visible = finished[:, :, :rows, : conversion.result.width]
-        yield from conversion.rows(visible, window.start * scale, part, needed.start)
+        start = window.start * scale
+        visible = finished[:, :, : height - start, : conversion.result.width]
+        stop = start + visible.shape[2]
+        if left_over is not None:
+            start -= left_over.shape[2]
+            visible = torch.cat([left_over, visible], dim=2)
+        ready = (stop if stop == height else conversion.fitting.whole(stop)) - start
+        # The window moves up before these rows are converted.
+        left_over = visible[:, :, ready:].clone()
+        if ready > 0:
+            yield from conversion.rows(visible[:, :, :ready], start, part, needed.start)
         going_on = run.mosaic.advance()
 
 

@@ -368,10 +368,10 @@ def test_images_do_not_pile_up_over_a_batch():
     assert not alive
 
 
-def in_bands(reader, binary_alpha, progress, notice):
+def in_bands(reader, look, progress, notice):
     header = reader.header
     progress(0, header.height)
-    notice(f"in bands, binary alpha: {binary_alpha}")
+    notice(f"in bands, {look().header.height} rows")
 
     def bands():
         for row in range(header.height):

@@ -57,7 +57,7 @@ def plan(*paths):
     )
 
 
-def in_bands(reader, _binary_alpha, *_):
+def in_bands(reader, *_):
     return reader.header, iter([reader.read(0, reader.header.height)])
 
 

@@ -76,12 +76,14 @@ def all_bundled(monkeypatch):
     [
         ("denoise", "sigma", 15, 15),
         ("denoise", "sigma", 24.5, 25),
-        ("denoise", "sigma", 20, 25),
+        ("denoise", "sigma", 20, 15),
+        ("denoise", "sigma", 35, 25),
         ("denoise", "sigma", 3, 15),
         ("denoise", "sigma", 75, 50),
         ("dejpeg", "quality", 40, 40),
-        ("dejpeg", "quality", 20, 10),
-        ("dejpeg", "quality", 35, 30),
+        ("dejpeg", "quality", 15, 10),
+        ("dejpeg", "quality", 20, 30),
+        ("dejpeg", "quality", 34, 30),
         ("dejpeg", "quality", 95, 40),
     ],
 )
@@ -89,8 +91,10 @@ def all_bundled(monkeypatch):
 def test_levels_take_the_nearest_and_say_so(task, level, asked, chosen):
     choice = choose(task, **{level: asked})
     assert getattr(choice.entry.spec, level) == chosen
-    listed = {"sigma": "15, 25, 50", "quality": "10, 30, 40"}[level]
-    notice = f"{level} {asked:g}: using the nearest trained level {chosen} of {listed}"
+    notice = {
+        "sigma": f"sigma {asked:g}: images are adapted to the trained level {chosen}",
+        "quality": f"quality {asked:g}: using the nearest trained level {chosen} of 10, 30, 40",
+    }[level]
     assert choice.notices == (() if asked == chosen else (notice,))
 
 
@@ -115,13 +119,19 @@ def test_variant_follows_the_device(device_type, variant):
             "sr",
             {"scale": 4, "variant": "lite"},
             "no variant 'lite' for sr at scale 4",
-            "did you mean light? known: tiny, light, classic, v2-light, v2-small, v2-base, v2-large",
+            (
+                "did you mean light? known: tiny, light, classic, v2-light, v2-small, v2-base, "
+                "v2-large"
+            ),
         ),
         (
             "sr",
             {"scale": 2, "variant": "base"},
             "no variant 'base' for sr at scale 2",
-            "did you mean v2-base? known: tiny, light, classic, v2-light, v2-small, v2-base, v2-large",
+            (
+                "did you mean v2-base? known: tiny, light, classic, v2-light, v2-small, v2-base, "
+                "v2-large"
+            ),
         ),
     ],
 )

@@ -233,12 +233,6 @@ def test_tiles_that_cannot_work(refused, weights, photo, arguments):
     assert "tile" in message or "overlap" in message
 
 
-def test_noise_of_unknown_strength(refused, photo):
-    message, hint = refused(2, "denoise", photo)
-    assert message == "the strength of the noise is missing"
-    assert hint == "give --sigma 15, 25 or 50, or --real for the noise of a camera"
-
-
 def test_contradictory_noise(refused, photo):
     message, _ = refused(2, "denoise", "--real", "--sigma", 25, photo)
     assert message == "--real and --sigma 25 exclude each other"

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from mambair_cli.api import load_model
-from mambair_cli.batches.models import ModelCache, restorer_with, traces_in
+from mambair_cli.batches.models import Model, ModelCache, restorer_with, traces_in
+from mambair_cli.batches.treatment import Sample
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.request import Request
@@ -51,23 +52,29 @@ def dejpeg_bundled(monkeypatch, weights):
     monkeypatch.setattr(catalogue, "bundled_directory", lambda: weights)
 
 
+def model_for(path: Path, models: ModelCache) -> Model:
+    """What restores the image of a file."""
+    return models.suited_to(models.treatment_of(Sample.of_image(read_image(path))))
+
+
 @pytest.mark.usefixtures("dejpeg_bundled")
 def test_each_jpeg_gets_the_weights_for_its_quality(cache, make_image, tmp_path, capfd):
     image = make_image(tmp_path / "scan.jpg")
     chosen = cache(Request("dejpeg"))
     assert chosen.single is None
-    first = chosen.suited_to(read_image(image))
+    first = model_for(image, chosen)
     assert first.spec.quality == 30
-    assert chosen.suited_to(read_image(image)) is first
+    assert model_for(image, chosen) is first
     assert "quality 75: using the nearest trained level 30 of 10, 30" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
 def test_a_file_that_says_no_quality(cache, photo):
     with pytest.raises(ImageError) as caught:
-        cache(Request("dejpeg")).suited_to(read_image(photo))
+        model_for(photo, cache(Request("dejpeg")))
     assert caught.value.message == (
-        "a PNG image does not say with which JPEG quality it was once saved"
+        "a PNG image does not say with which JPEG quality it was once saved, and no blocks of one "
+        "are found in it"
     )
     assert caught.value.hint == "give it: --quality 10, 30 or 40"
 
@@ -76,7 +83,7 @@ def test_a_file_that_says_no_quality(cache, photo):
 def test_a_given_quality_holds_for_all(cache, photo):
     chosen = cache(Request("dejpeg", quality=28))
     assert chosen.single is not None
-    assert chosen.suited_to(read_image(photo)) is chosen.single
+    assert model_for(photo, chosen) is chosen.single
 
 
 @pytest.mark.usefixtures("hub")
@@ -186,7 +193,7 @@ def test_the_weights_of_a_file_are_known_by_their_digest_before_they_are_loaded(
         Image.open(fine).save(rough, quality=8)
         assert chosen.digest_for(InputFile(rough)) == sha256_of(other)
         assert chosen.digest_for(InputFile(fine)) == sha256_of(weights / "dejpeg-q30.safetensors")
-    assert chosen.suited_to(read_image(fine)).sha256 == chosen.digest_for(InputFile(fine))
+    assert model_for(fine, chosen).sha256 == chosen.digest_for(InputFile(fine))
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")
@@ -194,7 +201,8 @@ def test_a_file_that_says_no_quality_is_named(cache, photo):
     with pytest.raises(ImageError) as caught:
         cache(Request("dejpeg")).digest_for(InputFile(photo))
     assert caught.value.message == (
-        f"{photo} does not say with which JPEG quality it was once saved"
+        f"{photo} does not say with which JPEG quality it was once saved, and no blocks of one are "
+        "found in it"
     )
 
 

@@ -8,6 +8,8 @@ from mambair_cli.errors import MemoryLimitError
 from mambair_cli.imaging.image import Band, ImageHeader, RestorableImage, ValueRange
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.jpeg_cells import JpegCells
+from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
@@ -83,11 +85,12 @@ def joined(header, bands):
     return RestorableImage(pixels, alpha)
 
 
-def both(image, options, scale=1, channels=3, **arguments):
-    whole = restore_image(Network(scale, channels), image, spec(scale, channels), options)
+def both(image, options, scale=1, channels=3, fitting=AS_TRAINED, **arguments):
+    task = spec(scale, channels)
+    whole = restore_image(Network(scale, channels), image, task, options, fitting=fitting)
     reader = Rows(image)
     network = Network(scale, channels)
-    bands = joined(*restore_bands(network, reader, spec(scale, channels), options, **arguments))
+    bands = joined(*restore_bands(network, reader, task, options, fitting=fitting, **arguments))
     return whole, bands
 
 
@@ -98,6 +101,20 @@ def test_bands_are_the_whole(size, tile, scale):
     options = RestoreOptions(*tile)
     whole, bands = both(picture(*size), options, scale)
     np.testing.assert_array_equal(bands.pixels, whole.pixels)
+
+
+@pytest.mark.parametrize("top", [0, 5])
+@pytest.mark.parametrize(("image_channels", "channels"), [(3, 3), (3, 1), (1, 3), (1, 1)])
+@pytest.mark.parametrize("alpha", [None, "soft"])
+def test_bands_are_the_whole_where_blocks_bind_rows(image_channels, channels, alpha, top):
+    steps = np.full((8, 8), 6, np.float32)
+    cells = JpegCells(steps, steps, factors=(2, 1), top=top, left=3)
+    image = picture(171, 40, image_channels, alpha=alpha)
+    fitting = Fitting(contrast=0.8, strength=0.7, cells=cells)
+    whole, bands = both(image, RestoreOptions(40, 12), 1, channels, fitting)
+    np.testing.assert_array_equal(bands.pixels, whole.pixels)
+    plain = restore_image(Network(1, channels), image, spec(1, channels), RestoreOptions(40, 12))
+    assert np.abs(whole.pixels - plain.pixels.astype(float)).mean() > 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -45,8 +45,9 @@ def denoise(
             "--sigma",
             min=0,
             max=255,
-            metavar="15|25|50",
-            help="Strength of the Gaussian noise, its standard deviation on the 0-255 scale.",
+            metavar="SIGMA",
+            help="Strength of the Gaussian noise, its standard deviation on the 0-255 scale. "
+            "By default measured in each image.",
             show_default=False,
         ),
     ] = None,
@@ -59,11 +60,6 @@ def denoise(
         raise UsageError(
             f"--real and --sigma {sigma:g} exclude each other",
             "use --sigma for Gaussian noise, --real for the noise of a camera",
-        )
-    if not real and sigma is None and settings.weights is None:
-        raise UsageError(
-            "the strength of the noise is missing",
-            "give --sigma 15, 25 or 50, or --real for the noise of a camera",
         )
     restore_files(settings, "denoise-real" if real else "denoise", sigma=sigma)
 
@@ -79,7 +75,8 @@ def dejpeg(
             min=1,
             max=100,
             metavar="10|30|40",
-            help="JPEG quality that the image was saved with. By default read from each file.",
+            help="JPEG quality that the image was saved with. By default read from each file, or "
+            "found in its pixels.",
             show_default=False,
         ),
     ] = None,

@@ -16,7 +16,7 @@ from mambair_cli.imaging.color.profile import space_in
 from mambair_cli.imaging.color.tags import space_of_exif
 from mambair_cli.imaging.metadata.exif import exif_orientation
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
-from mambair_cli.imaging.metadata.jpeg_quality import quality_of_image
+from mambair_cli.imaging.metadata.jpeg_quality import coding_of_image
 from mambair_cli.imaging.metadata.jpeg_segments import read_jpeg_segments
 from mambair_cli.imaging.metadata.jxl_boxes import read_jxl_xmp
 from mambair_cli.imaging.metadata.png_chunks import read_png_chunks
@@ -152,7 +152,7 @@ def _of_jpeg(image: Image.Image) -> Metadata:
         source_format="JPEG",
         xmp=found.xmp,
         iptc=found.iptc,
-        jpeg_quality=quality_of_image(image),
+        jpeg=coding_of_image(image),
         comment=found.comment,
         reading=ContentReport(dropped=tuple(dropped)),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mambair_cli.imaging.color.encoding import ColorEncoding
+from mambair_cli.imaging.metadata.jpeg_quality import JpegCoding
 
 # `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
 MetadataMode = Literal["keep", "strip", "private"]
@@ -53,7 +54,7 @@ class Metadata:
         xmp: XMP packet, orientation 1, without thumbnails.
         iptc: Records of IPTC-IIM, as in TIFF tag 33723.
         dpi: Horizontal and vertical pixels per inch.
-        jpeg_quality: libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100.
+        jpeg: How a JPEG file is coded.
         text: PNG text chunks.
         comment: Comment of a JPEG or GIF file.
         stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
@@ -69,7 +70,7 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
-    jpeg_quality: int | None = None
+    jpeg: JpegCoding | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     comment: bytes | None = None
     stored_orientation: int = 1
@@ -81,3 +82,8 @@ class Metadata:
     def icc_profile(self) -> bytes | None:
         """Colour profile, byte for byte."""
         return self.color.profile
+
+    @property
+    def jpeg_quality(self) -> int | None:
+        """The libjpeg quality nearest to a JPEG file's quantisation table, 1 to 100."""
+        return None if self.jpeg is None else self.jpeg.quality

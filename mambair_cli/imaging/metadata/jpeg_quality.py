@@ -1,9 +1,10 @@
-"""The quality that a JPEG file was written with, from its quantisation tables."""
+"""How a JPEG file was written: its quantisation tables, its sampling, and the quality they mean."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import IO
 
@@ -26,22 +27,50 @@ _LUMINANCE_TABLE = np.array(
 )
 
 
-def jpeg_quality_of(file: IO[bytes]) -> int | None:
-    """Return the quality of an open JPEG file, 1 to 100, by its header; None if it is none."""
+@dataclass(frozen=True)
+class JpegCoding:
+    """How the components of a JPEG file were coded, the luminance first.
+
+    Attributes:
+        tables: 64 quantisation steps of each component in natural order.
+        sampling: Horizontal and vertical sampling factor of each component.
+    """
+
+    tables: tuple[tuple[int, ...], ...]
+    sampling: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of_quality(cls, quality: int) -> JpegCoding:
+        """Return the coding by libjpeg at a quality, all components like the luminance."""
+        table = tuple(map(int, tables_by_quality()[quality - 1]))
+        return cls((table,) * 3, ((1, 1),) * 3)
+
+    @property
+    def quality(self) -> int:
+        """The libjpeg quality that is nearest, 1 to 100, by the luminance."""
+        return estimate_jpeg_quality(self.tables[0])
+
+
+def jpeg_coding_of(file: IO[bytes]) -> JpegCoding | None:
+    """Return how an open JPEG file is coded, by its header; None if it is none."""
     with (
         contextlib.suppress(OSError, SyntaxError, Image.DecompressionBombError),
         Image.open(file, formats=["JPEG"]) as image,
     ):
-        return quality_of_image(image)
+        return coding_of_image(image)
     return None
 
 
-def quality_of_image(image: Image.Image) -> int | None:
-    """Estimate the quality of a JPEG file that Pillow opened, by the table of its luminance."""
+def coding_of_image(image: Image.Image) -> JpegCoding | None:
+    """Return how a JPEG file that Pillow opened is coded; None where a table is missing."""
     tables = getattr(image, "quantization", None) or {}
-    components = getattr(image, "layer", None) or ()
-    luminance = components[0][3] if components else 0
-    return estimate_jpeg_quality(tables[luminance]) if luminance in tables else None
+    components = getattr(image, "layer", None) or ((1, 1, 1, 0),)
+    if any(table not in tables for _, _, _, table in components):
+        return None
+    return JpegCoding(
+        tuple(tuple(tables[table]) for _, _, _, table in components),
+        tuple((across, down) for _, across, down, _ in components),
+    )
 
 
 def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
@@ -62,8 +91,12 @@ def estimate_jpeg_quality(luminance_table: Sequence[int]) -> int:
 
 @cache
 def _logarithms_of_tables() -> NDArray[np.float64]:
+    return np.asarray(np.log(tables_by_quality()))
+
+
+@cache
+def tables_by_quality() -> NDArray[np.int64]:
     """`(100 64)`: libjpeg's tables for qualities 1 to 100, made as for baseline files."""
     qualities = np.arange(1, 101)[:, None]
     percent = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
-    tables = np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255)
-    return np.asarray(np.log(tables))
+    return np.asarray(np.clip((_LUMINANCE_TABLE * percent + 50) // 100, 1, 255))

@@ -101,7 +101,7 @@ def write_images(
         page, told = _stored(file_format, image, header, metadata)
         pages.append(page)
         report = report.joined(told)
-    quality, coding = _coding(file_format, images[0].metadata, quality)
+    quality, coding = _coding(file_format, images[0], quality)
     with target_file(path, replaces=replaces) as file:
         timing = sequence.timing if animated else None
         changed = _write(file, file_format, pages, timing, quality)
@@ -171,11 +171,12 @@ def write_bands(
 
 
 def _coding(
-    file_format: Format, source: Metadata, quality: int | None
+    file_format: Format, image: RestorableImage, quality: int | None
 ) -> tuple[int, ContentReport]:
     """Choose the quality, and tell whether a lossless source stays so in its format."""
+    source = image.metadata
     if not source.lossless or source.source_format != file_format.name:
-        return quality or _USUAL_QUALITY, ContentReport()
+        return quality or max(_USUAL_QUALITY, image.least_quality), ContentReport()
     if file_format.exact and quality in (None, _NO_LOSS):
         return _NO_LOSS, ContentReport(kept=("lossless coding",))
     lost = f"lossless {file_format.label} written with losses"

@@ -220,7 +220,7 @@ def test_restoring_twice_loses_nothing_more(tmp_path, full_metadata, target):
     once = read(tmp_path / f"once.{target}")
     report = write(tmp_path / f"twice.{target}", once, "keep")
     twice = read(tmp_path / f"twice.{target}")
-    bare = {"reading": Metadata().reading, "jpeg_quality": None}
+    bare = {"reading": Metadata().reading, "jpeg": None}
     assert dataclasses.replace(twice, **bare) == dataclasses.replace(once, **bare)
     assert "orientation applied" not in report.changed
 

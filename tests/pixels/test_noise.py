@@ -1,0 +1,49 @@
+"""How strong noise is, on images alone."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mambair_cli.pixels.noise import estimate_sigma
+
+CAT = Path(__file__).parents[2] / "examples" / "cat.png"
+
+
+def noisy(sigma, mode="RGB"):
+    picture = np.asarray(Image.open(CAT).convert(mode))
+    picture = picture.reshape(*picture.shape[:2], -1)
+    noise = np.random.default_rng(0).normal(0, sigma, picture.shape)
+    return np.clip(picture + noise, 0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [3, 8, 15, 30])
+def test_of_colours(sigma):
+    assert estimate_sigma(noisy(sigma), compressed=False) == pytest.approx(sigma, rel=0.15)
+
+
+def test_of_a_clean_picture():
+    assert estimate_sigma(noisy(0), compressed=False) < 2
+
+
+@pytest.mark.parametrize("sigma", [8, 15, 30])
+def test_of_gray_and_of_colours_that_are_gray(sigma):
+    gray = noisy(sigma, "L")
+    measured = estimate_sigma(gray, compressed=False)
+    assert measured == pytest.approx(sigma, rel=0.3)
+    assert estimate_sigma(gray.repeat(3, axis=2), compressed=False) == measured
+
+
+def test_of_a_compressed_picture():
+    buffer = io.BytesIO()
+    Image.fromarray(noisy(15)).save(buffer, "JPEG", quality=92)
+    measured = estimate_sigma(np.asarray(Image.open(buffer)), compressed=True)
+    assert measured == pytest.approx(15, rel=0.3)
+
+
+def test_where_all_light_is_clipped():
+    assert estimate_sigma(np.full((64, 48, 1), 255, np.uint8), compressed=True) == 0
