@@ -69,6 +69,7 @@ _of_files, _of_model, _of_computation, _of_messages = map(
 Debug = Annotated[
     bool, _of_messages("--debug", help="Print tracebacks.", callback=_remember_debug, is_eager=True)
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
 Quiet = Annotated[bool, _of_messages("-q", "--quiet", help="Print only errors and warnings.")]
 Verbose = Annotated[bool, _of_messages("-v", "--verbose", help="Print more about each step.")]
 Json = Annotated[

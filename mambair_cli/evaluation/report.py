@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mambair_cli.disk import check_writable, write_whole
+from mambair_cli.disk import AppearedError, check_writable, write_whole
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.evaluation.page import Page
 from mambair_cli.evaluation.results import Run, conditions, facts
@@ -19,12 +20,16 @@ PAGE = ".html"
 KINDS = (PAGE, ".md", ".csv", ".json")
 
 
-def require_targets(paths: Sequence[Path]) -> None:
+def require_targets(paths: Sequence[Path], *, overwrite: bool) -> None:
     """Check that reports can be written, before anything is measured.
+
+    Args:
+        paths: The files.
+        overwrite: Whether files that are there may be replaced.
 
     Raises:
         UsageError: A suffix names none of the `KINDS`.
-        OutputError: A file cannot be written.
+        OutputError: A file cannot be written, or is there already.
     """
     for path in paths:
         if kind_of(path) not in KINDS:
@@ -32,22 +37,63 @@ def require_targets(paths: Sequence[Path]) -> None:
                 f"{path}: reports cannot be written as {path.suffix or 'a file without suffix'}",
                 f"use one of {', '.join(KINDS)}",
             )
-        try:
-            check_writable(path)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+        require_target(path, "--report", overwrite=overwrite)
 
 
-def write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
+def require_target(
+    path: Path, option: str, *, overwrite: bool, sources: Sequence[Path] = ()
+) -> None:
+    """Check that a text can be written, before the work that makes it.
+
+    Args:
+        path: The file.
+        option: What named it.
+        overwrite: Whether a file that is there may be replaced.
+        sources: Files that never are, by whatever link.
+
+    Raises:
+        UsageError: It is one of the sources.
+        OutputError: It cannot be written, or is there already.
+    """
+    for source in sources:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(
+                f"{path} would be written over the input {source}",
+                f"choose another name with {option}",
+            )
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise _unwritable(path, option, error) from error
+    if os.path.lexists(path) and not overwrite:
+        raise _exists(path)
+
+
+def write_text(path: Path, text: str, option: str, *, overwrite: bool) -> None:
+    """Write a text, whole or not at all; as `require_target` but for the sources.
+
+    Raises:
+        OutputError: It cannot be written, or is there by now.
+    """
+    try:
+        write_whole(path, text.encode(), replaces=overwrite)
+    except AppearedError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        raise _unwritable(path, option, error) from error
+
+
+def write_report(path: Path, runs: Sequence[Run], page: Page | None, *, overwrite: bool) -> None:
     """Write a report of the kind that the file's suffix names.
 
     Args:
         path: The file.
         runs: What was measured.
         page: The pictures, which a page needs.
+        overwrite: Whether a file that is there may be replaced.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or is there by now.
     """
     match kind_of(path):
         case ".html":
@@ -59,10 +105,7 @@ def write_report(path: Path, runs: Sequence[Run], page: Page | None) -> None:
             text = as_csv(runs)
         case _:
             text = as_json(runs)
-    try:
-        write_whole(path, text.encode())
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    write_text(path, text, "--report", overwrite=overwrite)
 
 
 def kind_of(path: Path) -> str:
@@ -70,9 +113,13 @@ def kind_of(path: Path) -> str:
     return path.suffix.lower()
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
+def _exists(path: Path) -> OutputError:
+    return OutputError(f"{path} exists already", "use --overwrite to replace it")
+
+
+def _unwritable(path: Path, option: str, error: OSError) -> OutputError:
     return OutputError(
-        f"{path} cannot be written: {error.strerror}", "choose another place with --report"
+        f"{path} cannot be written: {error.strerror}", f"choose another place with {option}"
     )
 
 

@@ -300,3 +300,45 @@ def test_a_perfect_image_is_valid_json(mambair, weights, tmp_path):
     page = files[0].read_text()
     data = page.split('<script id="data" type="application/json">')[1].split("</script>")[0]
     json.loads(data, **strict)
+
+
+def test_a_page_replaces_nothing_unless_it_may(mambair, photo, tmp_path):
+    page, link = tmp_path / "keep.html", tmp_path / "link.html"
+    page.write_text("precious")
+    link.symlink_to(page)
+    for target in (page, link):
+        done = mambair("compare", photo, "--models", "tiny", "-o", target)
+        assert (done.status, done.lines) == (1, [])
+        assert f"error: {target} exists already" in done.err
+    done = mambair("compare", photo, "--models", "tiny", "-o", link, "--overwrite")
+    assert done.status == 0, done.err
+    assert link.read_text().startswith("<!doctype html>")
+    assert page.read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", ["", "symlink_to", "hardlink_to"])
+def test_a_page_never_replaces_the_image(mambair, photo, tmp_path, make):
+    image, page = photo.with_name("pic.html"), tmp_path / "page.html"
+    photo.rename(image)
+    content = image.read_bytes()
+    if make:
+        getattr(page, make)(image)
+    done = mambair(
+        *("compare", image, "--models", "tiny", "-o", page if make else image, "--overwrite")
+    )
+    assert done.status == 2
+    assert f"would be written over the input {image}" in done.err
+    assert image.read_bytes() == content
+
+
+def test_a_report_replaces_nothing_unless_it_may(mambair, sets, weights, tmp_path):
+    report = tmp_path / "report.csv"
+    report.write_text("precious")
+    asked = ("bench", "--dataset", "Set5", "--data", sets, "--scale", "2", "-q")
+    asked += ("--weights", weights / "sr-x2.safetensors", "--report", report)
+    refused = mambair(*asked)
+    assert (refused.status, report.read_text()) == (1, "precious")
+    assert f"error: {report} exists already" in refused.err
+    done = mambair(*asked, "--overwrite")
+    assert done.status == 0, done.err
+    assert report.read_text() != "precious"

@@ -30,6 +30,7 @@ from mambair_cli.cli.options import (
     Debug,
     Device,
     Json,
+    Overwrite,
     Quiet,
     Scan,
     Verbose,
@@ -112,6 +113,7 @@ def bench(
         list[Path] | None,
         repeated("--report", "FILE", "Write a report: .html, .md, .csv or .json."),
     ] = None,
+    overwrite: Overwrite = False,
     check: Annotated[
         float | None,
         typer.Option(
@@ -147,7 +149,7 @@ def bench(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Measure weights on benchmark sets, beside the numbers that the paper reports."""
-    _check_request(dataset or [], data, report or [], check, speed=speed)
+    _check_request(dataset or [], data, report or [], check, speed=speed, overwrite=overwrite)
     messages = Messages(quiet=quiet, verbose=verbose, as_json=json)
     setting = prepare(device, precision, scan, _tile(protocol, tile), messages, ensemble=ensemble)
     asked = task_asked(scale, sigma, quality)
@@ -186,7 +188,7 @@ def bench(
     runs = [_measured(test, protocol, setting, page, further) for test in tests]
     _tell(runs, messages)
     for path in report or []:
-        write_report(path, runs, page)
+        write_report(path, runs, page, overwrite=overwrite)
         messages.notice(f"report: {path}")
     if check is not None:
         check_runs(runs, check)
@@ -199,6 +201,7 @@ def _check_request(
     check: float | None,
     *,
     speed: bool,
+    overwrite: bool,
 ) -> None:
     for option, given in (("dataset", datasets), ("report", reports), ("check", check is not None)):
         if speed and given:
@@ -211,7 +214,7 @@ def _check_request(
     if reports:
         from mambair_cli.evaluation.report import require_targets
 
-        require_targets(reports)
+        require_targets(reports, overwrite=overwrite)
 
 
 @dataclass(frozen=True)

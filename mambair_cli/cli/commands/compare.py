@@ -20,9 +20,8 @@ from mambair_cli.cli.measuring import (
     requests_for,
     task_asked,
 )
-from mambair_cli.cli.options import Debug, Device, Quiet, Scan, Verbose
-from mambair_cli.disk import check_writable, write_whole
-from mambair_cli.errors import OutputError, UsageError
+from mambair_cli.cli.options import Debug, Device, Overwrite, Quiet, Scan, Verbose
+from mambair_cli.errors import UsageError
 
 
 def compare(
@@ -47,6 +46,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    overwrite: Overwrite = False,
     ensemble: Ensemble = False,
     device: Device = "auto",
     precision: NumberFormat = "auto",
@@ -57,6 +57,7 @@ def compare(
 ) -> None:
     """Restore an image with several models and write a page that shows them side by side."""
     from mambair_cli.evaluation.page import Page
+    from mambair_cli.evaluation.report import require_target, write_text
     from mambair_cli.evaluation.results import label_of
     from mambair_cli.imaging.files import read_image
     from mambair_cli.restoration.restorer import restore_image
@@ -68,10 +69,7 @@ def compare(
     if not variants:
         raise UsageError("--models names none", "name some, such as --models tiny,light")
     task = task_asked(scale, sigma, quality) or "sr"
-    try:
-        check_writable(target)
-    except OSError as error:
-        raise _unwritable(target, error) from error
+    require_target(target, "-o", overwrite=overwrite, sources=[image])
     source = read_image(image)
     messages = Messages(quiet=quiet, verbose=verbose)
     setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
@@ -84,14 +82,5 @@ def compare(
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
         label = label_of(model.spec, ensemble=ensemble)
         page.add_restored(image.name, label, model.spec.scale, source, restored)
-    try:
-        write_whole(target, page.render().encode())
-    except OSError as error:
-        raise _unwritable(target, error) from error
+    write_text(target, page.render(), "-o", overwrite=overwrite)
     print_data(str(target))
-
-
-def _unwritable(target: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{target} cannot be written: {error.strerror}", "choose another place with -o"
-    )

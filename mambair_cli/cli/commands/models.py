@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mambair_cli.cli.commands import fetched
 from mambair_cli.cli.console import fits, print_data, print_json, print_table, print_text
-from mambair_cli.cli.options import Debug, Json, complete_model
+from mambair_cli.cli.options import Debug, Json, Overwrite, complete_model
 
 if TYPE_CHECKING:
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
@@ -203,9 +203,7 @@ def convert(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing file.")
-    ] = False,
+    overwrite: Overwrite = False,
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Rewrite a weights file as safetensors, with the network's configuration inside."""
