@@ -48,6 +48,7 @@ class Batch:
             "version": version("mambair"),
             "quality_out": self.files.quality,
             "metadata": self.files.metadata,
+            "size": self.files.sizing.suffix if self.files.sizing.is_free else None,
         }
 
     @property

@@ -108,7 +108,7 @@ class LocalEngine:
         return run_batch(
             batch.jobs,
             {
-                str(compute.device): restorer_with(cache, batch.options)
+                str(compute.device): restorer_with(cache, batch.options, batch.files.sizing)
                 for compute, cache in models.items()
             },
             on_event,

@@ -25,6 +25,7 @@ from mambair_cli.pixels.traces import measure_traces
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from mambair_cli.restoration.reduction import Reduction, reduced
 from mambair_cli.restoration.restorer import (
     Notice,
     Progress,
@@ -32,6 +33,7 @@ from mambair_cli.restoration.restorer import (
     restore_image,
     restore_tensor,
 )
+from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import has_binary_alpha, restore_bands
 
 # Height and width of what a network restores to have its kernels compiled.
@@ -203,7 +205,7 @@ class ModelCache:
             return self._loaded[weights]
 
 
-def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
+def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -> Restore:
     """Give what restores the images of files with the models that are suited to them.
 
     Images with traces of a camera are noted where their weights were trained on clean ones.
@@ -211,6 +213,7 @@ def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
     Args:
         models: On their device.
         options: How images are restored.
+        sizing: Which size results are asked to have.
     """
 
     def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
@@ -222,6 +225,8 @@ def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
         model = models.suited_to(treatment)
         if model.spec.task == "sr":
             _note_traces(source, on_notice)
+        scale, (height, width) = model.spec.scale, source.pixels.shape[:2]
+        size = sizing.size_of(width, height, scale)
         restored = restore_image(
             model.network,
             source,
@@ -231,6 +236,8 @@ def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
             on_notice,
             fitting=treatment.fitting(model.spec),
         )
+        if sizing.is_free:
+            restored = reduced(restored, *size)
         return replace(restored, least_quality=treatment.least_quality)
 
     def bands(
@@ -245,15 +252,21 @@ def restorer_with(models: ModelCache, options: RestoreOptions) -> Restore:
         if treatment.request is None:
             return reader.header, _unchanged(reader)
         model, callbacks = models.suited_to(treatment), (on_progress, on_notice)
-        return restore_bands(
+        binary_alpha = has_binary_alpha(look())
+        header, restored = restore_bands(
             model.network,
             reader,
             model.spec,
             options,
             *callbacks,
-            binary_alpha=has_binary_alpha(look()),
+            binary_alpha=binary_alpha,
             fitting=treatment.fitting(model.spec),
         )
+        if not sizing.is_free:
+            return header, restored
+        size = sizing.size_of(reader.header.width, reader.header.height, model.spec.scale)
+        reduction = Reduction(header, *size, binary_alpha)
+        return reduction.result, reduction.bands(restored)
 
     return Restore(image, bands)
 

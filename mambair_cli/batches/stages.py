@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, Timings
@@ -31,6 +31,7 @@ from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataM
 from mambair_cli.imaging.writing.targets import check_images, check_target, target_file
 from mambair_cli.restoration.memory.available import available_main_memory
 from mambair_cli.restoration.restorer import Notice, Progress
+from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import needs_bands
 
 DONE_BEFORE = "done by an earlier run"
@@ -47,6 +48,7 @@ class FileOptions:
         max_pixels: Images of more pixels are refused; 0 for no limit.
         max_memory: Bytes of main memory to stay below; None for what is free. Larger images are
             read, restored and written in bands.
+        sizing: Which size results are asked to have.
     """
 
     scale: int = 1
@@ -54,6 +56,7 @@ class FileOptions:
     metadata: MetadataMode = "keep"
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_memory: int | None = None
+    sizing: Sizing = field(default_factory=Sizing)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class Stages:
             try:
                 if self._resume and self._is_done(job, self._entry(job, file)):
                     return Forecast(job, outcome=FileSkipped(job, DONE_BEFORE))
+                if (reason := self._left_alone(file)) is not None:
+                    return Forecast(job, outcome=FileSkipped(job, reason))
                 if (refusal := self._refusal(job)) is not None:
                     return Forecast(job, outcome=FileFailed(job, refusal))
                 source, result, _ = self._headers(job, file)
@@ -181,6 +186,8 @@ class Stages:
             entry = self._entry(job, file)
             if self._is_done(job, entry):
                 return Settled(FileSkipped(job, DONE_BEFORE), begun)
+            if (reason := self._left_alone(file)) is not None:
+                return Settled(FileSkipped(job, reason), begun)
             if (refusal := self._refusal(job)) is not None:
                 # Not recorded: what is there is somebody else's, and must not look like ours.
                 return Settled(FileFailed(job, refusal), begun)
@@ -315,6 +322,11 @@ class Stages:
             return False
         return self._manifest(job).has_intact(job.target, entry)
 
+    def _left_alone(self, file: InputFile) -> str | None:
+        if self._files.sizing.only_below is None:
+            return None
+        return self._files.sizing.left_alone(file.header.width, file.header.height)
+
     def _refusal(self, job: Job[Path]) -> OutputError | None:
         return None if self._replaces(job) else job.refusal
 
@@ -327,7 +339,8 @@ class Stages:
         """Headers of the input and of the output, and whether the image is too large as a whole."""
         source = file.header
         scale = self._files.scale
-        result = replace(source, width=source.width * scale, height=source.height * scale)
+        width, height = self._files.sizing.size_of(source.width, source.height, scale)
+        result = replace(source, width=width, height=height)
         check_target(job.target, result)
         _check_directory(job.target.parent)
         in_bands = needs_bands(source, scale, available_main_memory(self._files.max_memory))

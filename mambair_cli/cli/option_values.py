@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Literal
 
 import typer
@@ -15,6 +16,7 @@ PIXEL_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
 BYTE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 # Of at most as many digits as anything on a machine can have.
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_SIDE = re.compile(r"0*[1-9][0-9]{0,8}")
 _AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)([A-Z]?)")
 
 
@@ -63,6 +65,54 @@ def parse_bytes(value: str) -> int:
     if amount == 0:
         raise typer.BadParameter("nothing can be done in no memory at all")
     return amount
+
+
+def parse_factor(value: str) -> Fraction:
+    """Read by how much a side grows, such as `2` or `1.5`.
+
+    Raises:
+        BadParameter: It is no such number, or does not enlarge.
+    """
+    match = _AMOUNT.fullmatch(value)
+    if match is None or match[2] or Fraction(match[1]) <= 1:
+        raise typer.BadParameter(f"{value!r} is no number above 1, such as 2 or 1.5")
+    return Fraction(match[1])
+
+
+def parse_side(value: str) -> int:
+    """Read a number of pixels of one side, such as `4000`.
+
+    Raises:
+        BadParameter: It is no such number.
+    """
+    if not _SIDE.fullmatch(value):
+        raise typer.BadParameter(f"{value!r} is no number of pixels, such as 4000")
+    return int(value)
+
+
+def parse_box(value: str) -> tuple[int, int]:
+    """Read a width and a height, such as `3840x2160`.
+
+    Raises:
+        BadParameter: They are none.
+    """
+    width, _, height = value.lower().partition("x")
+    if not (_SIDE.fullmatch(width) and _SIDE.fullmatch(height)):
+        raise typer.BadParameter(f"{value!r} is no width and height, such as 3840x2160")
+    return int(width), int(height)
+
+
+def parse_megapixels(value: str) -> int:
+    """Read millions of pixels, such as `12`, `2.5` or `2MP`.
+
+    Raises:
+        BadParameter: It is no such number, or nothing at all.
+    """
+    match = _AMOUNT.fullmatch(value.upper().removesuffix("MP"))
+    pixels = int(Fraction(match[1]) * 10**6) if match and not match[2] else 0
+    if pixels == 0:
+        raise typer.BadParameter(f"{value!r} is no number of megapixels, such as 12 or 2MP")
+    return pixels
 
 
 def _amount(value: str, units: Mapping[str, int]) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec
+    from mambair_cli.restoration.sizing import Sizing
 
 SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
 
@@ -25,6 +26,7 @@ def plan(
     request: Request,
     settings: RestoreSettings,
     spec: ModelSpec | CatalogueEntry | None,
+    sizing: Sizing,
     on_notice: OnNotice,
 ) -> list[Job]:
     """Find what this run is to do; with `--shard` and `--retry-failed` that may be nothing.
@@ -33,6 +35,7 @@ def plan(
         request: What is to be done.
         settings: Which files, where to, named how.
         spec: The weights that will do it; None where each file decides about them.
+        sizing: Which size results are asked to have.
         on_notice: Told what of folders is left out, and which links to folders are followed.
 
     Raises:
@@ -44,6 +47,8 @@ def plan(
 
     scale = 1 if spec is None else spec.scale
     suffix = SUFFIXES.get(request.task, f"_x{scale}")
+    if sizing.is_free:
+        suffix = sizing.suffix
     names, listed = _names(settings)
     if settings.engine == "local":
         _refuse_addresses([*names, *listed, settings.output or ""])
@@ -55,7 +60,7 @@ def plan(
         format=settings.format,
         recursive=settings.recursive,
         overwrite=settings.overwrite,
-        name=_template(request, settings, spec),
+        name=_template(request, settings, spec, sizing),
         on_notice=on_notice,
     )
     if settings.shard is not None:
@@ -111,7 +116,10 @@ def _content(source: str) -> bytes:
 
 
 def _template(
-    request: Request, settings: RestoreSettings, spec: ModelSpec | CatalogueEntry | None
+    request: Request,
+    settings: RestoreSettings,
+    spec: ModelSpec | CatalogueEntry | None,
+    sizing: Sizing,
 ) -> NameTemplate | None:
     from mambair_cli.batches.naming import NameTemplate
     from mambair_cli.checkpoints import catalogue
@@ -124,4 +132,6 @@ def _template(
         model = variants.get(spec.id, spec.id)
         levels = {"scale": spec.scale, "sigma": spec.sigma, "quality": spec.quality}
         values |= {"model": model, **levels}
+    if sizing.is_free:
+        values["scale"] = None if sizing.factor is None else f"{float(sizing.factor):g}"
     return NameTemplate.parse(settings.name).with_values(values)

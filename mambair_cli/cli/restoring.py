@@ -18,6 +18,7 @@ from mambair_cli.cli.piping import is_piped, restore_piped
 from mambair_cli.cli.planning import names_the_model, plan
 from mambair_cli.cli.selection import models_for, warn_of_traces, weights_for
 from mambair_cli.errors import MambairError
+from mambair_cli.restoration.sizing import Sizing
 
 if TYPE_CHECKING:
     from mambair_cli.batches.engines import Batch, Engine
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mambair_cli.networks.spec import ModelSpec, Task
 
 
+ANY_SIZE = Sizing()
+
+
 def restore_files(
     settings: RestoreSettings,
     task: Task,
@@ -36,6 +40,7 @@ def restore_files(
     scale: int | None = None,
     sigma: float | None = None,
     quality: int | None = None,
+    sizing: Sizing = ANY_SIZE,
 ) -> None:
     """Do what a restoring command was asked to do.
 
@@ -45,6 +50,7 @@ def restore_files(
         scale: Asked output side over input side; None for the default.
         sigma: Asked noise level on the 0-255 scale.
         quality: Asked JPEG quality; None to read it from each file.
+        sizing: Asked size, where it is not the scale of the weights that decides.
 
     Raises:
         MambairError: The request cannot be met, or images failed; the rest of a batch is done.
@@ -56,13 +62,15 @@ def restore_files(
         settings = replace(settings, resume=True)
     request = Request(task, scale, sigma, quality, settings.model, settings.weights)
     if is_piped(settings):
-        restore_piped(settings, partial(_restore, request))
+        restore_piped(settings, partial(_restore, request, sizing))
         return
     messages = Messages(quiet=settings.quiet, verbose=settings.verbose, as_json=settings.json)
-    _restore(request, settings, messages)
+    _restore(request, sizing, settings, messages)
 
 
-def _restore(request: Request, settings: RestoreSettings, messages: Messages) -> None:
+def _restore(
+    request: Request, sizing: Sizing, settings: RestoreSettings, messages: Messages
+) -> None:
     with _engine(settings, messages) as engine:
         messages.notice(engine.description)
         spec: ModelSpec | CatalogueEntry | None = None
@@ -73,20 +81,20 @@ def _restore(request: Request, settings: RestoreSettings, messages: Messages) ->
         elif not request.by_file:
             spec = request.choose(engine.device_type).entry
         notices: list[Notice] = []
-        jobs = plan(request, settings, spec, notices.append)
+        jobs = plan(request, settings, spec, sizing, notices.append)
         tell_notices(notices, messages)
         if not jobs:
             _tell_nothing_to_do(settings, messages)
             return
         if settings.dry_run:
-            batch = _batch(request, jobs, spec, engine, settings)
+            batch = _batch(request, jobs, spec, engine, settings, sizing)
             forecasts, model = engine.rehearse(batch)
             devices = len(engine.names(len(jobs)))
             unknown = engine.unknown_effort
             tell_dry_run(forecasts, model, batch.options, devices, unknown, messages)
             return
         spec = engine.load(request)
-        batch = _batch(request, jobs, spec, engine, settings)
+        batch = _batch(request, jobs, spec, engine, settings, sizing)
         _remove_unfinished(batch, messages)
         summary = _run(batch, spec, engine, messages)
     _raise_failures(summary)
@@ -129,6 +137,7 @@ def _batch(
     spec: ModelSpec | CatalogueEntry | None,
     engine: Engine,
     settings: RestoreSettings,
+    sizing: Sizing,
 ) -> Batch:
     """Describe the work; `spec` is of the weights, None where each file decides about them."""
     from mambair_cli.batches.engines import Batch
@@ -153,6 +162,7 @@ def _batch(
             metadata=settings.metadata,
             max_pixels=limit,
             max_memory=settings.max_memory,
+            sizing=sizing,
         ),
         resume=settings.resume,
         shard=settings.shard,

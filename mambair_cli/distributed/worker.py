@@ -131,12 +131,16 @@ class Worker:
         outcome = self._restore(staged.job, tell)
         if isinstance(outcome, FileDone):
             return staged.deliver(outcome)
+        if isinstance(outcome, FileSkipped):
+            return FileResult(outcome, staged.entry)
         assert isinstance(outcome, FileFailed)
         return staged.failed(outcome.error)
 
     def _restore(self, job: Job, tell: Callable[[Told], None]) -> Event:
         relay = EventRelay(tell, self._stopped)
-        restore = restorer_with(self._models, self._limited(self._setup.options))
+        restore = restorer_with(
+            self._models, self._limited(self._setup.options), self._setup.files.sizing
+        )
         alone = _one_at_a_time(restore, self._network, relay.begin)
         run_batch([job], {"": alone}, relay.pass_on, files=self._limited(self._setup.files))
         assert relay.outcome is not None

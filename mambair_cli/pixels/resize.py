@@ -58,6 +58,39 @@ def imresize_rows(part: Array, first: int, side: int, rows: slice, scale: float)
     return _resize_axis(resized, 1, scale, "symmetric")
 
 
+def resized_rows(part: Array, first: int, side: int, rows: slice, size: tuple[int, int]) -> Array:
+    """Resize some rows of an image to a size of any proportions, as `imresize` does.
+
+    Args:
+        part: Consecutive rows of the image, `(r w)` or `(r w c)`: all that are `rows_needed`.
+        first: Row of the image that `part` begins with.
+        side: Rows of the whole image.
+        rows: Rows of the result that are wanted.
+        size: Height and width of the whole result.
+
+    Returns:
+        `(stop-start width)` or the same with channels, in the dtype of `part`.
+    """
+    height, width = size
+    weights, indices = _contributions(side, height, height / side, "symmetric")
+    resized = _combine(part, 0, weights[:, rows], indices[:, rows] - first)
+    columns = part.shape[1]
+    return _combine(resized, 1, *_contributions(columns, width, width / columns, "symmetric"))
+
+
+def rows_needed(side: int, height: int, rows: slice) -> slice:
+    """Tell which rows of an image `resized_rows` makes some rows of the result from.
+
+    Args:
+        side: Rows of the image.
+        height: Rows of the result.
+        rows: Rows of the result that are wanted.
+    """
+    _, indices = _contributions(side, height, height / side, "symmetric")
+    wanted = indices[:, rows]
+    return slice(int(wanted.min()), int(wanted.max()) + 1)
+
+
 def resize_alpha_rows(
     part: Array, first: int, side: int, rows: slice, scale: float, *, binary: bool
 ) -> Array:

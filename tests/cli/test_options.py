@@ -17,9 +17,10 @@ SHARED = {
     *("--overwrite", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--debug"),
     *("-o", "-r", "-q", "-v"),
 }
+SIZES = {"--scale", "--long-side", "--size", "--megapixels", "--only-below"}
 OWN = {
-    "sr": {"--scale"},
-    "realsr": set(),
+    "sr": SIZES,
+    "realsr": SIZES,
     "denoise": {"--sigma", "--real"},
     "dejpeg": {"--quality"},
 }

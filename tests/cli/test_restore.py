@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mambair_cli.batches import stages
 from mambair_cli.imaging import formats
 
 
@@ -264,3 +265,61 @@ def test_no_strength_is_the_image_itself_and_another_is_done_again(
     assert mambair(*command, "--strength", 0.5).events[-1]["restored"] == 1
     with Image.open(photo) as source, Image.open(out / "photo_denoised.png") as result:
         assert (np.asarray(result) != np.asarray(source)).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "size"),
+    [
+        (("--scale", "1.5"), "photo_x1.5.png", (33, 20)),
+        (("--scale", "2"), "photo_x2.png", (44, 26)),
+        (("--long-side", "40"), "photo_40px.png", (40, 24)),
+        (("--size", "40x20"), "photo_40x20.png", (34, 20)),
+        (("--megapixels", "0.001"), "photo_0.001MP.png", (41, 24)),
+        (("--only-below", "1MP"), "photo_x2.png", (44, 26)),
+    ],
+)
+@pytest.mark.parametrize("in_bands", [False, True])
+def test_results_of_any_size(mambair, weights, photo, options, name, size, in_bands, monkeypatch):
+    if in_bands:
+        monkeypatch.setattr(stages, "needs_bands", lambda *_: True)
+    outcome = mambair("sr", photo, "--weights", weights / "sr-x2.safetensors", *options)
+    assert (outcome.status, outcome.lines) == (0, [str(photo.with_name(name))]), outcome.err
+    assert size_and_mode(photo.with_name(name))[0] == size
+
+
+def test_sizes_that_cannot_be_are_failures_of_the_file(mambair, weights, photo):
+    command = ("sr", photo, "--weights", weights / "sr-x2.safetensors")
+    outcome = mambair(*command, "--long-side", 22)
+    assert outcome.status == 1
+    assert "22x13 pixels was to become 22x13: that is no enlargement" in outcome.err
+    assert mambair(*command, "--scale", "2.5").status == 1
+
+
+def test_sizes_exclude_each_other(mambair, photo):
+    outcome = mambair("sr", photo, "--scale", "1.5", "--size", "40x20")
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: --scale and --size exclude each other\n")
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_large_images_are_left_alone_and_counted(mambair, weights, make_image, tmp_path, dry):
+    make_image(tmp_path / "in" / "small.png", 10, 9)
+    make_image(tmp_path / "in" / "large.png", 40, 30)
+    command = ("sr", tmp_path / "in", "-o", tmp_path / "out", "--json", *dry)
+    command = (*command, "--weights", weights / "sr-x2.safetensors")
+    outcome = mambair(*command, "--only-below", "0.001")
+    assert outcome.status == 0
+    assert [e["skipped"] for e in outcome.events if e["event"] == "plan"] == [1]
+    if not dry:
+        assert [p.name for p in (tmp_path / "out").glob("*.png")] == ["small_x2.png"]
+        assert outcome.events[-1]["skipped"] == 1
+    assert "left alone: 40x30 pixels are not below 0.001 MP" in outcome.err
+
+
+def test_another_size_is_done_again(mambair, weights, make_image, tmp_path):
+    make_image(tmp_path / "in" / "a.png")
+    command = ("sr", tmp_path / "in", "-o", tmp_path / "out", "--json", "--resume", "--suffix", "_")
+    command = (*command, "--weights", weights / "sr-x2.safetensors")
+    assert mambair(*command, "--scale", "1.5").events[-1]["restored"] == 1
+    assert mambair(*command, "--scale", "1.5").events[-1]["skipped"] == 1
+    assert mambair(*command, "--scale", "1.7").events[-1]["restored"] == 1

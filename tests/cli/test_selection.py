@@ -26,6 +26,7 @@ from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.sizing import Sizing
 
 
 @pytest.fixture
@@ -137,7 +138,9 @@ def jpeg(tmp_path):
 def notes_on(image: RestorableImage, models: ModelCache) -> list[str]:
     """What is noted of an image while it is restored."""
     notes = []
-    restorer_with(models, RestoreOptions(tile=0)).image(image, lambda *_: None, notes.append)
+    restorer_with(models, RestoreOptions(tile=0), Sizing()).image(
+        image, lambda *_: None, notes.append
+    )
     return notes
 
 
