@@ -34,7 +34,8 @@ class Request:
         quality: Asked JPEG quality; None to read it from each file.
         variant: Variant of the model, or None for the best on the device.
         weights: Weights that the user named: a file, a model id or an `hf://` reference.
-        channels: Of the image: 3 takes weights for colour where a task has some of its own.
+        channels: Of the image: 3 takes weights for colour where a task has some of its own; None
+            where that is not known yet.
     """
 
     task: Task
@@ -43,7 +44,7 @@ class Request:
     quality: int | None = None
     variant: str | None = None
     weights: str | None = None
-    channels: int = 1
+    channels: int | None = None
 
     @property
     def by_file(self) -> bool:
@@ -65,21 +66,24 @@ class Request:
             scale=default if self.scale is None else self.scale,
             sigma=self.sigma,
             quality=self.quality,
-            channels=self.channels,
+            channels=self.channels or 1,
             variant=self.variant,
             device_type=device_type,
         )
 
     def every_case(self) -> list[Request]:
         """List the requests that files can turn this one into, one for each weights."""
-        if self.weights is not None:
+        if self.weights is not None or self.channels is not None:
             return [self]
         if self.task == "denoise" and self.sigma is None:
             return [replace(self, sigma=sigma) for sigma in trained_levels(self.task, "sigma")]
         if self.task == "dejpeg":
             qualities = [self.quality] if self.quality else trained_levels(self.task, "quality")
-            gray = [replace(self, quality=quality) for quality in qualities]
-            return [*gray, replace(gray[0], channels=3)] if blind_in_colour(self.task) else gray
+            cases = [replace(self, quality=quality) for quality in qualities]
+            if blind_in_colour(self.task):
+                gray = [replace(case, channels=1) for case in cases]
+                return [*gray, replace(cases[0], channels=3)]
+            return cases
         return [self]
 
     def check(self, spec: ModelSpec) -> None:

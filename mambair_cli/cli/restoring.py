@@ -71,6 +71,9 @@ def restore_files(
 def _restore(
     request: Request, sizing: Sizing, settings: RestoreSettings, messages: Messages
 ) -> None:
+    by_blocks = request.task == "dejpeg" and request.quality is None and request.weights is None
+    if by_blocks and not (settings.engine == "ray" or settings.resume or settings.shard):
+        _look_at_the_only(settings.inputs or [], request)
     with _engine(settings, messages) as engine:
         messages.notice(engine.description)
         spec: ModelSpec | CatalogueEntry | None = None
@@ -98,6 +101,25 @@ def _restore(
         _remove_unfinished(batch, messages)
         summary = _run(batch, spec, engine, messages)
     _raise_failures(summary)
+
+
+def _look_at_the_only(names: Sequence[str], request: Request) -> None:
+    """Refuse a single image that lacks what decides about it before kernels are compiled for it."""
+    from pathlib import Path
+
+    from mambair_cli.batches.models import sample_of
+    from mambair_cli.batches.treatment import treatment_of
+    from mambair_cli.imaging.files import InputFile
+
+    if len(names) != 1 or not Path(names[0]).is_file():
+        return
+    with InputFile(Path(names[0])) as file:
+        try:
+            sample = None if file.jpeg_quality else sample_of(file)
+        except MambairError:
+            return  # said with all else that is wrong
+    if sample is not None:
+        treatment_of(request, sample)
 
 
 @contextmanager

@@ -95,6 +95,7 @@ def test_colour_files_get_weights_for_colour_where_there_are_some(treated, cat, 
     colour = treated(Request("dejpeg"), cat, quality=40).request
     assert colour.choose("cpu").entry.id == "mambair-tiny-dejpeg-color"
     assert colour.choose("cpu").notices == ()
+    assert not colour.by_file
     gray = treated(Request("dejpeg"), cat.convert("L"), quality=40).request
     assert gray.choose("cpu").entry.channels == 1
     assert "mambair-tiny-dejpeg-color" in {

@@ -60,7 +60,7 @@ def mambair(capfd: pytest.CaptureFixture[str]) -> Mambair:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights files: sr-x2, sr-x4, denoise-s25, dejpeg-q30."""
+    """A folder of weights files: sr-x2, sr-x4, denoise-s25, dejpeg-q30, dejpeg-color."""
     folder = tmp_path_factory.mktemp("weights")
     small = {"embed_dim": 16, "d_state": 4, "depths": (1,)}
     models = [
@@ -73,6 +73,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (
             MambaIRConfig(upscale=1, upsampler="", in_chans=1, **small),
             ModelSpec("test-dejpeg-q30", "dejpeg", 1, 1, quality=30),
+        ),
+        (
+            MambaIRConfig(upscale=1, upsampler="", **small),
+            ModelSpec("test-dejpeg-color", "dejpeg", 1, 3),
         ),
     ]
     torch.manual_seed(0)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mambair_cli.cli import restoring
+
 
 def contents(folder: Path) -> set[Path]:
     return set(folder.rglob("*"))
@@ -231,6 +233,16 @@ def test_a_missing_device_is_no_silent_cpu_run(refused, weights, photo):
 def test_tiles_that_cannot_work(refused, weights, photo, arguments):
     message, _ = refused(2, "sr", photo, *arguments, "--weights", weights / "sr-x4.safetensors")
     assert "tile" in message or "overlap" in message
+
+
+def test_no_kernels_are_compiled_for_an_image_of_unknown_quality(refused, photo, monkeypatch):
+    monkeypatch.setattr(restoring, "load_kernels", None)
+    message, hint = refused(1, "dejpeg", photo)
+    assert message == (
+        f"{photo} does not say with which JPEG quality it was once saved, and no blocks of one are "
+        "found in it"
+    )
+    assert hint == "give it: --quality 10, 30 or 40"
 
 
 def test_contradictory_noise(refused, photo):

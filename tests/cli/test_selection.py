@@ -69,6 +69,37 @@ def test_each_jpeg_gets_the_weights_for_its_quality(cache, make_image, tmp_path,
     assert "quality 75: using the nearest trained level 30 of 10, 30" in capfd.readouterr().err
 
 
+@pytest.fixture
+def dejpeg_in_colour(monkeypatch, dejpeg_bundled):  # noqa: ARG001 - adds to its catalogue
+    """Makes the catalogue hold weights for colour files of any quality too."""
+    rows = catalogue.entries()
+    colour = {"id": "test-dejpeg-color", "channels": 3, "quality": None}
+    row = replace(rows[0], **colour, bundled="dejpeg-color.safetensors")
+    monkeypatch.setattr(catalogue, "entries", lambda: (*rows, row))
+
+
+@pytest.mark.usefixtures("dejpeg_in_colour")
+def test_colour_files_are_restored_in_colour_and_gray_ones_in_gray(mambair, jpeg, tmp_path):
+    gray = tmp_path / "gray.jpg"
+    Image.open(jpeg).convert("L").save(gray, quality=50)
+    for options in ((), ("--quality", 50)):
+        outcome = mambair("dejpeg", jpeg, gray, "--format", "png", "--overwrite", *options)
+        assert outcome.status == 0, outcome.err
+        assert "model: test-dejpeg-color" in outcome.err
+        assert "model: test-dejpeg-q30" in outcome.err
+    with Image.open(jpeg) as source, Image.open(tmp_path / "cat_dejpeg.png") as restored:
+        before, after = (np.asarray(image.convert("YCbCr"), float) for image in (source, restored))
+    assert np.abs(after - before)[..., 1:].max() > 2
+    steps = Image.open(jpeg).quantization[0]
+    # Random weights would do far worse than the cells allow.
+    assert np.abs(after - before)[..., 0].mean() < max(steps) / 8
+
+
+@pytest.mark.usefixtures("dejpeg_in_colour")
+def test_bench_takes_the_weights_for_gray():
+    assert Request("dejpeg", quality=30).choose("cpu").entry.channels == 1
+
+
 @pytest.mark.usefixtures("dejpeg_bundled")
 def test_a_file_that_says_no_quality(cache, photo):
     with pytest.raises(ImageError) as caught:
