@@ -133,6 +133,7 @@ def _of_tiff(file: IO[bytes], page: int, directory: int | None = None) -> Metada
         iptc=found.iptc,
         dpi=found.dpi,
         size=found.size,
+        measures=found.measures,
         stored_orientation=found.orientation or 1,
         reading=ContentReport(dropped=found.dropped),
     )

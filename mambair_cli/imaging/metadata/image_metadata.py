@@ -8,6 +8,7 @@ from typing import Literal
 
 from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.metadata.jpeg_quality import JpegCoding
+from mambair_cli.imaging.metadata.tiff_directory import Entry
 
 # `private` drops where and by whom an image was made: GPS, serial numbers, names of owners.
 MetadataMode = Literal["keep", "strip", "private"]
@@ -57,6 +58,7 @@ class Metadata:
         jpeg: How a JPEG file is coded.
         text: PNG text chunks.
         comment: Comment of a JPEG or GIF file.
+        measures: TIFF tags that say where the picture lies and how large its pixels are.
         stored_orientation: How the pixels that were read lie, as EXIF numbers it, 1 to 8; 1 where
             the library that decodes the format turns them upright itself.
         lossless: Whether a format that usually loses something was written without losses.
@@ -73,6 +75,7 @@ class Metadata:
     jpeg: JpegCoding | None = None
     text: Mapping[str, str] = field(default_factory=dict)
     comment: bytes | None = None
+    measures: tuple[Entry, ...] = ()
     stored_orientation: int = 1
     lossless: bool = False
     size: tuple[int, int] | None = None

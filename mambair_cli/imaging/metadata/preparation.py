@@ -20,10 +20,12 @@ from mambair_cli.imaging.metadata.exif import (
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata, MetadataMode
 from mambair_cli.imaging.metadata.iptc import IPTC_RESOURCE, photoshop_resources, private_iptc
+from mambair_cli.imaging.metadata.measures import GEOREFERENCE, placed_measures
+from mambair_cli.imaging.metadata.microscopy import placed_description, without_description
 from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.png_chunks import IPTC_KEYWORD, raw_profile
 from mambair_cli.imaging.metadata.tag_reader import exif_entries
-from mambair_cli.imaging.metadata.tiff_directory import movable
+from mambair_cli.imaging.metadata.tiff_directory import Entry, movable
 from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS, LAYOUT_TAGS
 from mambair_cli.imaging.metadata.xmp import private_phrase, private_xmp, sized_xmp
 from mambair_cli.imaging.metadata.xmp_places import placed_xmp
@@ -36,13 +38,14 @@ _LABELS = {
     "dpi": "resolution",
     "text": "text",
     "comment": "comment",
+    "measures": "positions and sizes of pixels",
 }
 _NOTHING = Metadata()
 _IN_EXIF = {"exif", "xmp", "dpi"}  # such formats hold the resolution in EXIF
 _HELD = {
-    "PNG": set(_LABELS),
+    "PNG": set(_LABELS) - {"measures"},
     "JPEG": {"exif", "xmp", "iptc", "dpi", "comment"},
-    "TIFF": {"exif", "xmp", "iptc", "dpi"},
+    "TIFF": {"exif", "xmp", "iptc", "dpi", "measures"},
     "WEBP": _IN_EXIF,
     "AVIF": _IN_EXIF,
     "HEIF": _IN_EXIF,
@@ -70,6 +73,7 @@ class Prepared:
         text: PNG text chunks; keywords and values.
         color: What the values mean.
         comment: Comment of a JPEG or GIF file.
+        measures: TIFF tags that say where the picture lies and how large its pixels are.
         report: What became of everything that the source had.
     """
 
@@ -80,6 +84,7 @@ class Prepared:
     text: Mapping[str, str] = field(default_factory=dict)
     color: Carried = field(default_factory=Carried)
     comment: bytes | None = None
+    measures: tuple[Entry, ...] = ()
     report: ContentReport = field(default_factory=ContentReport)
 
 
@@ -151,7 +156,11 @@ def _held(metadata: Metadata, target: _Target) -> _Step:
     """Leave out what the format has no place for."""
     held = _HELD[target.format_name]
     left, report = _without(metadata, _LABELS.keys() - held, f" ({target.label} holds none)")
-    if left.exif and target.format_name == "TIFF":
+    if left.exif and target.format_name != "TIFF":
+        exif, phrases = without_description(left.exif)
+        left = replace(left, exif=exif)
+        report = report.joined(ContentReport(dropped=phrases))
+    elif left.exif:
         report = report.joined(ContentReport(dropped=_lost_in_tiff(left.exif)))
         if _loses_maker_notes(left.exif, target):
             left = replace(left, exif=without_maker_notes(left.exif))
@@ -206,6 +215,9 @@ def _private(metadata: Metadata, target: _Target) -> _Step:
         dropped += phrases
         if iptc is None:
             dropped.append("IPTC")
+    measures = tuple(entry for entry in metadata.measures if entry.tag not in GEOREFERENCE)
+    if measures != metadata.measures:
+        dropped.append("georeference")
     text = {}
     for keyword, value in metadata.text.items():
         phrase = private_phrase(keyword)
@@ -213,7 +225,7 @@ def _private(metadata: Metadata, target: _Target) -> _Step:
             text[keyword] = value
         else:
             dropped.append(phrase or f"text {keyword}")
-    left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text)
+    left = replace(metadata, exif=exif, xmp=xmp, iptc=iptc, text=text, measures=measures)
     return left, ContentReport(dropped=tuple(dropped), asked=tuple(dropped))
 
 
@@ -228,7 +240,8 @@ def _sized(metadata: Metadata, target: _Target) -> _Step:
     placement = Placement.scaled(metadata.size, target.width, target.height)
     if exif:
         exif, phrases = placed_exif(sized_exif(exif, target.width, target.height), placement)
-        dropped += phrases
+        exif, further = placed_description(exif, placement)
+        dropped += (*phrases, *further)
         if exif != metadata.exif:
             changed.append("EXIF size tags updated")
     if xmp:
@@ -236,7 +249,9 @@ def _sized(metadata: Metadata, target: _Target) -> _Step:
         dropped += phrases
         if xmp != metadata.xmp:
             changed.append("XMP size tags updated")
-    return replace(metadata, exif=exif, xmp=xmp), ContentReport(
+    measures, phrases = placed_measures(metadata.measures, placement)
+    dropped += phrases
+    return replace(metadata, exif=exif, xmp=xmp, measures=measures), ContentReport(
         changed=tuple(changed), dropped=tuple(dropped)
     )
 

@@ -105,7 +105,7 @@ class TagFile:
 
     def places(self, directory: int) -> dict[int, Place]:
         """Tags of the directory at a position, of each the first; unknown types are left out."""
-        places, layout, found = self._record_places(directory), self._layout, {}
+        places, layout, found = self._record_places(directory), self._layout, dict[int, Place]()
         # A damaged file may claim more of them than `len` can tell.
         table = self._bytes(places.start, places.stop - places.start)
         for record in places:

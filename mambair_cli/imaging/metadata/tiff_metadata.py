@@ -19,6 +19,8 @@ from mambair_cli.imaging.metadata.iptc import (
     dropped_resources,
     read_photoshop_resources,
 )
+from mambair_cli.imaging.metadata.measures import MEASURES, density_of
+from mambair_cli.imaging.metadata.microscopy import foreign, is_measured
 from mambair_cli.imaging.metadata.tag_reader import PREFIX, Place, TagFile, numbers
 from mambair_cli.imaging.metadata.tiff_directory import (
     EXIF_DIRECTORY,
@@ -74,6 +76,7 @@ class TiffMetadata:
         dpi: Horizontal and vertical pixels per inch.
         orientation: 1 to 8.
         size: Width and height as stored.
+        measures: Tags that say where the picture lies and how large its pixels are.
         dropped: Phrases for what is not taken.
     """
 
@@ -84,6 +87,7 @@ class TiffMetadata:
     dpi: tuple[float, float] | None = None
     orientation: int = 1
     size: tuple[int, int] | None = None
+    measures: tuple[Entry, ...] = ()
     dropped: tuple[str, ...] = ()
 
 
@@ -112,17 +116,19 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
     dropped += impossible
     resources = read_photoshop_resources(blocks.get(_PHOTOSHOP, b""))
     dropped += dropped_resources(resources)
-    others = places.keys() - DESCRIPTIVE_TAGS - LAYOUT_TAGS - {*_BLOCKS}
+    others = places.keys() - DESCRIPTIVE_TAGS - LAYOUT_TAGS - MEASURES - {*_BLOCKS}
     if others:
         dropped.append(f"TIFF tags {', '.join(str(tag) for tag in sorted(others))}")
     if missing:
         dropped.append("TIFF tags (damaged)")
-    if any(_is_shape(entry) for entry in described):
-        dropped.append("description of the array's shape")
-        described = tuple(entry for entry in described if not _is_shape(entry))
+    description = next((one.data for one in described if one.tag == _DESCRIPTION), b"")
+    if useless := _useless(description):
+        dropped.append(useless)
+        described = tuple(entry for entry in described if entry.tag != _DESCRIPTION)
     if movable(described) != described:
         dropped.append("maker notes")
         described = movable(described)
+    density = density_of(layout, is_measured=is_measured(description))
     said = {entry.tag: numbers(entry) for entry in layout}
     orientation = said.get(_ORIENTATION, ())
     # Damaged, they may be missing, or less than one.
@@ -132,9 +138,10 @@ def read_tiff_page(file: IO[bytes], page: int, directory: int | None = None) -> 
         exif=PREFIX + exif_block(described) if described else None,
         xmp=blocks.get(_XMP),
         iptc=blocks.get(_IPTC) or resources.get(IPTC_RESOURCE) or None,
-        dpi=resolution(layout),
+        dpi=None if density else resolution(layout),
         orientation=int(orientation[0]) if orientation and 1 <= orientation[0] <= 8 else 1,
         size=(width, height) if width and height else None,
+        measures=density + tags.entries(_only(places, MEASURES)),
         dropped=tuple(dropped),
     )
 
@@ -151,8 +158,12 @@ def _color(
         return ColorEncoding(), ["colour tags (impossible)"]
 
 
-def _is_shape(entry: Entry) -> bool:
-    return entry.tag == _DESCRIPTION and entry.data.startswith(_SHAPE)
+def _useless(description: bytes) -> str | None:
+    """Say which description it is if its numbers are wrong for a restored image."""
+    if description.startswith(_SHAPE):
+        return "description of the array's shape"
+    maker = foreign(description)
+    return f"description with sizes of pixels ({maker})" if maker else None
 
 
 def _only(places: dict[int, Place], tags: frozenset[int] | set[int]) -> dict[int, Place]:

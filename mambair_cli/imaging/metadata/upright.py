@@ -14,6 +14,8 @@ from mambair_cli.imaging.metadata.exif import (
 )
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.iptc import without_previews
+from mambair_cli.imaging.metadata.measures import placed_measures
+from mambair_cli.imaging.metadata.microscopy import placed_description
 from mambair_cli.imaging.metadata.placement import Placement
 from mambair_cli.imaging.metadata.xmp import upright_xmp, utf8_xmp, without_thumbnails
 from mambair_cli.imaging.metadata.xmp_places import placed_xmp
@@ -37,6 +39,8 @@ def upright_metadata(metadata: Metadata, turned: int | None = None) -> Metadata:
     stored = turned_size(*size, orientation) if size else (0, 0)
     placement = Placement(*stored, orientation)
     exif, dropped = _upright_exif(metadata.exif, placement)
+    measures, phrases = placed_measures(metadata.measures, placement)
+    dropped += phrases
     xmp, iptc = metadata.xmp, metadata.iptc
     if xmp:
         whole = utf8_xmp(xmp)
@@ -63,6 +67,7 @@ def upright_metadata(metadata: Metadata, turned: int | None = None) -> Metadata:
         xmp=xmp or None,
         iptc=iptc or None,
         dpi=dpi,
+        measures=measures,
         size=size,
         stored_orientation=1 if turned else metadata.stored_orientation,
         reading=metadata.reading.joined(ContentReport(changed=changed, dropped=tuple(dropped))),
@@ -77,7 +82,8 @@ def _upright_exif(exif: bytes | None, placement: Placement) -> tuple[bytes | Non
     if not upright:
         return None, ["EXIF (damaged)"]
     placed, phrases = placed_exif(upright, placement)
-    return placed, [*dropped, *phrases]
+    placed, further = placed_description(placed, placement)
+    return placed, [*dropped, *phrases, *further]
 
 
 def _plausible(dpi: object) -> tuple[float, float] | None:

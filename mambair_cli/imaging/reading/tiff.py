@@ -15,6 +15,8 @@ from mambair_cli.imaging import vips
 from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.metadata.collect import read_tiff_metadata
+from mambair_cli.imaging.metadata.image_metadata import ContentReport
+from mambair_cli.imaging.metadata.microscopy import counted
 from mambair_cli.imaging.reading.camera_raw import check_directories
 from mambair_cli.imaging.reading.cmyk import cmyk_to_srgb
 from mambair_cli.imaging.reading.opening import DAMAGE, Contents, check_pixels, damaged, unsupported
@@ -59,7 +61,16 @@ def open_tiff(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     rasters: list[Raster] = []
     for page in pages:
         rasters += _rasters(path, file, page, beside)
-    return of_rasters(rasters)
+    return of_rasters([_counted(raster, len(rasters)) for raster in rasters])
+
+
+def _counted(raster: Raster, images: int) -> Raster:
+    """Make a description true that says how many images the file has."""
+    if not raster.metadata.exif:
+        return raster
+    exif, dropped = counted(raster.metadata.exif, images)
+    reading = raster.metadata.reading.joined(ContentReport(dropped=dropped))
+    return replace(raster, metadata=replace(raster.metadata, exif=exif, reading=reading))
 
 
 def _rasters(

@@ -9,7 +9,7 @@ from typing import IO
 from mambair_cli.imaging.metadata.tag_reader import Place, TagFile
 
 _INSIDE = 330
-_MOST_PAGES = 65536
+MOST_PAGES = 65536
 _MOST_LEVELS = 4
 
 
@@ -64,8 +64,8 @@ def read_directories(file: IO[bytes]) -> list[Directory]:
     tags = TagFile(file)
     found = []
     for index, position in enumerate(tags.directories()):
-        if index == _MOST_PAGES:  # a chain of damaged directories can be very long
-            raise ValueError(f"it has more than {_MOST_PAGES} pages")
+        if index == MOST_PAGES:  # a chain of damaged directories can be very long
+            raise ValueError(f"it has more than {MOST_PAGES} pages")
         found.append(_directory(tags, index, position, _MOST_LEVELS))
     return found
 

@@ -15,7 +15,7 @@ import numpy as np
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.reading.opening import damaged
-from mambair_cli.imaging.reading.tiff_directories import Directory
+from mambair_cli.imaging.reading.tiff_directories import MOST_PAGES, Directory
 from mambair_cli.imaging.reading.tiff_pages import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, TiffPage
 
 _DESCRIPTION, _OFFSETS, _LENGTHS = 270, 273, 279
@@ -61,7 +61,7 @@ def slices_of(path: Path, file: IO[bytes], directory: Directory, page: TiffPage)
             f"{path} has {count} slices in one image, which cannot be restored",
             "save each slice as a page first, with ImageJ or tifffile for example",
         )
-    if starts[0] + count * each > size:
+    if count > MOST_PAGES or starts[0] + count * each > size:
         raise damaged(path, f"it has no room for its {count} slices")
     return [replace(page, pixels_at=starts[0] + each * number) for number in range(count)]
 

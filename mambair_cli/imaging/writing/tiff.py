@@ -16,8 +16,9 @@ from typing import IO, Any
 import numpy as np
 
 from mambair_cli.imaging.image import ImageHeader, Pixels
+from mambair_cli.imaging.metadata.measures import DENSITY
 from mambair_cli.imaging.metadata.preparation import Prepared
-from mambair_cli.imaging.metadata.tag_reader import exif_entries
+from mambair_cli.imaging.metadata.tag_reader import exif_entries, numbers
 from mambair_cli.imaging.metadata.tiff_directory import add_entries
 from mambair_cli.imaging.metadata.tiff_metadata import DESCRIPTIVE_TAGS
 
@@ -28,7 +29,7 @@ _COMPRESSION, _LZW = 259, 5
 # Offsets have 32 bits; the margin is for directories, and for noise that deflate makes longer.
 _CLASSIC_BYTES = 2**32 - 2**26
 _XMP, _IPTC = 700, 33723
-_BYTE = 1
+_BYTE, _INCH = 1, 2
 
 
 def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepared]]) -> None:
@@ -107,6 +108,10 @@ def _arguments(header: ImageHeader, metadata: Prepared) -> dict[str, Any]:
     }
     if metadata.dpi:
         arguments |= {"resolution": metadata.dpi, "resolutionunit": "inch"}
+    density = {one.tag: numbers(one) for one in metadata.measures if one.tag in DENSITY}
+    if density:
+        x, y, unit = (density.get(tag, (_INCH,))[0] for tag in sorted(DENSITY))
+        arguments |= {"resolution": (x, y), "resolutionunit": int(unit)}
     return arguments
 
 
@@ -169,13 +174,14 @@ def _finish(file: IO[bytes], header: ImageHeader, metadata: Prepared, page: int 
     """
     if _by_lzw(header.dtype):
         _name_lzw(file, page)
-    if not metadata.exif:
-        return
     try:
-        entries = exif_entries(metadata.exif)
+        entries = exif_entries(metadata.exif) if metadata.exif else ()
     except ValueError:
-        return
-    add_entries(file, [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS], page)
+        entries = ()
+    described = [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS]
+    measures = [entry for entry in metadata.measures if entry.tag not in DENSITY]
+    if described or measures:
+        add_entries(file, [*described, *measures], page)
 
 
 def _name_lzw(file: IO[bytes], page: int) -> None:
