@@ -49,6 +49,7 @@ class Batch:
             "quality_out": self.files.quality,
             "metadata": self.files.metadata,
             "size": self.files.sizing.suffix if self.files.sizing.is_free else None,
+            "accept_damaged": self.files.accept_damaged,
         }
 
     @property

@@ -46,6 +46,7 @@ class FileOptions:
         quality: Of outputs in formats that lose something, 1 to 100; None as `write_images` has it.
         metadata: What is handed on of EXIF, XMP and IPTC.
         max_pixels: Images of more pixels are refused; 0 for no limit.
+        accept_damaged: Damaged files are restored as far as they are there.
         max_memory: Bytes of main memory to stay below; None for what is free. Larger images are
             read, restored and written in bands.
         sizing: Which size results are asked to have.
@@ -55,6 +56,7 @@ class FileOptions:
     quality: int | None = None
     metadata: MetadataMode = "keep"
     max_pixels: int = DEFAULT_MAX_PIXELS
+    accept_damaged: bool = False
     max_memory: int | None = None
     sizing: Sizing = field(default_factory=Sizing)
 
@@ -132,7 +134,7 @@ class Stages:
         Raises:
             RuntimeError: A bug of ours.
         """
-        file = InputFile(job.source, max_pixels=self._files.max_pixels)
+        file = self._input(job)
         with ExitStack() as closing:
             closing.enter_context(file)
             try:
@@ -154,7 +156,7 @@ class Stages:
     def pixels(self, job: Job[Path]) -> int:
         """Pixels that a file's header announces; 0 where `read` would refuse it."""
         if job.source not in self._pixels:
-            with InputFile(job.source, max_pixels=self._files.max_pixels) as file:
+            with self._input(job) as file:
                 try:
                     self._pixels[job.source] = file.header.pixels
                 except FileError as error:
@@ -265,7 +267,7 @@ class Stages:
         watch = Stopwatch()
         options, replaces = self._files, self._replaces(job)
         with (
-            InputFile(job.source, max_pixels=options.max_pixels) as file,
+            self._input(job) as file,
             self._recorded(job, ready.entry),
         ):
             source = file.bands()
@@ -310,7 +312,13 @@ class Stages:
             return file
         if file is not None:
             file.close()
-        return InputFile(job.source, max_pixels=self._files.max_pixels)
+        return self._input(job)
+
+    def _input(self, job: Job[Path]) -> InputFile:
+        options = self._files
+        return InputFile(
+            job.source, max_pixels=options.max_pixels, accept_damaged=options.accept_damaged
+        )
 
     def _entry(self, job: Job[Path], file: InputFile) -> Entry | None:
         if self._recipe is None:

@@ -218,6 +218,13 @@ class RestoreSettings:
             "numbers and owner. The colour profile is always kept.",
         ),
     ] = "keep"
+    accept_damaged: Annotated[
+        bool,
+        _of_files(
+            "--accept-damaged",
+            help="Restore damaged JPEG, PNG and TIFF files as far as they are there.",
+        ),
+    ] = False
     max_pixels: Annotated[
         Any,
         _of_files(

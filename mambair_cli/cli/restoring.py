@@ -183,6 +183,7 @@ def _batch(
             quality=settings.quality_out,
             metadata=settings.metadata,
             max_pixels=limit,
+            accept_damaged=settings.accept_damaged,
             max_memory=settings.max_memory,
             sizing=sizing,
         ),

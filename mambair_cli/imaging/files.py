@@ -67,14 +67,22 @@ class InputFile:
     Args:
         path: The file.
         max_pixels: The most pixels, of all frames together, that are read; 0 for any number.
+        accept_damaged: Read a damaged file as far as it is there, which its images' `changes` say.
 
     Raises:
         ImageError: By every method: the file is missing, empty, or cannot be read.
     """
 
-    def __init__(self, path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        accept_damaged: bool = False,
+    ) -> None:
         self.path = path
         self._max_pixels = max_pixels
+        self._accept_damaged = accept_damaged
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +135,7 @@ class InputFile:
             ImageError: As `read_images` raises.
         """
         with _without_warnings():
-            return self._contents.read()
+            return self._accepted.read()
 
     def bands(self) -> BandReader:
         """Open the only image for a pass from top to bottom, as `open_bands` says.
@@ -136,11 +144,11 @@ class InputFile:
             ImageError: As `open_bands` raises.
         """
         self.require_one()
-        if self._contents.bands is None:
+        if self._accepted.bands is None:
             raise ImageError(
                 f"{self.path} cannot be read in bands", hint="convert it to PNG or TIFF first"
             )
-        return self._contents.bands()
+        return self._accepted.bands()
 
     def require_one(self) -> None:
         """Refuse several images.
@@ -173,7 +181,7 @@ class InputFile:
     def close(self) -> None:
         """Close the file; asked anything more, it is opened again."""
         file = self.__dict__.get("_file")
-        for name in ("_file", "_status", "_contents", "sha256", "jpeg_quality"):
+        for name in ("_file", "_status", "_contents", "_accepted", "sha256", "jpeg_quality"):
             self.__dict__.pop(name, None)
         if file is not None:
             file.close()
@@ -190,6 +198,13 @@ class InputFile:
         reader = _READERS.get(file_format, open_frames)
         with _without_warnings():
             return reader(self.path, self._file, self._max_pixels)
+
+    @cached_property
+    def _accepted(self) -> Contents:
+        contents = self._contents
+        if not self._accept_damaged or contents.salvaged is None:
+            return contents
+        return contents.salvaged()
 
 
 def read_header(path: Path, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> ImageHeader:

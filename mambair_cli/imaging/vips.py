@@ -6,7 +6,6 @@ whole; libvips can do both. What this module says of it holds for version 8.18.
 
 from __future__ import annotations
 
-import logging
 import mmap
 import os
 import tempfile
@@ -15,10 +14,15 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import numpy as np
-import pyvips
 from numpy.typing import NDArray
 
 from mambair_cli.imaging.image import Pixels
+
+# Every warning that matters arrives as an error: libvips, which reads this as it starts, shall
+# print none.
+os.environ.setdefault("VIPS_WARNING", "none")
+
+import pyvips
 
 _MOST_THREADS = 4
 _SPOOLED_BYTES = 2**24  # decoded at once
@@ -27,9 +31,9 @@ _SPOOLED_BYTES = 2**24  # decoded at once
 pyvips.cache_set_max(0)
 # Files are decoded by one thread each; more of them only hold more rows in memory.
 pyvips.concurrency_set(min(_MOST_THREADS, pyvips.concurrency_get()))
-# Every warning that matters arrives as an error; without a handler Python would print the others.
-logging.getLogger("pyvips").addHandler(logging.NullHandler())
-logging.getLogger("pyvips").propagate = False
+# Python must not be told of warnings while libvips works, as its garbage collector would end the
+# process if it freed an image then.
+pyvips._remove_log_handler()  # noqa: SLF001
 
 VipsError: TypeAlias = pyvips.Error
 

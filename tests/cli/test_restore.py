@@ -55,6 +55,23 @@ def test_heic_is_read_by_the_plain_installation_and_becomes_png(
     assert told in outcome.err.splitlines()
 
 
+def test_a_damaged_file_is_restored_where_that_is_asked_for_and_it_is_told(
+    mambair, weights, make_image, tmp_path
+):
+    whole, half = make_image(tmp_path / "whole.jpg", 90, 67), tmp_path / "half.jpg"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size * 3 // 4])
+    options = ("--weights", weights / "sr-x2.safetensors", "-o", tmp_path / "out")
+    refused = mambair("sr", whole, half, *options)
+    assert refused.status == 1
+    assert "--accept-damaged" in refused.err
+    again = mambair("sr", whole, half, *options, "--retry-failed", "--accept-damaged")
+    assert (again.status, again.lines) == (0, [str(tmp_path / "out" / "half_x2.jpg")]), again.err
+    assert size_and_mode(tmp_path / "out" / "half_x2.jpg") == ((180, 134), "RGB")
+    (told,) = (line for line in again.err.splitlines() if line.startswith("warning: "))
+    assert told.startswith("warning: changed: damaged from about row ")
+    assert told.endswith(" of 67 on, restored as far as it is there, in half.jpg")
+
+
 def test_sr_takes_the_scale_of_the_weights(mambair, weights, photo):
     outcome = mambair("sr", photo, "--weights", weights / "sr-x2.safetensors")
     assert outcome.lines == [str(photo.with_name("photo_x2.png"))]

@@ -63,11 +63,14 @@ class Contents:
         read: Decodes all images; raises `ImageError` if the file is damaged.
         bands: Opens the only image for a pass from top to bottom, as `read` raises; None where it
             is not decoded band by band.
+        salvaged: Gives the contents as far as they are there, where the file is damaged; None where
+            no part of such a file is decoded.
     """
 
     header: ImageHeader
     read: Callable[[], ImageSequence]
     bands: Callable[[], BandReader] | None = None
+    salvaged: Callable[[], Contents] | None = None
 
 
 def open_file(path: Path) -> io.BufferedReader:
@@ -156,7 +159,7 @@ def damaged(path: Path, reason: object) -> ImageError:
         return ImageError(f"{path} cannot be decoded here: {first_line}", _CONVERT)
     return ImageError(
         f"{path} is damaged or cut short" + (first_line and f": {first_line}"),
-        hint="copy or download it again; a viewer shows what is left of it",
+        hint="copy or download it again; --accept-damaged restores what is left of JPEG, PNG, TIFF",
     )
 
 

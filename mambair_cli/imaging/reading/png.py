@@ -41,9 +41,9 @@ def open_png(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
             raise unsupported(path, f"{frames} frames of 16 bits", "save it with 8 bits first")
         return of_frames(path, image, file, changes=_flaw(announced))
 
-    def decode(_: str) -> pyvips.Image:
+    def decode(fail_on: str) -> pyvips.Image:
         # Checksums tell damage; a warning may be about nothing but an odd colour profile.
-        return vips.load("pngload", path, fail_on="error")
+        return vips.load("pngload", path, fail_on="none" if fail_on == "none" else "error")
 
     try:
         samples = decode("warning")

@@ -30,6 +30,7 @@ from mambair_cli.imaging.reading.opening import Contents, damaged, unsupported
 if TYPE_CHECKING:
     import pyvips
 
+_SALVAGED_ROWS = 16
 _PASS_VALUES = 2**22
 
 # Warnings of libjpeg about files that are whole; it decodes the same pixels in spite of them.
@@ -46,8 +47,9 @@ class Raster:
 
     Attributes:
         path: The file, for errors.
-        decode: Opens the file for one pass. Its argument is where libvips gives up: `warning`, or
-            `truncated` to go on after what libjpeg takes for damage. `VipsError` means damage.
+        decode: Opens the file for one pass. Its argument is where libvips gives up: `warning`,
+            `truncated` to go on after what libjpeg takes for damage, or `none` to go on after any.
+            `VipsError` means damage.
         colours: Samples of a pixel that are its colour; others but `alpha` are left out.
         alpha: Index of the sample that is opacity; None without.
         premultiplied: Whether the colours are multiplied by the opacity.
@@ -108,6 +110,28 @@ class Raster:
         alpha = None if band.alpha is None else np.ascontiguousarray(band.alpha)
         pixels = np.ascontiguousarray(band.pixels)
         return RestorableImage(pixels, alpha, self.metadata, span, self.changes + told(span))
+
+    def salvaged(self) -> Raster:
+        """Return the image as far as it is there, with a word about where it is damaged.
+
+        Raises:
+            ImageError: Nothing of it is there.
+        """
+        height, rows = self.header.height, 0
+        try:
+            image = self.straight()
+            height = image.height
+            fetch = vips.rows(image)
+            for start in range(0, height, _SALVAGED_ROWS):
+                fetch(start, min(start + _SALVAGED_ROWS, height))
+                rows = start + _SALVAGED_ROWS
+        except vips.VipsError as error:
+            if _harmless(error):
+                return self
+            phrase = f"damaged from about row {rows} of {height} on, restored as far as it is there"
+            changes = (*self.changes, phrase)
+            return replace(self, decode=lambda _: self.decode("none"), changes=changes)
+        return self
 
     def straight(self, fail_on: str = "warning") -> pyvips.Image:
         """Open the image for one pass: gray or RGB, then opacity, not yet turned.
@@ -273,6 +297,7 @@ def of_rasters(rasters: Sequence[Raster]) -> Contents:
         header,
         lambda: ImageSequence(tuple(raster.read() for raster in rasters)),
         None if only is None else lambda: RasterBands(only),
+        lambda: of_rasters([raster.salvaged() for raster in rasters]),
     )
 
 

@@ -163,8 +163,13 @@ def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyv
     if page.patches:
         # To find a page, libvips would read the tags of all others, each time. And it would divide
         # by the opacity, but cut the fractions off, and mistake the white of floating point.
-        return lambda _: vips.load_patched(file, page.patches)
-    return lambda _: vips.load("tiffload", path)
+        return lambda fail_on: vips.load_patched(file, page.patches, **_leniency(fail_on))
+    return lambda fail_on: vips.load("tiffload", path, **_leniency(fail_on))
+
+
+def _leniency(fail_on: str) -> dict[str, str]:
+    """Return the options of libvips; of TIFF any warning is damage, unless damage is accepted."""
+    return {"fail_on": fail_on} if fail_on == "none" else {}
 
 
 def _from_memory(decode: Callable[[], Pixels]) -> Callable[[str], pyvips.Image]:
