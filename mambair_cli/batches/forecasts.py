@@ -23,6 +23,7 @@ class Forecast:
         source: What its header announces; None where nothing will be written.
         result: What will be written, or None.
         outcome: That nothing will be written, and why; None where something will.
+        found: What was found in it and follows, for people; empty where nothing was looked for.
         file: The input, left open for who reads it next; None where it was closed.
     """
 
@@ -30,6 +31,7 @@ class Forecast:
     source: ImageHeader | None = None
     result: ImageHeader | None = None
     outcome: FileSkipped | FileFailed | None = None
+    found: str = ""
     file: InputFile | None = field(default=None, compare=False, repr=False)
 
     @property

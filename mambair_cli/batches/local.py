@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from mambair_cli.batches.batch import foresee, run_batch
 from mambair_cli.batches.engines import Batch
-from mambair_cli.batches.events import Event, Summary
+from mambair_cli.batches.events import Event, FileFailed, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import Model, ModelCache, restorer_with, sample_of
-from mambair_cli.batches.treatment import treatment_of
+from mambair_cli.batches.treatment import MEASURED_TASKS, Treatment, treatment_of
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError
@@ -89,9 +89,11 @@ class LocalEngine:
         Where each image decides about its weights, the first that does decides about the model.
         """
         self._needed(batch)
-        models = self._models_at_hand(batch)
+        treatments = _treatments(batch)
+        models = self._models_at_hand(batch, treatments)
         recipe = None if batch.request.by_file or models is None else _recipe_of(batch, models)
         forecasts = foresee(batch.jobs, batch.files, resume=batch.resume, recipe=recipe)
+        forecasts = [_with_findings(forecast, treatments) for forecast in forecasts]
         return forecasts, None if models is None else models.single
 
     def run(
@@ -131,12 +133,13 @@ class LocalEngine:
             self._on_detail(f"{images} image{'' if images == 1 else 's'}: only {used} works")
         return needed
 
-    def _models_at_hand(self, batch: Batch) -> ModelCache | None:
+    def _models_at_hand(
+        self, batch: Batch, treatments: Mapping[Path, Treatment | ImageError]
+    ) -> ModelCache | None:
         request = batch.request
         if request.by_file:
-            assert on_this_machine(batch.jobs)
-            treated = (_request_of(request, job.source) for job in batch.jobs)
-            first = next((each for each in treated if each is not None), None)
+            treated = (each for each in treatments.values() if isinstance(each, Treatment))
+            first = next((each.request for each in treated if each.request is not None), None)
             if first is None:
                 return None
             request = first
@@ -152,11 +155,31 @@ class LocalEngine:
         return self._models[key]
 
 
-def _request_of(request: Request, source: Path) -> Request | None:
-    """Return what weights are chosen for; None where none are needed, or it cannot be read."""
-    with suppress(ImageError), InputFile(source) as file:
-        return treatment_of(request, sample_of(file)).request
-    return None
+def _treatments(batch: Batch) -> dict[Path, Treatment | ImageError]:
+    """Look at the images of a request that measures something; some turn out to be hopeless."""
+    if batch.request.task not in MEASURED_TASKS:
+        return {}
+    assert on_this_machine(batch.jobs)
+    found: dict[Path, Treatment | ImageError] = {}
+    for job in batch.jobs:
+        try:
+            with InputFile(job.source, max_pixels=batch.files.max_pixels) as file:
+                found[job.source] = treatment_of(batch.request, sample_of(file))
+        except ImageError as error:
+            found[job.source] = error
+    return found
+
+
+def _with_findings(
+    forecast: Forecast, treatments: Mapping[Path, Treatment | ImageError]
+) -> Forecast:
+    job = forecast.job
+    treatment = treatments.get(job.source) if isinstance(job.source, Path) else None
+    if forecast.outcome is not None or treatment is None:
+        return forecast
+    if isinstance(treatment, ImageError):
+        return Forecast(job, outcome=FileFailed(job, treatment))
+    return replace(forecast, found=treatment.found)
 
 
 def _recipe_of(batch: Batch, models: ModelCache) -> RecipeOf:

@@ -24,6 +24,8 @@ from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
 
 # What a note on an image begins with that says what was found in it.
 FOUND = "found: "
+# What is looked at before it is restored.
+MEASURED_TASKS = ("denoise", "dejpeg")
 # Quality of a lossy result that keeps what little may be gained from a coarse and a fine file.
 _KEEPS_COARSE, _KEEPS_FINE = 98, 100
 _FINE = 85
@@ -147,9 +149,9 @@ def _against_noise(request: Request, sample: Sample) -> Treatment:
     sigma = estimate_sigma(sample.pixels, compressed=compressed)
     least = _LEAST_SIGMA_COMPRESSED if compressed else _LEAST_SIGMA
     if sigma < least:
-        return Treatment(None, found=f"noise {sigma:.1f} measured: left alone, nothing to gain")
+        return Treatment(None, found=f"noise {sigma:.1f}: left alone, nothing to gain")
     sigma = round(sigma, 1)
-    found = f"noise {sigma:g} measured and removed"
+    found = f"noise {sigma:g}"
     level = nearest_level("sigma", sigma, trained_levels(request.task, "sigma"))
     return Treatment(replace(request, sigma=level), sigma, found=found)
 
@@ -170,7 +172,7 @@ def _against_blocks(request: Request, sample: Sample) -> Treatment:
     if given is not None:
         history = replace(history or JpegHistory(given, 0, 0), quality=given)
     assert history is not None
-    told = "" if given is not None else f"blocks of JPEG quality {history.quality} found"
+    told = "" if given is not None else f"blocks of JPEG quality {history.quality}"
     return _in_cells_of(request, sample, history, told)
 
 
@@ -179,7 +181,7 @@ def _in_own_cells(request: Request, sample: Sample, coding: JpegCoding) -> Treat
     if request.quality is None and quality >= _FINE_QUALITY:
         history = _history(sample)
         if history is not None and history.quality <= quality - _STRONGER:
-            before = f"blocks of an earlier JPEG quality {history.quality} found"
+            before = f"blocks of an earlier JPEG quality {history.quality}"
             return _in_cells_of(request, sample, history, before)
     found = f"JPEG quality {quality}"
     reach = reach_at(quality)

@@ -65,6 +65,7 @@ def tell_files(
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.events import FileFailed, FileSkipped
+    from mambair_cli.batches.treatment import FOUND
 
     for forecast in forecasts:
         job, outcome, result = forecast.job, forecast.outcome, forecast.result
@@ -77,6 +78,8 @@ def tell_files(
             messages.notice(f"would skip {job.source}: {reason}", "dim")
         else:
             messages.notice(f"would write {job.target} from {job.source}{_details(forecast, cost)}")
+            if forecast.found:
+                messages.notice(f"{job.source}: {FOUND}{forecast.found}")
         messages.event(
             "file_planned",
             source=str(job.source),
@@ -85,6 +88,7 @@ def tell_files(
             height=None if result is None else result.height,
             images=None if result is None else result.images,
             tiles=None if cost is None else cost.tiles,
+            found=forecast.found or None,
             skip=reason,
             refusal=None if error is None else error.message,
             hint=None if error is None else error.hint,

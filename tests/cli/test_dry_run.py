@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 
 from mambair_cli.networks.mambair import MambaIR
 from mambair_cli.restoration import costs
@@ -109,3 +111,20 @@ def test_without_weights_no_time_is_told_and_nothing_is_fetched(mambair, photo, 
     assert outcome.status == 0, outcome.err
     assert "time and memory are not known before the weights are here" in outcome.err
     assert hub.repositories == {}
+
+
+@pytest.mark.parametrize("command", ["dejpeg", "denoise"])
+def test_what_would_be_found_is_told(mambair, tmp_path, command):
+    cat = Image.open(Path(__file__).parents[2] / "examples" / "cat.png").convert("RGB")
+    fine, clean = tmp_path / "fine.jpg", tmp_path / "clean.png"
+    cat.save(fine, quality=98)
+    cat.save(clean)
+    outcome = mambair(command, fine, clean, "--dry-run", "--json")
+    first, second = (event for event in outcome.events if event["event"] == "file_planned")
+    if command == "dejpeg":
+        assert first["found"] == "JPEG quality 98: left alone, nothing to gain"
+        assert "no blocks of one are found in it" in second["refusal"]
+    else:
+        assert second["found"].startswith("noise ")
+        assert second["refusal"] is None
+    assert {path.name for path in tmp_path.iterdir()} == {"fine.jpg", "clean.png"}
