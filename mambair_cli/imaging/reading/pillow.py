@@ -135,6 +135,7 @@ class _Frames:
                 frames.append(self._frame())
         except DAMAGE as error:
             raise damaged(self._path, error) from error
+        frames, cut = _on_one_screen(frames)
         hidden = ("picture for viewers without animation left out",) if self._first else ()
         channels = max(frame.pixels.shape[2] for frame in frames)
         # Composing makes opacity even where nothing is to be seen through.
@@ -147,7 +148,7 @@ class _Frames:
                 _repeated(frame.pixels, channels),
                 _opacity(frame) if has_alpha else None,
                 self._metadata,
-                changes=self._changes + hidden,
+                changes=self._changes + hidden + cut,
             )
             for frame in frames
         )
@@ -165,6 +166,21 @@ class _Frames:
         if len(frames) < 2 or self._image.format not in _ANIMATIONS:
             return None
         return Timing(tuple(frame.milliseconds for frame in frames), _loops(self._image))
+
+
+def _on_one_screen(frames: list[_Frame]) -> tuple[list[_Frame], tuple[str, ...]]:
+    """Cut frames that reach beyond the first one, as viewers do; say so where any does."""
+    h, w = frames[0].pixels.shape[:2]
+    cut = [
+        replace(
+            frame,
+            pixels=np.ascontiguousarray(frame.pixels[:h, :w]),
+            alpha=None if frame.alpha is None else np.ascontiguousarray(frame.alpha[:h, :w]),
+        )
+        for frame in frames
+    ]
+    beyond = any(frame.pixels.shape[:2] != (h, w) for frame in frames)
+    return cut, ("parts of frames outside of the animation cut off",) if beyond else ()
 
 
 def _split(image: Image.Image) -> tuple[Pixels, Pixels | None]:

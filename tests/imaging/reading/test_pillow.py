@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import GifImagePlugin, Image
 from skimage import data
 
 from mambair_cli.errors import ImageError
@@ -175,3 +175,21 @@ def test_transparency_of_a_palette_in_gif(tmp_path):
     assert image.alpha is not None
     assert (image.alpha == 0).sum() == 6 * 11
     np.testing.assert_array_equal(image.pixels[0, 0], [200, 30, 10])
+
+
+def test_parts_of_gif_frames_outside_of_the_screen_are_cut_off(tmp_path):
+    first = Image.new("P", (12, 8), 0)
+    second = Image.new("P", (10, 6), 1)
+    first.putpalette([200, 10, 10, 10, 10, 200])
+    header = b"".join(GifImagePlugin.getheader(first)[0])
+    frames = b"".join([
+        *GifImagePlugin.getdata(first, (0, 0)), *GifImagePlugin.getdata(second, (7, 5))
+    ])  # fmt: skip
+    path = tmp_path / "beyond.gif"
+    path.write_bytes(header + frames + b";")
+    sequence = read_images(path)
+    assert [image.pixels.shape for image in sequence.images] == [(8, 12, 3)] * 2
+    told = "parts of frames outside of the animation cut off"
+    assert all(told in image.changes for image in sequence.images)
+    assert (sequence.images[1].pixels[5:, 7:] == sequence.images[1].pixels[7, 11]).all()
+    assert (sequence.images[1].pixels[0, 0] == sequence.images[0].pixels[0, 0]).all()
