@@ -20,6 +20,7 @@ from mambair_cli.imaging.metadata.tiff_directory import (
 )
 
 WHITE_POINT, PRIMARY_CHROMATICITIES, TRANSFER_FUNCTION = 318, 319, 301
+MOST_NUMBERS = 3 * 2**16  # a light of every colour for each value of 16 bits
 _COLOR_SPACE, _INTEROPERABILITY_INDEX = 0xA001, 1
 _SRGB, _ADOBE_RGB = 1, 2  # the second by no standard, but written by many cameras
 _OPTION = b"R03"  # DCF's name for images in Adobe RGB

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mambair_cli.imaging import formats
 from mambair_cli.imaging.color.carrying import Carried, carried
+from mambair_cli.imaging.color.tags import space_of_exif
 from mambair_cli.imaging.formats import Format
 from mambair_cli.imaging.metadata.exif import (
     exif_resolution,
@@ -132,7 +133,8 @@ def prepared(
     target = _Target(format_name, width, height, mode)
     color = carried(metadata.color, target.entry, gray=gray)
     report = metadata.reading.joined(color.report)
-    if color.converted_from and metadata.exif:
+    unsaid = not (color.profile or color.code_points or color.chunks)
+    if metadata.exif and (color.converted_from or (unsaid and space_of_exif(metadata.exif))):
         metadata = replace(metadata, exif=srgb_exif(metadata.exif))
     for step in (_stripped, _private, _held, _sized, _fitting):
         metadata, more = step(metadata, target)

@@ -8,6 +8,7 @@ from typing import IO
 
 from mambair_cli.imaging.color.encoding import ColorEncoding
 from mambair_cli.imaging.color.tags import (
+    MOST_NUMBERS,
     PRIMARY_CHROMATICITIES,
     TRANSFER_FUNCTION,
     WHITE_POINT,
@@ -151,11 +152,15 @@ def _color(
 ) -> tuple[ColorEncoding, list[str]]:
     if profile:
         return ColorEncoding(profile), []
-    said = {entry.tag: numbers(entry) for entry in tags.entries(_only(places, _COLOR))}
+    taken = _only(places, _COLOR)
+    impossible = ColorEncoding(), ["colour tags (impossible)"]
+    if any(place.count > MOST_NUMBERS for place in taken.values()):
+        return impossible
+    said = {entry.tag: numbers(entry) for entry in tags.entries(taken)}
     try:
         return ColorEncoding(space=space_of_tiff(said)), []
     except ValueError:
-        return ColorEncoding(), ["colour tags (impossible)"]
+        return impossible
 
 
 def _useless(description: bytes) -> str | None:

@@ -8,6 +8,7 @@ import contextlib
 import io
 import struct
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pillow_heif
@@ -28,6 +29,7 @@ from mambair_cli.imaging.files import (
     write_images,
 )
 from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.metadata.collect import read_tiff_metadata
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 
 TARGETS = ("png", "tif", "jpg", "webp", "avif", "heic", "jxl", "gif", "bmp")
@@ -374,3 +376,39 @@ def test_gray_goes_through_a_profile_for_colours(tmp_path):
     write_image(tmp_path / "out.bmp", read_image(tmp_path / "a.png"))
     expected = [shown(power(1), SAME, (c[0],) * 3) for c in COLOURS]
     assert np.abs(colours_of(tmp_path / "out.bmp") - expected).max() < 2
+
+
+@pytest.mark.parametrize("target", ["jpg", "webp", "tif", "avif"])
+def test_exif_names_no_other_space_than_the_values_have(tmp_path, source, target):
+    """Code points of sRGB go before what EXIF says; where they are not written, EXIF says it."""
+    image = read_image(source / "adobe_2.jpg")
+    image = replace(image, metadata=replace(image.metadata, color=ColorEncoding()))
+    write_image(tmp_path / f"out.{target}", image)
+    assert read_image(tmp_path / f"out.{target}").metadata.color == ColorEncoding()
+
+
+def test_tables_that_are_none_are_left_out(tmp_path):
+    for tag in (
+        (301, "H", 256, [0] * 256, True),
+        (301, "H", 3, [1, 2, 3], True),
+        (301, "H", 200_000, list(range(50_000)) * 4, True),
+        rationals(319, (0, 0, 0, 0, 0, 0)),
+        rationals(318, (31270, 0)),
+    ):
+        tiff(tmp_path / "a.tif", [tag])
+        with (tmp_path / "a.tif").open("rb") as file:
+            metadata = read_tiff_metadata(file)
+        assert metadata.color == ColorEncoding()
+        assert "colour tags (impossible)" in metadata.reading.dropped
+
+
+def test_a_curve_for_each_colour_stays_one_for_each(tmp_path):
+    tables = [257 * value for value in range(256)]
+    squared = [value * value for value in range(256)]
+    tiff(tmp_path / "a.tif", [(301, "H", 768, tables + squared + squared, True)])
+    write_image(tmp_path / "out.png", read_image(tmp_path / "a.tif"))
+    curves = (power(1), power(2), power(2))
+    expected = [
+        [shown(light, SAME, colour)[i] for i, light in enumerate(curves)] for colour in COLOURS
+    ]
+    assert np.abs(colours_of(tmp_path / "out.png") - expected).max() < 2
