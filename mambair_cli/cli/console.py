@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -170,6 +170,14 @@ def joined_hints(errors: Iterable[MambairError]) -> str | None:
     """Join the first different hints of several failures, a line each; None where there is none."""
     hints = dict.fromkeys(error.hint for error in errors if error.hint)
     return "\n".join(list(hints)[:HINTS_SHOWN]) or None
+
+
+def failure_of(errors: Sequence[MambairError], images: int, verb: str) -> MambairError | None:
+    """Join the failures of some of the images to one; None where there is none."""
+    if not errors or images == 1:
+        return next(iter(errors), None)
+    listed = "".join(f"\n  {error.message}" for error in errors)
+    return MambairError(f"{len(errors)} of {images} images {verb}:{listed}", joined_hints(errors))
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mambair_cli.cli.console import Messages, counted, duration
+from mambair_cli.cli.console import Messages, counted, duration, failure_of
 from mambair_cli.errors import MemoryLimitError, OutputError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ def tell_dry_run(
 
     Raises:
         OutputError: The results may not fit on the disk.
+        MambairError: Some images would fail.
     """
+    from mambair_cli.batches.events import FileFailed
     from mambair_cli.batches.forecasts import volumes
     from mambair_cli.restoration.costs import effort_of
 
@@ -58,6 +60,10 @@ def tell_dry_run(
                 f"{_size(place.free)} are free in {place.directory}",
                 "choose another place with -o/--output, or a format that compresses more",
             )
+    outcomes = [forecast.outcome for forecast in forecasts]
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, FileFailed)]
+    if failure := failure_of(errors, len(forecasts), "would fail"):
+        raise failure
 
 
 def tell_files(

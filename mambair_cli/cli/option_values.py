@@ -52,7 +52,10 @@ def parse_pixels(value: str) -> int:
     Raises:
         BadParameter: It is no such number.
     """
-    return _amount(value, PIXEL_UNITS)
+    amount = _amount(value, PIXEL_UNITS)
+    if amount == 0 and re.search("[1-9]", value):
+        raise typer.BadParameter(f"{value!r} is less than one pixel (0 = no limit)")
+    return amount
 
 
 def parse_bytes(value: str) -> int:

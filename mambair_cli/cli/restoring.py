@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.compiling import load_kernels, prepare_scan
-from mambair_cli.cli.console import Messages, OnceOnly, counted, joined_hints
+from mambair_cli.cli.console import Messages, OnceOnly, counted, failure_of
 from mambair_cli.cli.contradictions import check_together
 from mambair_cli.cli.display import BatchDisplay, tell_notices
 from mambair_cli.cli.forecast import tell_before_run, tell_dry_run
@@ -245,10 +245,5 @@ def _watched(
 def _raise_failures(summary: Summary) -> None:
     errors = [failure.error for failure in summary.failed]
     images = len(summary.done) + len(summary.skipped) + len(errors)
-    if images == 1 and errors:
-        raise errors[0]
-    if errors:
-        listed = "".join(f"\n  {error.message}" for error in errors)
-        raise MambairError(
-            f"{len(errors)} of {images} images failed:{listed}", joined_hints(errors)
-        )
+    if failure := failure_of(errors, images, "failed"):
+        raise failure

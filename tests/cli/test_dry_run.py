@@ -78,11 +78,12 @@ def test_time_grows_with_the_self_ensemble(mambair, common, monkeypatch):
 def test_what_cannot_be_restored_is_named_with_its_reason(mambair, common, photo):
     photo.with_name("broken.png").write_text("no image")
     outcome = mambair(*common, "--max-pixels", "1000")
-    assert outcome.status == 0
+    assert outcome.status == 1
     refused = [line for line in outcome.err.splitlines() if line.startswith("would fail: ")]
     assert len(refused) == 2
     assert "broken.png is not a" in refused[0]
     assert "second.png" in refused[1]
+    assert "error: 2 of 3 images would fail:" in outcome.err
 
 
 def test_what_an_earlier_run_has_done_would_be_skipped(mambair, common):

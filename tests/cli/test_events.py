@@ -106,7 +106,7 @@ def test_the_tiles_of_all_frames_are_counted_together(restore):
 
 def test_a_dry_run_tells_files_and_totals(restore):
     outcome = restore("--dry-run")
-    assert outcome.status == 0
+    assert outcome.status == 1
     assert names(outcome) == ["file_planned", "file_planned", "file_planned", "plan"]
     image, animation, _ = read_events(outcome.out)[:3]
     assert (image["width"], image["height"], image["tiles"]) == (44, 26, 1)

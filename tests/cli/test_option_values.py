@@ -31,6 +31,7 @@ def test_what_values_mean(parse, text, value):
         (parse_shard, "0/2", "'0/2' is no part of a whole, such as 2/5"),
         (parse_shard, "3/2", "'3/2' is no part of a whole, such as 2/5"),
         (parse_pixels, "1T", "'1T' is no number, such as 900000000, 900M or 1.5G"),
+        (parse_pixels, "0.5", "'0.5' is less than one pixel (0 = no limit)"),
         (parse_bytes, "4GiB", "'4GiB' is no number, such as 900000000, 900M or 1.5G"),
         (parse_bytes, "1e9", "'1e9' is no number, such as 900000000, 900M or 1.5G"),
         (parse_bytes, "0", "nothing can be done in no memory at all"),
