@@ -30,7 +30,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 logging.getLogger("PIL").propagate = False
 
 _LACKING = re.compile(
-    r"unsupported|not supported|not implemented|not configured|built without", re.IGNORECASE
+    r"unsupported|not supported|not implemented|not configured|built without|not been built in",
+    re.IGNORECASE,
 )
 _CONVERT = "convert it to PNG first"
 

@@ -6,6 +6,7 @@ import pyvips
 from PIL import Image
 from skimage import data
 
+from mambair_cli.errors import ImageError
 from mambair_cli.imaging.files import read_header, read_image, read_images
 
 
@@ -64,6 +65,14 @@ def test_deep_heic_becomes_16_bits(tmp_path, deep):
     assert header.dtype == image.pixels.dtype == np.uint16
     assert np.abs(image.pixels.astype(float) - deep).mean() < 200
     assert image.changes == ("10 bits widened to 16",)
+
+
+def test_another_codec_in_heic_is_no_damage(tmp_path, deep):
+    path = tmp_path / "other.heic"
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(path, "AVIF")
+    path.write_bytes(path.read_bytes().replace(b"avif", b"mif1").replace(b"avis", b"mif1"))
+    with pytest.raises(ImageError, match="cannot be decoded here: .* has not been built in"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
