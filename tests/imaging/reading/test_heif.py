@@ -71,7 +71,7 @@ def test_another_codec_in_heic_is_no_damage(tmp_path, deep):
     path = tmp_path / "other.heic"
     Image.fromarray((deep >> 8).astype(np.uint8)).save(path, "AVIF")
     path.write_bytes(path.read_bytes().replace(b"avif", b"mif1").replace(b"avis", b"mif1"))
-    with pytest.raises(ImageError, match="cannot be decoded here: .* has not been built in"):
+    with pytest.raises(ImageError, match=r"cannot be decoded here: .* has not been built in"):
         read_image(path)
 
 
