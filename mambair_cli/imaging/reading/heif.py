@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyvips
 
 _MATRIX = re.compile(rb"colrnclx.{4}(..)", re.DOTALL)  # behind primaries and transfer
+_PREMULTIPLIED = re.compile(rb"iref.{4,400}?\0\0\0[\x0e\x12]prem", re.DOTALL)
+_GRAY_MODES = ("L", "LA")
 _LOOKED_AT = 2**18  # where a file's properties stand
 
 _ALPHA_BANDS = {1: False, 2: True, 3: False, 4: True}
@@ -50,11 +52,16 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
 
     def decode() -> Pixels:
         try:
-            return vips.to_array(open_again("warning"))
+            samples = vips.to_array(open_again("warning"))
         except vips.VipsError as error:
             raise damaged(path, vips.reason(error)) from error
+        return samples[..., kept]
 
-    return _deep(image, file, bits, (deep.width, deep.height, deep.bands), decode)
+    # libvips spreads gray to three bands.
+    kept = list(range(deep.bands))
+    if image.mode in _GRAY_MODES:
+        kept = kept[2:]  # one of them, and the opacity
+    return _deep(image, file, bits, (deep.width, deep.height, len(kept)), decode)
 
 
 def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
@@ -92,23 +99,40 @@ def _deep(
 
     def read() -> ImageSequence:
         samples = widened(decode() >> (16 - bits), bits)
+        changes = [f"{bits} bits widened to 16"]
+        if has_alpha and _PREMULTIPLIED.search(_start(file)):
+            samples = _straight(samples)
+            changes.append("premultiplied alpha made straight")
         pixels, alpha = (
             (samples[..., :-1].copy(), samples[..., -1].copy()) if has_alpha else (samples, None)
         )
         metadata = replace(read_metadata(image, file), lossless=_is_lossless(file))
-        changes = (f"{bits} bits widened to 16",)
-        return ImageSequence((RestorableImage(pixels, alpha, metadata, changes=changes),))
+        image_read = RestorableImage(pixels, alpha, metadata, changes=tuple(changes))
+        return ImageSequence((image_read,))
 
     return Contents(header, read)
 
 
 def _is_lossless(file: IO[bytes]) -> bool:
     """Whether red, green and blue are coded as they are: encoders do so to lose nothing."""
+    found = _MATRIX.search(_start(file))
+    return found is not None and found[1] == bytes(2)
+
+
+def _start(file: IO[bytes]) -> bytes:
     before = file.tell()
     file.seek(0)
-    found = _MATRIX.search(file.read(_LOOKED_AT))
+    start = file.read(_LOOKED_AT)
     file.seek(before)
-    return found is not None and found[1] == bytes(2)
+    return start
+
+
+def _straight(samples: Pixels) -> Pixels:
+    """Divide the colours of 16-bit samples by the opacity behind them; nothing seen is black."""
+    alpha = samples[..., -1:].astype(np.uint32)
+    colours = samples[..., :-1].astype(np.uint32) * 65535 + alpha // 2
+    straight = np.minimum(colours // np.maximum(alpha, 1), 65535) * (alpha > 0)
+    return np.concatenate([straight.astype(np.uint16), samples[..., -1:]], axis=2)
 
 
 def _by_libvips(path: Path) -> pyvips.Image:

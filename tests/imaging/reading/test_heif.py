@@ -1,5 +1,7 @@
 """AVIF and HEIC files of more than 8 bits, and turned ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pyvips
@@ -122,3 +124,30 @@ def test_several_frames_of_avif_have_their_timing(tmp_path, deep):
     timing = read_images(path).timing
     assert timing is not None
     assert timing.durations == (40, 80)
+
+
+def test_deep_gray_avif_stays_gray():
+    """A file of 10 bits without chroma, which nothing that is installed here writes."""
+    path = Path(__file__).parents[2] / "data" / "gray_10.avif"
+    header, image = read_header(path), read_image(path)
+    assert (header.width, header.height, header.channels) == (64, 48, 1)
+    assert image.pixels.shape == (48, 64, 1)
+    eight = np.asarray(Image.open(path))
+    assert np.abs(image.pixels[..., 0] / 257 - eight).max() <= 1
+
+
+def test_premultiplied_deep_avif_is_made_straight(tmp_path, deep):
+    """Marked in the file by a reference from the picture to its opacity."""
+    alpha = np.tile(np.linspace(9000, 65535, 90).astype(np.uint16), (67, 1))
+    dark = (deep * (alpha[..., None] / 65535)).round().astype(np.uint16)
+    image = pyvips.Image.new_from_array(np.dstack([dark, alpha])).copy(interpretation="rgb16")
+    image.set_type(pyvips.GValue.blob_type, "exif-data", b"Exif\0\0II*\0\x08" + bytes(9))
+    path = tmp_path / "premultiplied.avif"
+    image.heifsave(path, compression="av1", bitdepth=12, lossless=True)
+    content = path.read_bytes()
+    of_exif, premultiplied = b"cdsc\0\3\0\1\0\1", b"prem\0\1\0\1\0\2"
+    assert of_exif in content
+    path.write_bytes(content.replace(of_exif, premultiplied))
+    read = read_image(path)
+    assert np.abs(read.pixels.astype(float) - deep).max() < 65535 * 0.01
+    assert read.changes == ("12 bits widened to 16", "premultiplied alpha made straight")
