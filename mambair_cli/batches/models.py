@@ -221,7 +221,7 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         if treatment.found:
             on_notice(f"{FOUND}{treatment.found}")
         if treatment.request is None:
-            return replace(source, left_alone=True)
+            return replace(source, left_alone=True, least_quality=treatment.least_quality)
         model = models.suited_to(treatment)
         if model.spec.task == "sr":
             _note_traces(source, on_notice)

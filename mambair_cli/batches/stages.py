@@ -299,7 +299,7 @@ class Stages:
     def _is_the_source(self, job: Job[Path], sequence: ImageSequence) -> bool:
         """Whether nothing was restored, and nothing else asked for that would make another file."""
         return (
-            all(image.left_alone for image in sequence.images)
+            all(image.left_alone and not image.changes for image in sequence.images)
             and self._files.metadata == "keep"
             and self._files.quality is None
             and format_of_content(job.source) == format_of(job.target)

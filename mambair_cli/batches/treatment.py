@@ -109,6 +109,10 @@ class Treatment:
         return AS_TRAINED if self.cells is None else Fitting(cells=self.cells)
 
 
+def _left_alone(found: str) -> Treatment:
+    return Treatment(None, found=found, least_quality=_KEEPS_FINE)
+
+
 def fitted_to_noise(sigma: float, trained: float) -> Fitting:
     """Fit weights for one strength of noise to another.
 
@@ -142,14 +146,14 @@ def treatment_of(request: Request, sample: Sample) -> Treatment:
 
 def _against_noise(request: Request, sample: Sample) -> Treatment:
     if request.sigma is not None and request.sigma <= min(_STRENGTH):
-        return Treatment(None, found=f"noise {request.sigma:g}: left alone, nothing to gain")
+        return _left_alone(f"noise {request.sigma:g}: left alone, nothing to gain")
     if request.sigma is not None or request.weights is not None:
         return Treatment(request, request.sigma)
     compressed = sample.metadata.source_format in _LOSSY
     sigma = estimate_sigma(sample.pixels, compressed=compressed)
     least = _LEAST_SIGMA_COMPRESSED if compressed else _LEAST_SIGMA
     if sigma < least:
-        return Treatment(None, found=f"noise {sigma:.1f}: left alone, nothing to gain")
+        return _left_alone(f"noise {sigma:.1f}: left alone, nothing to gain")
     sigma = round(sigma, 1)
     found = f"noise {sigma:g}"
     level = nearest_level("sigma", sigma, trained_levels(request.task, "sigma"))
@@ -186,10 +190,10 @@ def _in_own_cells(request: Request, sample: Sample, coding: JpegCoding) -> Treat
     found = f"JPEG quality {quality}"
     reach = reach_at(quality)
     if reach == 0:
-        return Treatment(None, found=f"{found}: left alone, nothing to gain")
+        return _left_alone(f"{found}: left alone, nothing to gain")
     cells = JpegCells.of_file(coding, reach, sample.metadata.stored_orientation, *sample.size)
     if cells is None:
-        return Treatment(None, found="unusual JPEG sampling: left alone, its blocks are not known")
+        return _left_alone("unusual JPEG sampling: left alone, its blocks are not known")
     return _within(cells, request, sample, quality, found)
 
 
@@ -197,7 +201,7 @@ def _in_cells_of(request: Request, sample: Sample, history: JpegHistory, told: s
     reach = reach_at(history.quality)
     if reach == 0:
         found = told or f"JPEG quality {history.quality}"
-        return Treatment(None, found=f"{found}: left alone, nothing to gain")
+        return _left_alone(f"{found}: left alone, nothing to gain")
     cells = JpegCells.of_file(JpegCoding.of_quality(history.quality), reach, 1, *sample.size)
     assert cells is not None
     cells = replace(cells, top=history.top, left=history.left)

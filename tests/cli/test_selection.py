@@ -95,6 +95,29 @@ def test_colour_files_are_restored_in_colour_and_gray_ones_in_gray(mambair, jpeg
     assert np.abs(after - before)[..., 0].mean() < max(steps) / 8
 
 
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_a_fine_file_comes_out_byte_for_byte_and_is_said(mambair, tmp_path):
+    fine = tmp_path / "fine.jpg"
+    picture = Image.open(Path(__file__).parents[2] / "examples" / "cat.png").convert("RGB")
+    picture.save(fine, quality=97, comment=b"kept")
+    outcome = mambair("dejpeg", fine)
+    assert outcome.status == 0
+    assert f"{fine}: found: JPEG quality 97: left alone, nothing to gain" in outcome.err
+    assert (tmp_path / "fine_dejpeg.jpg").read_bytes() == fine.read_bytes()
+    assert mambair("dejpeg", fine, "--quality-out", 90, "--overwrite").status == 0
+    assert (tmp_path / "fine_dejpeg.jpg").stat().st_size < fine.stat().st_size
+    assert mambair("dejpeg", fine, "--metadata", "strip", "--overwrite").status == 0
+    assert b"kept" not in (tmp_path / "fine_dejpeg.jpg").read_bytes()
+
+
+@pytest.mark.usefixtures("dejpeg_bundled")
+def test_jpeg_results_keep_what_was_gained(mambair, jpeg, tmp_path):
+    assert mambair("dejpeg", jpeg).status == 0
+    assert read_image(tmp_path / "cat_dejpeg.jpg").metadata.jpeg_quality == 98
+    assert mambair("dejpeg", jpeg, "--quality-out", 80, "--overwrite").status == 0
+    assert read_image(tmp_path / "cat_dejpeg.jpg").metadata.jpeg_quality == 80
+
+
 @pytest.mark.usefixtures("dejpeg_in_colour")
 def test_bench_takes_the_weights_for_gray():
     assert Request("dejpeg", quality=30).choose("cpu").entry.channels == 1
