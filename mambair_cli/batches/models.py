@@ -15,7 +15,7 @@ from mambair_cli.batches.treatment import FOUND, Sample, Treatment, treatment_of
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
-from mambair_cli.disk import sha256_of
+from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
 from mambair_cli.imaging.writing.depth import in_8_bits
@@ -114,7 +114,7 @@ class LocalWeights:
     @property
     def sha256(self) -> str:
         """Digest of the file."""
-        return sha256_of(self.path)
+        return digest_of(self.path)
 
     def load(self) -> LoadedModel:
         """Load it into its network; raises as `load_checkpoint`."""

@@ -15,8 +15,9 @@ from torch import Tensor
 from mambair_cli.checkpoints import header
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.reference import require_file
+from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint
-from mambair_cli.disk import check_writable, sha256_of, write_whole
+from mambair_cli.disk import check_writable, write_whole
 from mambair_cli.errors import OutputError, UsageError
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
@@ -58,7 +59,7 @@ def convert(
     _check_target(source, target, overwrite=overwrite)
     raw, network, found = open_checkpoint(source)
     purpose = spec or found
-    origin = {header.SOURCE: source.name, header.SOURCE_SHA256: sha256_of(source)}
+    origin = {header.SOURCE: source.name, header.SOURCE_SHA256: digest_of(source)}
     store(target, raw, network, purpose, origin, dtype=dtype)
     return purpose
 

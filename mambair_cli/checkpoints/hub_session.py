@@ -30,8 +30,13 @@ from huggingface_hub.utils.tqdm import (
 )
 from tqdm import tqdm
 
+from mambair_cli.checkpoints import cache
 from mambair_cli.checkpoints.reference import HubReference, Listener, page
 from mambair_cli.errors import CheckpointError, MambairError
+
+# Where there is no home, huggingface_hub's folder would be one called `~`.
+if constants.HF_HUB_CACHE.startswith("~"):
+    constants.HF_HUB_CACHE = str(cache.home() / "hub")
 
 STEP_BYTES = 2**16
 # Settings of huggingface_hub are changed for a while, which are those of the whole process.

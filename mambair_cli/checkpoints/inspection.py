@@ -8,7 +8,7 @@ from pathlib import Path
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
-from mambair_cli.disk import sha256_of
+from mambair_cli.checkpoints.shards import digest_of, size_of
 from mambair_cli.networks.spec import ModelSpec, NetworkConfig, Task
 
 
@@ -91,7 +91,7 @@ def inspect_checkpoint(path: Path) -> Inspection:
         dtypes=tuple(
             sorted({str(tensor.dtype).removeprefix("torch.") for tensor in raw.tensors.values()})
         ),
-        size=path.stat().st_size,
-        sha256=sha256_of(path),
+        size=size_of(path),
+        sha256=digest_of(path),
         metadata=raw.metadata,
     )

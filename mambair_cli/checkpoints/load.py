@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, header
 from mambair_cli.checkpoints.detect import detect_config
+from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
-from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import (
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path) -> LoadedModel:
     """
     raw, network, spec = open_checkpoint(path)
     _require_image_channels(path, network.config)
-    return LoadedModel(network, spec, path, sha256_of(path), raw.notes)
+    return LoadedModel(network, spec, path, digest_of(path), raw.notes)
 
 
 def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, ModelSpec]:
@@ -96,6 +96,7 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
     """
     raw = read_checkpoint(path)
     with _naming(path):
+        _refuse_quantised(raw.tensors)
         config = _configuration(raw)
         raw = _without_made(raw, config)
         # Shapes only: the tensors of the file become the parameters, without a second copy.
@@ -141,6 +142,16 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}", error.hint) from error
+
+
+def _refuse_quantised(tensors: Mapping[str, Tensor]) -> None:
+    for key, tensor in tensors.items():
+        if tensor.is_quantized or tensor.dtype.itemsize == 1:
+            raise CheckpointError(
+                f"{key} holds {str(tensor.dtype).removeprefix('torch.')} values, "
+                "expected float32, float16, bfloat16 or float64",
+                "these weights were quantised: get those that they were made of",
+            )
 
 
 def _configuration(raw: RawCheckpoint) -> NetworkConfig:

@@ -8,7 +8,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -20,7 +20,7 @@ from torch.serialization import safe_globals
 
 from mambair_cli.checkpoints import inert
 from mambair_cli.checkpoints.pickle_program import harm
-from mambair_cli.checkpoints.reference import require_file
+from mambair_cli.checkpoints.shards import files_of
 from mambair_cli.checkpoints.unwrapping import WRAPPERS, unwrapped
 from mambair_cli.errors import CheckpointError
 
@@ -48,15 +48,14 @@ LONGEST_NAME = 300  # characters of a tensor's name
 
 # What the restricted reader says of a class or function that it does not know.
 _REFUSED = re.compile(r"GLOBAL (\S+)")
-_PART = re.compile(r"-(\d{5})-of-(\d{5})\.\w+$", re.ASCII)
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 
-JOIN = (
-    "join the parts to one file: read each with safetensors.torch.load_file, put all tensors into "
-    "one dictionary, and write that with safetensors.torch.save_file"
-)
 TRUSTED = "get the weights as .safetensors from a source that you trust"
 DOWNLOAD_AGAIN = "download it again, and compare its size with the size on the page it came from"
+
+
+# What a file holds, its text entries, and how it is stored.
+Stored = tuple[object, dict[str, str], Literal["safetensors", "pickle"]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def read_checkpoint(path: Path) -> RawCheckpoint:
     """Read a weights file; its bytes, and not its suffix, decide how.
 
     Args:
-        path: A `.safetensors` file, or a pickle written by `torch.save`.
+        path: A `.safetensors` file, or a pickle written by `torch.save`; of several, any part or
+            their index.
 
     Returns:
         Its tensors, unwrapped from the trainer's dictionary, with the network's own keys.
@@ -91,8 +91,27 @@ def read_checkpoint(path: Path) -> RawCheckpoint:
         CheckpointError: The file is missing, empty, damaged, something else than weights, or a
             pickle that wants to run code.
     """
-    require_file(path)
-    _refuse_part(path)
+    stored = [_stored(file) for file in files_of(path)]
+    content, metadata, kind = stored[0] if len(stored) == 1 else _joined(path, stored)
+    found = unwrapped(content)
+    if not found.tensors:
+        raise CheckpointError(
+            f"{path} holds no state dict, but {_describe(content)}",
+            "expected a dictionary of tensors, at the top or under: " + ", ".join(WRAPPERS),
+        )
+    for key, tensor in found.tensors.items():
+        if not _is_plain(tensor):
+            raise CheckpointError(
+                f"{path} was refused: {key!a} is no plain tensor",
+                "save only the state dict: torch.save(network.state_dict(), FILE)",
+            )
+    tensors = {key: tensor.detach() for key, tensor in found.tensors.items()}
+    _refuse_odd_names(path, tensors)
+    return RawCheckpoint(tensors, metadata, kind, found.wrapper, found.notes)
+
+
+def _stored(path: Path) -> Stored:
+    """Read one file."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -102,19 +121,22 @@ def read_checkpoint(path: Path) -> RawCheckpoint:
                 return _read_safetensors(path)
             _refuse_known_text(path, head)
             file.seek(0)
-            return _read_pickle(path, file, head)
+            return _read_pickle(path, file, head), {}, "pickle"
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _refuse_part(path: Path) -> None:
-    part = _PART.search(path.name)
-    if part is not None and int(part[2]) > 1:
-        raise CheckpointError(
-            f"{path} is part {int(part[1])} of {int(part[2])} of the weights", JOIN
-        )
-    if path.name.endswith(".index.json"):
-        raise CheckpointError(f"{path} lists the parts of weights, and holds none itself", JOIN)
+def _joined(path: Path, stored: Sequence[Stored]) -> Stored:
+    """Put the content of parts together."""
+    content: dict[object, object] = {}
+    for part, _, _ in stored:
+        if not isinstance(part, Mapping) or not content.keys().isdisjoint(part):
+            raise CheckpointError(
+                f"{path} is of parts that do not belong together",
+                "each part holds tensors of its own: fetch all of them again",
+            )
+        content |= part
+    return content, stored[0][1], stored[0][2]
 
 
 def _is_safetensors(head: bytes) -> bool:
@@ -122,7 +144,7 @@ def _is_safetensors(head: bytes) -> bool:
     return head[4:9] == b"\0\0\0\0{"
 
 
-def _read_safetensors(path: Path) -> RawCheckpoint:
+def _read_safetensors(path: Path) -> Stored:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -133,9 +155,7 @@ def _read_safetensors(path: Path) -> RawCheckpoint:
         ) from error
     if not tensors:
         raise CheckpointError(f"{path} holds no tensors", DOWNLOAD_AGAIN)
-    _refuse_odd_names(path, tensors)
-    found = unwrapped(tensors)
-    return RawCheckpoint(found.tensors, metadata, "safetensors", notes=found.notes)
+    return tensors, metadata, "safetensors"
 
 
 def _refuse_known_text(path: Path, head: bytes) -> None:
@@ -152,31 +172,15 @@ def _refuse_known_text(path: Path, head: bytes) -> None:
         )
 
 
-def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> RawCheckpoint:
+def _read_pickle(path: Path, file: BinaryIO, head: bytes) -> object:
     _refuse_bomb(path)
     _refuse_other_archive(path)
     try:
         if harmful := harm(file):
             raise CheckpointError(f"{path} was refused: {harmful}", TRUSTED)
-        content = _content(file)
+        return _content(file)
     except DAMAGE as error:
         raise _pickle_error(path, head, str(error)) from error
-    found = unwrapped(content)
-    tensors = found.tensors
-    for key, tensor in tensors.items():
-        if not _is_plain(tensor):
-            raise CheckpointError(
-                f"{path} was refused: {key!a} is no plain tensor",
-                "save only the state dict: torch.save(network.state_dict(), FILE)",
-            )
-    tensors = {key: tensor.detach() for key, tensor in tensors.items()}
-    if not tensors:
-        raise CheckpointError(
-            f"{path} holds no state dict, but {_describe(content)}",
-            "expected a dictionary of tensors, at the top or under: " + ", ".join(WRAPPERS),
-        )
-    _refuse_odd_names(path, tensors)
-    return RawCheckpoint(tensors, {}, "pickle", found.wrapper, found.notes)
 
 
 def _content(file: BinaryIO) -> object:

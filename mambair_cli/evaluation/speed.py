@@ -67,7 +67,9 @@ def measure_speed(
     """
     device = next(network.parameters()).device
     for width, height in sizes:
-        x = torch.rand(1, spec.channels, height, width, generator=torch.Generator().manual_seed(0))
+        shape = (1, spec.channels, height, width)
+        seeded = torch.Generator("cpu").manual_seed(0)
+        x = torch.rand(shape, generator=seeded, dtype=torch.float32, device="cpu")
         reset_peak(device)
         seconds = []
         for _ in range(runs + 1):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mambair_cli.kernels.forks import is_forked, kernel_lock
 from mambair_cli.kernels.numba_cache import Kernel
-from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.parameters import made_once, refuse_export
 from mambair_cli.kernels.vector import LANES
 
 # What kernels read and write, whatever torch makes by default.
@@ -25,6 +25,7 @@ FORK_SAFE = ("tbb", "workqueue")
 
 def flat(tensor: Tensor) -> NDArray[np.float32]:
     """View a float32 CPU tensor as a flat array; copy only what is not contiguous."""
+    refuse_export("numba")
     return tensor.detach().contiguous().view(-1).numpy()
 
 
@@ -50,6 +51,7 @@ def padded(
     Returns:
         Float32, the last axis padded with zeros to a multiple of `LANES`.
     """
+    refuse_export("numba")
     return made_once(parameter, lambda source: _lay_out(source, arrange))
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from mambair_cli.errors import BackendError
+
 Made = TypeVar("Made")
 
 _kept: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -21,6 +23,20 @@ def recorded(tensors: Iterable[Tensor]) -> bool:
     true for parameters in training even where `torch.no_grad` keeps nothing of what is saved.
     """
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+def refuse_export(backend: str) -> None:
+    """Refuse that kernels are made part of a program that leaves PyTorch.
+
+    Raises:
+        BackendError: The network is being exported or traced.
+    """
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or torch.compiler.is_exporting():
+        raise BackendError(
+            f"scan backend {backend!r} cannot be exported: its kernels are not PyTorch's",
+            'export a network that was loaded with scan="torch"',
+        )
 
 
 def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.disk import refusal, temporary_folder
-from mambair_cli.kernels.parameters import made_once
+from mambair_cli.kernels.parameters import made_once, refuse_export
 
 GPUS = ("cuda", "xpu")
 
@@ -46,6 +46,7 @@ def launch(
     kernel: Any, grid: tuple[int, ...], device: torch.device, *arguments: object, **constants: int
 ) -> None:
     """Launch a kernel on a device, without waiting for it."""
+    refuse_export("triton")
     with running_on(device):
         kernel[grid](*arguments, **constants)
 

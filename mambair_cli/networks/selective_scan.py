@@ -47,7 +47,7 @@ class SelectiveScan(nn.Module):
                 torch.empty_like(self.dt_projs_bias).uniform_(math.log(0.001), math.log(0.1))
             )
             self.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))
-            states = torch.arange(1, self.d_state + 1).to(self.A_logs)
+            states = torch.arange(1, self.d_state + 1, device=self.A_logs.device).to(self.A_logs)
             self.A_logs.copy_(torch.log(states).expand_as(self.A_logs))
         nn.init.ones_(self.Ds)
 

@@ -380,6 +380,9 @@ def test_containers_are_named_rightly(tmp_path, saved, state):
     what, hint = message(part)
     assert what == "is part 2 of 3 of the weights"
     assert hint.startswith("join the parts")
+    assert hint.endswith(
+        "there is no model-00001-of-00003.safetensors, model-00003-of-00003.safetensors"
+    )
     index = tmp_path / "model.safetensors.index.json"
     index.write_text("{}")
     assert message(index)[0] == "lists the parts of weights, and holds none itself"

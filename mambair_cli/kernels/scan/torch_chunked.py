@@ -42,9 +42,9 @@ def selective_scan_2d(
     with torch.autocast(u.device.type, enabled=False):
         u, projected = u.to(dtype), projected.to(dtype)
         parameters = (
-            step_weight.to(dtype).mT,
+            step_weight.to(dtype).transpose(-1, -2),
             step_bias.to(dtype),
-            A.to(dtype).mT.contiguous(),
+            A.to(dtype).transpose(-1, -2).contiguous(),
             D.to(dtype),
         )
         blocks = projected.view(*u.shape[:3], len(A), -1).unbind(-2)
