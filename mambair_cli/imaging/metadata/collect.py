@@ -25,6 +25,7 @@ from mambair_cli.imaging.metadata.upright import upright_metadata
 from mambair_cli.imaging.metadata.xmp import xmp_orientation
 
 _BMP_HEADER, _BMP_V5_BYTES, _EMBEDDED = 14, 124, b"DEBM"
+_MOST_BOXES = 1000
 _LARGEST_PROFILE = 64 * 2**20
 _PICTURES = 0xB002  # of the Multi-Picture Format
 _HEIC_EXTRAS = {
@@ -62,6 +63,14 @@ def read_metadata(image: Image.Image, file: IO[bytes] | None = None) -> Metadata
         metadata = _of_avif(image, file)
     else:
         metadata = _of_info(image)
+    if (
+        file is not None
+        and not file.closed
+        and image.format in ("AVIF", "HEIF")
+        and _has_video(file)
+    ):
+        left = ContentReport(dropped=("motion video",))
+        metadata = replace(metadata, reading=metadata.reading.joined(left))
     turned = image.info.get("original_orientation")  # by the plugin for HEIC
     return upright_metadata(replace(_with_color(metadata), size=image.size), turned)
 
@@ -232,6 +241,21 @@ def _bmp_profile(file: IO[bytes]) -> bytes | None:
         profile = file.read(min(length, _LARGEST_PROFILE))
     file.seek(before)
     return profile or None
+
+
+def _has_video(file: IO[bytes]) -> bool:
+    """Whether a video follows a still picture in a box of its own, as phones add it."""
+    before, size = file.tell(), file.seek(0, 2)
+    position, found = 0, False
+    for _ in range(_MOST_BOXES):
+        if found or position + 8 > size:
+            break
+        file.seek(position)
+        length, kind, large = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        found = kind == b"mpvd"
+        position += max(8, large if length == 1 else length or size)
+    file.seek(before)
+    return found
 
 
 def _left_behind(info: Mapping[Any, Any]) -> Iterator[str]:

@@ -151,3 +151,11 @@ def test_premultiplied_deep_avif_is_made_straight(tmp_path, deep):
     read = read_image(path)
     assert np.abs(read.pixels.astype(float) - deep).max() < 65535 * 0.01
     assert read.changes == ("12 bits widened to 16", "premultiplied alpha made straight")
+
+
+def test_a_video_behind_the_picture_is_named(tmp_path, deep):
+    path = tmp_path / "moving.avif"
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(path)
+    assert read_image(path).metadata.reading.dropped == ()
+    path.write_bytes(path.read_bytes() + b"\0\0\1\0mpvd" + bytes(248))
+    assert read_image(path).metadata.reading.dropped == ("motion video",)
