@@ -11,6 +11,7 @@ from pathlib import Path
 from mambair_cli.batches import stores
 from mambair_cli.batches.naming import OWN_PREFIX
 from mambair_cli.batches.urls import Place, Url
+from mambair_cli.errors import OutputError
 
 
 class Locations:
@@ -122,6 +123,30 @@ def nearest_directory(path: Path) -> Path:
     """Return the directory itself, or the existing one that it would be made under."""
     path = path.absolute()
     return next(place for place in (path, *path.parents) if is_folder(place))
+
+
+def check_directory(directory: Path) -> None:
+    """Find out before the work whether a folder of results can be written to, or made.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    if not os.access(nearest_directory(directory), os.W_OK | os.X_OK):
+        raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
+
+
+def make_directory(directory: Path) -> None:
+    """Make a folder of results, unless it is there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{directory} cannot be made: {error.strerror}", "choose another directory with -o"
+        ) from error
 
 
 def _is_one_entry(folder: Path, name: str, alike: str) -> bool:

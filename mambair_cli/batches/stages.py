@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from mambair_cli.batches.failures import FileError, file_failure, no_device_left
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
-from mambair_cli.batches.places import nearest_directory
+from mambair_cli.batches.places import check_directory, make_directory
 from mambair_cli.batches.work import Restore, Stopwatch
 from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
@@ -350,7 +349,7 @@ class Stages:
         width, height = self._files.sizing.size_of(source.width, source.height, scale)
         result = replace(source, width=width, height=height)
         check_target(job.target, result)
-        _check_directory(job.target.parent)
+        check_directory(job.target.parent)
         in_bands = needs_bands(source, scale, available_main_memory(self._files.max_memory))
         if in_bands:
             _check_bands(job, source)
@@ -359,7 +358,7 @@ class Stages:
     def _read(self, job: Job[Path], file: InputFile) -> ImageSequence | None:
         """Read all images of a file; None if they are too large for the memory there is."""
         _, _, in_bands = self._headers(job, file)
-        _make_directory(job.target.parent)
+        make_directory(job.target.parent)
         if in_bands:
             return None
         sequence = file.read()
@@ -384,21 +383,6 @@ class Stages:
                 manifest.plan(self._planned.get(job.record, ()))
                 self._manifests[job.record] = manifest
             return self._manifests[job.record]
-
-
-def _check_directory(directory: Path) -> None:
-    """Find out before the work whether an output directory can be written to, or made."""
-    if not os.access(nearest_directory(directory), os.W_OK | os.X_OK):
-        raise OutputError(f"{directory} cannot be written to", "choose another directory with -o")
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{directory} cannot be made: {error.strerror}", "choose another directory with -o"
-        ) from error
 
 
 def _check_bands(job: Job[Path], header: ImageHeader) -> None:

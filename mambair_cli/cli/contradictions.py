@@ -7,7 +7,7 @@ from mambair_cli.errors import UsageError
 
 STANDARD_STREAM = "-"
 
-ONE_RESULT = "- is one image from standard input, and its result alone goes to standard output"
+ONE_RESULT = "with - there is one image, and its result alone goes to standard output"
 NOTHING_RECORDED = "of standard input nothing is recorded; run the command again as it was"
 ONE_NAME = "a template names the whole file; write the suffix into it: {stem}SUFFIX.{ext}"
 
@@ -55,12 +55,12 @@ def check_together(settings: RestoreSettings) -> None:
 def _given(settings: RestoreSettings) -> set[str]:
     inputs = settings.inputs or []
     is_given = {
-        "-": STANDARD_STREAM in inputs,
+        "-": STANDARD_STREAM in (*inputs, settings.output),
         "an input": bool(inputs),
         "another input": len(inputs) > 1,
         "--files-from": settings.files_from is not None,
         "--null": settings.null,
-        "--output": settings.output is not None,
+        "--output": settings.output not in (None, STANDARD_STREAM),
         "--json": settings.json,
         "--name": settings.name is not None,
         "--suffix": settings.suffix is not None,

@@ -133,7 +133,8 @@ class RestoreSettings:
         _of_files(
             "-o",
             "--output",
-            help="Folder for the results, or the result's file name for one image. "
+            help="Folder for the results, or the result's file name for one image; - for standard "
+            "output. "
             "Without it, results are written beside their sources.",
         ),
     ] = None

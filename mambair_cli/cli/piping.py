@@ -1,4 +1,4 @@
-"""One image from standard input, its result to standard output."""
+"""One image whose result goes to standard output, and which may come from standard input."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EXAMPLE = "redirect both, for example: mambair sr - < in.png > out.png"
 
 
 def is_piped(settings: RestoreSettings) -> bool:
-    """Whether standard input is the image to restore."""
-    return settings.inputs == [STANDARD_STREAM]
+    """Whether the result of the only image goes to standard output."""
+    return STANDARD_STREAM in (*(settings.inputs or []), settings.output)
 
 
 def restore_piped(
     settings: RestoreSettings, restore: Callable[[RestoreSettings, Messages], None]
 ) -> None:
-    """Restore standard input to standard output, which gets nothing else.
+    """Restore standard input, or one file, to standard output, which gets nothing else.
 
     The format is the one asked for, or that of the input.
 
@@ -35,19 +35,24 @@ def restore_piped(
         restore: Restores files, given settings that name them.
 
     Raises:
-        UsageError: One of the streams is a terminal.
+        UsageError: One of the streams is a terminal, or a folder is named.
         OutputError: There is no room for temporary files.
         MambairError: As `restore` raises.
         BrokenPipeError: Nobody reads the result.
     """
-    for stream, name in ((sys.stdin, INPUT), (sys.stdout, OUTPUT)):
+    named = (settings.inputs or [STANDARD_STREAM])[0]
+    streams = [(sys.stdin, INPUT), (sys.stdout, OUTPUT)]
+    for stream, name in streams if named == STANDARD_STREAM else streams[1:]:
         if stream is None:
             raise UsageError(f"{name} is closed", EXAMPLE)
         if stream.isatty():
             raise UsageError(f"{name} is a terminal, and images are no text", EXAMPLE)
     with tempfile.TemporaryDirectory(prefix="mambair-") as folder:
-        source = Path(folder, INPUT)
-        _keep(source)
+        source = Path(folder, INPUT) if named == STANDARD_STREAM else Path(named)
+        if named == STANDARD_STREAM:
+            _keep(source)
+        elif source.is_dir():
+            raise UsageError(f"{source} is a folder", "with -o - there is one image")
         suffix, changed = _suffix(source, settings.format)
         target = Path(folder, OUTPUT).with_suffix(suffix)
         piped = replace(settings, inputs=[str(source)], output=str(target), format=None)
@@ -77,7 +82,8 @@ class _PipedMessages(Messages):
 
 
 def _without_paths(text: str, source: Path, target: Path) -> str:
-    return text.replace(str(source), INPUT).replace(str(target), OUTPUT)
+    text = text.replace(str(target), OUTPUT)
+    return text.replace(str(source), INPUT) if source.parent == target.parent else text
 
 
 def _keep(path: Path) -> None:
@@ -101,7 +107,8 @@ def _suffix(source: Path, wanted: str | None) -> tuple[str, str | None]:
     from mambair_cli.batches.jobs import extension_of
     from mambair_cli.imaging.formats import format_of_content, unwritable
 
-    extension, entry = extension_of(wanted), format_of_content(source)
+    extension = extension_of(wanted)
+    entry = format_of_content(source) if source.is_file() else None
     if extension is not None or entry is None:
         return extension or ".png", None
     suffix = entry.suffixes[0]

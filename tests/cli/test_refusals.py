@@ -105,7 +105,14 @@ def test_hub_reference(refused, photo):
     assert "--weights FILE" in hint
 
 
-@pytest.mark.parametrize("scale", [0, 5, -2])
+@pytest.mark.parametrize("scale", [0, 1, 0.5, -2])
+def test_scale_that_does_not_enlarge(refused, photo, scale):
+    message, _ = refused(2, "sr", photo, "--scale", scale)
+    told = f"invalid value for '--scale': '{scale}' is no number above 1, such as 2 or 1.5"
+    assert message == told
+
+
+@pytest.mark.parametrize("scale", [5, 9])
 def test_scale_without_model(refused, photo, scale):
     message, hint = refused(2, "sr", photo, "--scale", scale)
     assert message == f"no sr model for scale {scale}"

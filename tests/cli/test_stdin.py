@@ -147,3 +147,19 @@ os.dup2(os.open({str(photo)!r}, os.O_RDONLY), 0)
     name = "-" if source == "-" else photo
     run = launcher.start(tmp_path / "printed", "sr", "-q", *x2, name, before=pipe)
     assert (run.wait(), run.err) == (141, "")
+
+
+def test_a_file_goes_to_standard_output(pipe, x2, photo, tmp_path):
+    status, out, err = pipe(photo, "sr", photo, "-o", "-", *x2)
+    assert status == 0
+    assert out == pipe(photo, "sr", "-", *x2)[1]
+    assert f"{photo}: 44x26 in " in err
+    assert [path.name for path in photo.parent.iterdir()] == [photo.name]
+    status, out, err = pipe(photo, "sr", photo.parent, "-o", "-", *x2)
+    assert (status, out) == (2, b"")
+    assert err.startswith(f"error: {photo.parent} is a folder\n")
+    status, out, err = pipe(photo, "sr", tmp_path / "nosuch.png", "-o", "-", *x2)
+    assert (status, out) == (2, b"")
+    assert "no such file" in err
+    assert pipe(photo, "sr", photo, photo, "-o", "-", *x2)[0] == 2
+    assert pipe(photo, "sr", "-", "-o", "-", *x2)[0] == 0
