@@ -462,7 +462,9 @@ def test_models_are_listed():
     assert [model.id for model in models if model.bundled] == [
         *(f"mambair-tiny-sr-x{scale}" for scale in (2, 3, 4)),
         *(f"mambair-tiny-denoise-s{sigma}" for sigma in (15, 25, 50)),
+        "mambair-tiny-denoise-real",
         *(f"mambair-tiny-dejpeg-q{quality}" for quality in (10, 30, 40)),
+        "mambair-tiny-dejpeg-color",
     ]
 
 

@@ -103,9 +103,13 @@ def trained_levels(task: Task, level: Level) -> list[int]:
     return sorted({getattr(entry, level) for entry in rows} - {None})
 
 
-def blind_in_colour(task: Task) -> bool:
-    """Tell whether a task has weights for colour that work at any JPEG quality."""
-    return any(_is_blind_in_colour(entry) for entry in catalogue.entries() if entry.task == task)
+def blind_in_colour(task: Task, variant: str | None = None) -> bool:
+    """Tell whether a task has weights for colour, of a variant, that work at any JPEG quality."""
+    return any(
+        _is_blind_in_colour(entry) and variant in (None, entry.variant, entry.id)
+        for entry in catalogue.entries()
+        if entry.task == task
+    )
 
 
 def _is_blind_in_colour(entry: CatalogueEntry) -> bool:

@@ -80,7 +80,7 @@ class Request:
         if self.task == "dejpeg":
             qualities = [self.quality] if self.quality else trained_levels(self.task, "quality")
             cases = [replace(self, quality=quality) for quality in qualities]
-            if blind_in_colour(self.task):
+            if blind_in_colour(self.task, self.variant):
                 gray = [replace(case, channels=1) for case in cases]
                 return [*gray, replace(cases[0], channels=3)]
             return cases

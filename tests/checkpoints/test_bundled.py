@@ -22,14 +22,16 @@ MARGIN = {
     "mambair-tiny-denoise-s15": 5.0,
     "mambair-tiny-denoise-s25": 7.5,
     "mambair-tiny-denoise-s50": 10.0,
+    "mambair-tiny-denoise-real": 1.2,
+    "mambair-tiny-dejpeg-color": 1.0,
     "mambair-tiny-dejpeg-q10": 1.0,
     "mambair-tiny-dejpeg-q30": 1.5,
     "mambair-tiny-dejpeg-q40": 1.5,
 }
 
 # Levels of 0-255 by which a flat area may be off in the mean, and ripple.
-FLAT_SHIFT = {"sr": 0.1, "dejpeg": 0.1, "denoise": 1.5}
-FLAT_RIPPLE = {"sr": 0.1, "dejpeg": 0.1, "denoise": 3.0}
+FLAT_SHIFT = {"sr": 0.1, "dejpeg": 0.1, "denoise": 1.5, "denoise-real": 1.5}
+FLAT_RIPPLE = {"sr": 0.1, "dejpeg": 0.1, "denoise": 3.0, "denoise-real": 3.0}
 
 
 def drawing() -> np.ndarray:
@@ -55,9 +57,9 @@ def degraded(entry: catalogue.CatalogueEntry, truth: np.ndarray) -> tuple[np.nda
         low = downscale(truth, entry.scale)
         return low, imresize(low, entry.scale)
     if entry.task == "dejpeg":
-        coded = jpeg_compress(truth, entry.quality)
+        coded = jpeg_compress(truth, entry.quality or 30)
         return coded, coded
-    noisy = add_gaussian_noise(truth, entry.sigma, np.random.default_rng(1)).clip(0, 1)
+    noisy = add_gaussian_noise(truth, entry.sigma or 6, np.random.default_rng(1)).clip(0, 1)
     pixels = np.rint(noisy * 255).astype(np.uint8)
     return pixels, pixels
 
@@ -88,9 +90,12 @@ def test_a_flat_colour_stays_flat_and_shows_no_pattern(
     restored = mambair.restore(low, mambair.load_model(entry.id, "cpu"), tile=tile)
     border = 8 * entry.scale  # where the network sees the black around an image
     inner = restored[border:-border, border:-border].astype(float)
+    # A file has rounded its colours, so weights for any quality may move them by a level.
+    blind = entry.task == "dejpeg" and entry.quality is None
     for channel, level in enumerate(low.mean((0, 1))):
-        assert inner[..., channel].mean() == pytest.approx(level, abs=FLAT_SHIFT[entry.task])
-    assert inner.std((0, 1)).max() < FLAT_RIPPLE[entry.task]
+        allowed = 1.5 if blind else FLAT_SHIFT[entry.task]
+        assert inner[..., channel].mean() == pytest.approx(level, abs=allowed)
+    assert inner.std((0, 1)).max() < (1.0 if blind else FLAT_RIPPLE[entry.task])
 
 
 @pytest.mark.parametrize("quality", [10, 30, 40])

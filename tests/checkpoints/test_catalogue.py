@@ -43,7 +43,8 @@ def test_ids_follow_the_rule():
     ruled = []
     for entry in entries():
         task = {"realsr": "sr", "denoise-real": "denoise"}.get(entry.task, entry.task)
-        level = LEVEL.get(entry.task, "x{0.scale}").format(entry)
+        blind = entry.task == "dejpeg" and entry.quality is None
+        level = "color" if blind else LEVEL.get(entry.task, "x{0.scale}").format(entry)
         family = "mambairv2" if entry.variant.startswith("v2-") else "mambair"
         ruled.append(f"{family}-{entry.variant.removeprefix('v2-')}-{task}-{level}")
     assert [entry.id for entry in entries()] == ruled
@@ -76,7 +77,7 @@ def test_what_every_row_says():
         if not (
             entry.task in get_args(Task)
             and (entry.sigma is None) == (entry.task != "denoise")
-            and (entry.quality is None) == (entry.task != "dejpeg")
+            and (entry.quality is None) == (entry.task != "dejpeg" or entry.channels == 3)
             and (entry.degradation == "bicubic downscaling") == (entry.task == "sr")
             and entry.licence == "Apache-2.0"
             and entry.trained_on

@@ -165,8 +165,8 @@ def test_the_bundled_weights_stand_in_with_a_line(cache, capfd):
     [
         (Request("realsr"), "mambair-tiny-sr-x4"),
         (Request("denoise", sigma=50), "mambair-tiny-denoise-s50"),
-        (Request("denoise-real"), "mambair-tiny-denoise-s25"),
-        (Request("dejpeg", quality=30), "mambair-tiny-dejpeg-q30"),
+        (Request("denoise-real"), "mambair-tiny-denoise-real"),
+        (Request("dejpeg", quality=30, channels=1), "mambair-tiny-dejpeg-q30"),
     ],
     ids=lambda value: getattr(value, "task", None),
 )
