@@ -5,7 +5,7 @@
 Crops of each picture are saved by Pillow, read back and treated as the command treats files. RGB
 PSNR against the original, result minus input; of each case the mean and the least. Other cases:
 gray, progressive, turned by EXIF, cropped after decoding (PNG), saved twice. Writes
-`results/dejpeg_cells.json`.
+`results/dejpeg_cells.json`; with `--only CMYK` it measures cases of that name, keeps the others.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from mambair_cli.imaging.files import read_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.sizing import Sizing
 
 RESULT = Path(__file__).parent / "results" / "dejpeg_cells.json"
 QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 88, 90, 92, 94, 95, 96, 98)
@@ -85,7 +86,7 @@ def _then(picture: Image.Image, _: Image.Image) -> Image.Image:
     return picture
 
 
-def cases(only_plain: bool) -> Iterator[tuple[str, Save]]:
+def cases() -> Iterator[tuple[str, Save]]:
     """Names of cases, and what writes a file of each."""
     for subsampling in SUBSAMPLING:
         for quality in QUALITIES:
@@ -95,8 +96,6 @@ def cases(only_plain: bool) -> Iterator[tuple[str, Save]]:
                     picture, path, q, subsampling=s
                 ),
             )
-    if only_plain:
-        return
     for quality in ODD_QUALITIES:
         yield (
             f"gray q{quality}",
@@ -139,7 +138,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, nargs="+", required=True)
     parser.add_argument("--crop", type=int, default=125, help="side of the crops; 0: whole")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
-    parser.add_argument("--plain", action="store_true", help="no odd files")
+    parser.add_argument("--only", default="", help="measure cases whose name begins like this")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -150,7 +149,7 @@ def main() -> None:
         return LocalWeights(bundled_directory() / name)
 
     models = ModelCache(Request("dejpeg"), Compute.resolve("cpu", "fp32", "auto"), weights_of)
-    restore = restorer_with(models, RestoreOptions(tile=0))
+    restore = restorer_with(models, RestoreOptions(tile=0), Sizing())
     gains: dict[str, list[float]] = defaultdict(list)
     unknown: dict[str, int] = defaultdict(int)
     files = [path for folder in arguments.sets for path in sorted(folder.glob("*.png"))]
@@ -160,7 +159,9 @@ def main() -> None:
             if arguments.crop:
                 left, top = ((side - arguments.crop) // 2 for side in picture.size)
                 picture = picture.crop((left, top, left + arguments.crop, top + arguments.crop - 8))
-            for name, write in cases(arguments.plain):
+            for name, write in cases():
+                if not name.startswith(arguments.only):
+                    continue
                 path = Path(folder) / f"{index}"
                 original = write(picture, path)
                 (made,) = Path(folder).iterdir()
@@ -172,12 +173,14 @@ def main() -> None:
                     unknown[name] += 1
                     continue
                 gains[name].append(psnr(restored, original) - psnr(image, original))
+    before = json.loads(arguments.output.read_text())["gain_in_db"] if arguments.only else {}
     result = {
         "commit": describe_commit(),
         "hardware": describe_cpu(),
         "pictures": len(files[:: arguments.every]),
         "crop": arguments.crop,
-        "gain_in_db": {
+        "gain_in_db": before
+        | {
             name: {
                 "mean": round(float(np.mean(each)), 3),
                 "least": round(min(each), 3),

@@ -29,6 +29,8 @@ MEASURED_TASKS = ("denoise", "dejpeg")
 # Quality of a lossy result that keeps what little may be gained from a coarse and a fine file.
 _KEEPS_COARSE, _KEEPS_FINE = 98, 100
 _FINE = 85
+# Of what coefficients may move, in files of more components than colours (CMYK).
+_MOST_COLOURS, _SHARE_OF_INKS = 3, 0.2
 # The middle of an image tells enough.
 _SAMPLE = 512
 # Formats that lose something, and with it the noise by which noise is known best.
@@ -188,13 +190,21 @@ def _in_own_cells(request: Request, sample: Sample, coding: JpegCoding) -> Treat
             before = f"blocks of an earlier JPEG quality {history.quality}"
             return _in_cells_of(request, sample, history, before)
     found = f"JPEG quality {quality}"
-    reach = reach_at(quality)
+    reach = _reach_of(coding)
     if reach == 0:
         return _left_alone(f"{found}: left alone, nothing to gain")
     cells = JpegCells.of_file(coding, reach, sample.metadata.stored_orientation, *sample.size)
     if cells is None:
         return _left_alone("unusual JPEG sampling: left alone, its blocks are not known")
     return _within(cells, request, sample, quality, found)
+
+
+def _reach_of(coding: JpegCoding) -> float:
+    """Return how far coefficients may move; those of inks are not those of the colours shown."""
+    reach = reach_at(coding.quality)
+    if len(coding.tables) <= _MOST_COLOURS:
+        return reach
+    return _SHARE_OF_INKS * reach if coding.quality < _FINE else 0.0
 
 
 def _in_cells_of(request: Request, sample: Sample, history: JpegHistory, told: str) -> Treatment:

@@ -51,6 +51,13 @@ def test_a_jpeg_file_is_kept_in_its_own_cells(treated, cat, subsampling):
     assert found.cells.factors == {"4:2:0": (2, 2), "4:4:4": (1, 1), "4:2:2": (1, 2)}[subsampling]
 
 
+def test_inks_move_less_and_fine_ones_not_at_all(treated, cat):
+    found = treated(Request("dejpeg"), cat.convert("CMYK"), quality=40)
+    assert found.cells.luma[0, 0] == pytest.approx(0.2 * 0.35 * 20)
+    fine = treated(Request("dejpeg"), cat.convert("CMYK"), quality=90)
+    assert fine.request is None
+
+
 @pytest.mark.parametrize("quality", [96, 98, 100])
 def test_a_fine_file_is_left_alone(treated, cat, quality):
     found = treated(Request("dejpeg"), cat, quality=quality)
