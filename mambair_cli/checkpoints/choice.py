@@ -83,7 +83,9 @@ def choose(
             entry.variant != wanted,
         ),
     )
-    return Choice(best, notices, tuple(others))
+    # Weights for any quality are no neighbours of one.
+    told = () if _is_blind_in_colour(best) else notices
+    return Choice(best, told, tuple(others))
 
 
 def _at_scale(rows: list[CatalogueEntry], task: Task, scale: int | None) -> list[CatalogueEntry]:

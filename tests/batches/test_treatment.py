@@ -99,7 +99,7 @@ def test_colour_files_get_weights_for_colour_where_there_are_some(treated, cat, 
     rows.append(replace(tiny, id="mambair-tiny-dejpeg-color", channels=3, quality=None))
     monkeypatch.setattr(catalogue, "entries", lambda: tuple(rows))
     assert Request("dejpeg", quality=40).by_file
-    colour = treated(Request("dejpeg"), cat, quality=40).request
+    colour = treated(Request("dejpeg"), cat, quality=60).request
     assert colour.choose("cpu").entry.id == "mambair-tiny-dejpeg-color"
     assert colour.choose("cpu").notices == ()
     assert not colour.by_file
