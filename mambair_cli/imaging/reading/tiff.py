@@ -141,6 +141,7 @@ def _changes(page: TiffPage) -> tuple[str, ...]:
         f"{page.bits}-bit {kind} converted to 32 bits": page.floats and page.bits != 32,
         "premultiplied alpha made straight": page.premultiplied,
         "further channels made pages": bool(page.further),
+        "tags out of order or doubled read all the same": page.disordered,
     }
     return tuple(phrase for phrase, said in phrases.items() if said)
 
@@ -155,7 +156,7 @@ def _decoder(path: Path, file: IO[bytes], page: TiffPage) -> Callable[[str], pyv
         return lambda _: vips.from_array(read_slice(file, page))
     # Of gray in planes libvips takes the samples of the first one for those of all.
     gray = page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO)
-    if is_left_to_tifffile(page) or page.flawed or (page.planar and (page.tiled or gray)):
+    if is_left_to_tifffile(page) or page.unsaid or (page.planar and (page.tiled or gray)):
         return _from_memory(lambda: read_by_tifffile(path, file, page))
     plain_ycbcr = page.photometric == YCBCR and page.compression != _JPEG
     if plain_ycbcr or (page.photometric == LAB and page.bits == 8):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from mambair_cli.imaging.metadata.tag_reader import Place
-from mambair_cli.imaging.metadata.tiff_directory import Layout
 from mambair_cli.imaging.reading.opening import unsupported
 from mambair_cli.imaging.reading.tiff_directories import Directory
+from mambair_cli.imaging.reading.tiff_patches import Patches
 
 _SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -50,14 +48,15 @@ class TiffPage:
         samples: Of a pixel.
         alpha: Index of the opacity among them; None without.
         premultiplied: Whether the colours are multiplied by the opacity.
-        patches: Bytes by their position in the file which would make the page its only one, and its
-            colours not multiplied; none where it is so.
+        patches: Bytes by their position in the file which would make the page its only one, its
+            colours not multiplied, and its tags sound; none where it is so.
         planar: Whether each sample has a plane of its own.
         tiled: Whether it is stored in tiles.
         compression: TIFF's number.
         predictor: TIFF's number.
-        flawed: Whether its tags are out of order, or leave out what its further samples are:
-            libtiff warns of that, and every reader forgives it.
+        unsaid: Whether its tags leave out what some of its further samples are: libtiff warns of
+            that, and every reader forgives it.
+        disordered: Whether its tags are out of order, or some stand there twice.
         byte_order: `<` or `>`.
         pixels_at: Where in the file the pixels lie, plain and in one piece; None where the tags
             have to be asked.
@@ -78,7 +77,8 @@ class TiffPage:
     tiled: bool
     compression: int
     predictor: int
-    flawed: bool
+    unsaid: bool
+    disordered: bool
     byte_order: Literal["<", ">"]
     pixels_at: int | None = None
 
@@ -112,8 +112,8 @@ def pages_of(
         ValueError: A tag is damaged, or there is no page.
     """
     beside = _beside(path, directories)
-    ways = _Ways(file, alone=len(directories) == 1)
-    pages = [_page(path, one, ways) for one in directories if _is_page(one)]
+    patches = Patches(file, alone=len(directories) == 1)
+    pages = [_page(path, one, patches) for one in directories if _is_page(one)]
     if not pages:
         raise ValueError("it has no page")
     return pages, beside
@@ -142,38 +142,13 @@ def _width_and_height(directory: Directory) -> tuple[int, int]:
     return directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
 
 
-class _Ways:
-    """How numbers are written into a file, and where those that chain its directories stand."""
-
-    def __init__(self, file: IO[bytes], *, alone: bool) -> None:
-        file.seek(0)
-        self._layout = Layout.of(file.read(4))
-        self._file, self._alone = file, alone
-        self.byte_order = self._layout.order
-
-    def only(self, position: int) -> dict[int, bytes]:
-        """Say what makes the directory at a position the first and last, if it is not."""
-        if self._alone:
-            return {}
-        layout = self._layout
-        self._file.seek(position)
-        (count,) = struct.unpack(layout.count, self._file.read(struct.calcsize(layout.count)))
-        last = {layout.next_pointer(position, count): bytes(layout.offset_bytes)}
-        return {layout.first_pointer: struct.pack(layout.offset, position)} | last
-
-    def unassociated(self, place: Place, index: int) -> dict[int, bytes]:
-        """Say what makes an extra sample one that the colours are not multiplied by."""
-        unassociated = struct.pack(self._layout.order + "H", _UNASSOCIATED)
-        return {place.position + 2 * index: unassociated}
-
-
 def _is_page(directory: Directory) -> bool:
     if directory.value(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK):
         return False
     return directory.value(_OLD_SUBFILE_TYPE, 0) != _OLD_REDUCED
 
 
-def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
+def _page(path: Path, directory: Directory, patches: Patches) -> TiffPage:
     photometric, samples = directory.value(_PHOTOMETRIC), directory.value(_SAMPLES, 1)
     if photometric not in _COLOURS:
         name = _NAMES.get(photometric, f"photometric interpretation {photometric}")
@@ -191,9 +166,6 @@ def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
     named = range(min(extra, len(meanings)))
     alpha = next((i for i in named if meanings[i] in (_ASSOCIATED, _UNASSOCIATED)), None)
     premultiplied = alpha is not None and meanings[alpha] == _ASSOCIATED
-    patches = ways.only(directory.position)
-    if alpha is not None and premultiplied:
-        patches |= ways.unassociated(directory.places[_EXTRA_SAMPLES], alpha)
     return TiffPage(
         index=directory.index,
         position=directory.position,
@@ -205,19 +177,20 @@ def _page(path: Path, directory: Directory, ways: _Ways) -> TiffPage:
         samples=samples,
         alpha=None if alpha is None else _COLOURS[photometric] + alpha,
         premultiplied=premultiplied,
-        patches=patches,
+        patches=patches.of(directory, alpha if premultiplied else None),
         planar=samples > 1 and directory.value(_PLANES, 1) == 2,
         tiled=_TILE_WIDTH in directory.places,
         compression=directory.value(_COMPRESSION, 1),
         predictor=directory.value(_PREDICTOR, 1),
-        flawed=_is_flawed(directory, extra),
-        byte_order=ways.byte_order,
+        unsaid=_kinds_given(directory) < extra,
+        disordered=not directory.is_sorted,
+        byte_order=patches.byte_order,
     )
 
 
-def _is_flawed(directory: Directory, extra: int) -> bool:
+def _kinds_given(directory: Directory) -> int:
     kinds = directory.places.get(_EXTRA_SAMPLES)
-    return not directory.is_sorted or (kinds.count if kinds else 0) < extra
+    return kinds.count if kinds else 0
 
 
 def _sample_type(path: Path, directory: Directory) -> tuple[int, bool]:

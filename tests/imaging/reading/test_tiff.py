@@ -220,14 +220,75 @@ def test_a_fourth_sample_of_which_nothing_is_said_is_opacity(path, photo, layout
     np.testing.assert_array_equal(image.alpha, photo[..., 0])
 
 
-def test_tags_out_of_order_are_forgiven(path, photo):
-    tifffile.imwrite(path, photo, photometric="rgb", metadata=None)
-    content = bytearray(path.read_bytes())
-    start = int.from_bytes(content[4:8], "little") + 2
-    first, second = content[start : start + 12], content[start + 12 : start + 24]
-    content[start : start + 24] = second + first
-    path.write_bytes(content)
-    np.testing.assert_array_equal(read_image(path).pixels, photo)
+def records_of(content):
+    """Return where the records of the first directory begin, and all of them."""
+    position = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[position : position + 2], "little")
+    starts = range(position + 2, position + 2 + 12 * count, 12)
+    return position + 2, [content[start : start + 12] for start in starts]
+
+
+def reversed_records(records):
+    return records[::-1]
+
+
+def doubled_records(records):
+    """Repeat the fourth in the place of the name of the program."""
+    rest = [record for record in records if record[:2] != (305).to_bytes(2, "little")]
+    return [*rest[:4], *rest[3:]]
+
+
+@pytest.mark.parametrize("layout", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+@pytest.mark.parametrize("disordered", [reversed_records, doubled_records])
+def test_tags_out_of_order_or_doubled_are_forgiven_and_told(path, photo, layout, disordered):
+    tifffile.imwrite(path, photo, photometric="rgb", metadata=None, **layout)
+    content = path.read_bytes()
+    start, records = records_of(content)
+    changed = b"".join(disordered(records))
+    assert len(changed) == 12 * len(records)
+    path.write_bytes(content[:start] + changed + content[start + len(changed) :])
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, photo)
+    assert image.changes == ("tags out of order or doubled read all the same",)
+
+
+def test_premultiplied_colours_with_tags_out_of_order(path, photo):
+    alpha = np.full(photo.shape[:2], 128, np.uint8)
+    stored = np.dstack([photo // 2, alpha])
+    tifffile.imwrite(path, stored, photometric="rgb", extrasamples=["assocalpha"], metadata=None)
+    sound = read_image(path).pixels
+    content = path.read_bytes()
+    start, records = records_of(content)
+    changed = b"".join(records[::-1])
+    path.write_bytes(content[:start] + changed + content[start + len(changed) :])
+    np.testing.assert_array_equal(read_image(path).pixels, sound)
+
+
+@pytest.mark.parametrize(
+    "flawed",
+    [
+        (301, 3, 7, tuple(range(7))),
+        (318, 5, 1, (1, 3)),
+        (319, 5, 4, (1, 3) * 4),
+        (297, 3, 1, 7),
+        (321, 3, 1, 5),
+        (532, 5, 4, (1, 1) * 4),
+        (700, 1, 0, b""),
+        (281, 3, 2, (0, 3)),
+        (340, 3, 1, 0),
+        (270, 3, 2, (65, 66)),
+        (334, 3, 1, 9),
+        (274, 3, 1, 77),
+    ],
+    ids=lambda tag: str(tag[0]),
+)
+def test_tags_of_which_no_pixel_depends_are_no_damage(path, photo, flawed):
+    extra = [(*flawed, True)]
+    tifffile.imwrite(path, photo, photometric="rgb", metadata=None, extratags=extra)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.pixels, photo)
+    colour = ("colour tags (impossible)",) if flawed[0] in (301, 318, 319) else ()
+    assert image.metadata.reading.dropped == colour
 
 
 def test_a_colour_beside_print_colours_is_a_page(path):
