@@ -461,6 +461,7 @@ def test_models_are_listed():
     assert all(isinstance(model, mambair.CatalogueEntry) for model in models)
     assert [model.id for model in models if model.bundled] == [
         *(f"mambair-tiny-sr-x{scale}" for scale in (2, 3, 4)),
+        "mambair-tiny-real-sr-x4",
         *(f"mambair-tiny-denoise-s{sigma}" for sigma in (15, 25, 50)),
         "mambair-tiny-denoise-real",
         *(f"mambair-tiny-dejpeg-q{quality}" for quality in (10, 30, 40)),

@@ -19,6 +19,7 @@ MARGIN = {
     "mambair-tiny-sr-x2": 1.5,
     "mambair-tiny-sr-x3": 1.0,
     "mambair-tiny-sr-x4": 0.7,
+    "mambair-tiny-real-sr-x4": 0.2,
     "mambair-tiny-denoise-s15": 5.0,
     "mambair-tiny-denoise-s25": 7.5,
     "mambair-tiny-denoise-s50": 10.0,
@@ -30,8 +31,8 @@ MARGIN = {
 }
 
 # Levels of 0-255 by which a flat area may be off in the mean, and ripple.
-FLAT_SHIFT = {"sr": 0.1, "dejpeg": 0.1, "denoise": 1.5, "denoise-real": 1.5}
-FLAT_RIPPLE = {"sr": 0.1, "dejpeg": 0.1, "denoise": 3.0, "denoise-real": 3.0}
+FLAT_SHIFT = {"sr": 0.1, "realsr": 1.5, "dejpeg": 0.1, "denoise": 1.5, "denoise-real": 1.5}
+FLAT_RIPPLE = {"sr": 0.1, "realsr": 1.0, "dejpeg": 0.1, "denoise": 3.0, "denoise-real": 3.0}
 
 
 def drawing() -> np.ndarray:
@@ -55,6 +56,9 @@ def degraded(entry: catalogue.CatalogueEntry, truth: np.ndarray) -> tuple[np.nda
     """The model's input, and what there would be without the model."""
     if entry.task == "sr":
         low = downscale(truth, entry.scale)
+        return low, imresize(low, entry.scale)
+    if entry.task == "realsr":
+        low = jpeg_compress(downscale(truth, entry.scale), 60)
         return low, imresize(low, entry.scale)
     if entry.task == "dejpeg":
         coded = jpeg_compress(truth, entry.quality or 30)

@@ -39,7 +39,7 @@ def test_nothing_stands_in_for_what_was_named(variant):
     [
         ("sr", {"scale": 2}, "mambair-tiny-sr-x2"),
         ("sr", {"scale": 3}, "mambair-tiny-sr-x3"),
-        ("realsr", {}, "mambair-tiny-sr-x4"),
+        ("realsr", {}, "mambair-tiny-real-sr-x4"),
         ("denoise", {"sigma": 15}, "mambair-tiny-denoise-s15"),
         ("denoise", {"sigma": 60}, "mambair-tiny-denoise-s50"),
         ("denoise-real", {}, "mambair-tiny-denoise-real"),

@@ -163,7 +163,7 @@ def test_the_bundled_weights_stand_in_with_a_line(cache, capfd):
 @pytest.mark.parametrize(
     ("request_", "model"),
     [
-        (Request("realsr"), "mambair-tiny-sr-x4"),
+        (Request("realsr"), "mambair-tiny-real-sr-x4"),
         (Request("denoise", sigma=50), "mambair-tiny-denoise-s50"),
         (Request("denoise-real"), "mambair-tiny-denoise-real"),
         (Request("dejpeg", quality=30, channels=1), "mambair-tiny-dejpeg-q30"),
