@@ -136,8 +136,8 @@ DEFECTS: dict[int, tuple[str, tuple[tuple[str, str], ...]]] = {
     15: (
         "references and results are paired by their place in a list",
         (
-            ("evaluation/test_datasets.py", "test_partners_are_paired_by_name"),
-            ("evaluation/test_datasets.py", "test_missing_and_surplus_partners_are_named"),
+            ("evaluation/test_layouts.py", "test_partners_are_paired_by_name"),
+            ("evaluation/test_layouts.py", "test_missing_and_surplus_partners_are_named"),
         ),
     ),
     16: (

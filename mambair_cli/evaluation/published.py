@@ -18,12 +18,17 @@ TABLE_OF_TASK = {
     "dejpeg": "jpeg",
 }
 CLASSIC = "mambair-classic-sr"
+# Super-resolution without a limit on the size of the network.
+LARGE = (CLASSIC, "mambairv2-small-sr", "mambairv2-base-sr", "mambairv2-large-sr")
 # What the tables call the authors' models, by the beginning of our ids.
 METHODS = {
     CLASSIC: "MambaIR",
     "mambair-light-sr": "MambaIR-light",
     "mambair-base": "MambaIR",
     "mambair-unet": "MambaIR",
+    "mambairv2-light-sr": "MambaIRv2-light",
+    "mambairv2-base-sr": "MambaIRv2-base",
+    "mambairv2-base-dejpeg": "MambaIRv2",
 }
 
 
@@ -68,7 +73,7 @@ def results() -> tuple[PublishedResult, ...]:
 
 def table_of(spec: ModelSpec) -> list[PublishedResult]:
     """List the rows that a model is to be compared with, at its scale, level or quality."""
-    table = "classic-sr" if spec.id.startswith(CLASSIC) else TABLE_OF_TASK.get(spec.task)
+    table = "classic-sr" if spec.id.startswith(LARGE) else TABLE_OF_TASK.get(spec.task)
     scale = spec.scale if spec.scale > 1 else None
     level = (scale, spec.sigma, spec.quality)
     return [

@@ -76,9 +76,9 @@ def test_one_failed_download_does_not_keep_from_the_others_and_is_told(mambair):
 def test_every_model_of_a_task_fails_without_the_hub(hub: Hub, mambair):
     outcome = mambair("models", "pull", "--task", "dejpeg")
     assert outcome.status == 1
-    assert "3 models to fetch, about 190 MB" in outcome.err
-    assert "error: 3 of 3 models failed" in outcome.err
-    assert len(hub.asked("HEAD", "resolve")) == 3
+    assert "6 models to fetch, about 465 MB" in outcome.err
+    assert "error: 6 of 6 models failed" in outcome.err
+    assert len(hub.asked("HEAD", "resolve")) == 6
 
 
 @pytest.mark.parametrize(

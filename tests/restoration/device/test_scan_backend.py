@@ -25,4 +25,5 @@ def test_preparing_runs_every_fused_step(monkeypatch):
 
         monkeypatch.setitem(fused.__dict__, name, spy)
     prepare_kernels("numba")
-    assert used == set(fused.__dataclass_fields__)
+    # Pixels are sorted in MambaIRv2 alone, whose own kernels wait for their first use.
+    assert used == set(fused.__dataclass_fields__) - {"sort_by_class"}
