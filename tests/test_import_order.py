@@ -143,7 +143,7 @@ def test_only_the_command_line_prints_and_only_its_main_exits():
 
 
 def test_only_the_hub_connects():
-    hub = set((PACKAGE / "checkpoints").glob("hub*.py"))
+    hub = set((PACKAGE / "checkpoints" / "hub").glob("*.py"))
     wrong = [
         f"{name_of(module)} imports {name}"
         for module in MODULES

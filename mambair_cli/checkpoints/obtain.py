@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from mambair_cli.checkpoints import cache, catalogue
 from mambair_cli.checkpoints.cache import Pin
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
-from mambair_cli.checkpoints.hub_address import require_address
+from mambair_cli.checkpoints.hub.address import require_address
 from mambair_cli.checkpoints.reference import (
     HUB,
     WEIGHTS_SUFFIXES,
@@ -180,7 +180,7 @@ def fetch(
         if not again and (pin := _kept(name)):
             return pin
         require_address()
-        from mambair_cli.checkpoints import hub
+        from mambair_cli.checkpoints.hub import repository as hub
 
         entry = wanted if isinstance(wanted, CatalogueEntry) else None
         file = _located(wanted, listener)
@@ -221,7 +221,7 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
 
 def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -> HubFile:
     """Ask for the preferred names, then for what is there; without the Hub, for what is kept."""
-    from mambair_cli.checkpoints import hub
+    from mambair_cli.checkpoints.hub import repository as hub
 
     if isinstance(wanted, HubReference):
         candidates = [wanted]

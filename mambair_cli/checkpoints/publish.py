@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import convert
-from mambair_cli.checkpoints.hub_address import require_address
+from mambair_cli.checkpoints.hub.address import require_address
 from mambair_cli.checkpoints.inspection import Inspection, inspect_checkpoint
 from mambair_cli.checkpoints.reference import HUB, HubReference
 from mambair_cli.errors import UsageError
@@ -38,7 +38,7 @@ def push(
         CheckpointError: The file is no weights file, or the Hub does not take it.
     """
     require_address()
-    from mambair_cli.checkpoints import hub
+    from mambair_cli.checkpoints.hub import repository as hub
 
     if not _names_repository(repo):
         raise UsageError(f"{repo!r} names no repository", "write it as owner/name")

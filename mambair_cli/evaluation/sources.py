@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mambair_cli.checkpoints import cache
-from mambair_cli.checkpoints.hub_address import require_address
+from mambair_cli.checkpoints.hub.address import require_address
 from mambair_cli.checkpoints.reference import HubReference, page
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.evaluation.datasets import Dataset, find_dataset
@@ -103,7 +103,7 @@ def _inside(dataset: Dataset, data: Path) -> Path:
 
 def _fetch(dataset: Dataset, folder: Path, listener: Listener | None) -> None:
     require_address()
-    from mambair_cli.checkpoints import hub
+    from mambair_cli.checkpoints.hub import repository as hub
 
     if dataset.repo is None or dataset.archive is None:
         raise UsageError(

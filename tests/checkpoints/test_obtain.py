@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save
 from mambair_cli.checkpoints import cache, catalogue, convert
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.checkpoints.choice import Choice, choose
-from mambair_cli.checkpoints.hub_session import reporting_to
+from mambair_cli.checkpoints.hub.session import reporting_to
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import fetch, obtain, resolve
 from mambair_cli.checkpoints.reference import HubReference
@@ -489,7 +489,7 @@ def test_another_network_than_the_catalogue_says(hub: Hub, published):
 def test_no_room_is_noticed_before_the_download(hub: Hub, published, monkeypatch):
     hub.add("me/weights", {"x4.pth": published})
     free = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr("mambair_cli.checkpoints.hub.shutil.disk_usage", lambda _: free)
+    monkeypatch.setattr("mambair_cli.checkpoints.hub.repository.shutil.disk_usage", lambda _: free)
     assert refused(HubReference("me/weights", "x4.pth")) == (
         (
             f"there is no room in {constants.HF_HUB_CACHE} for x4.pth, which takes "

@@ -26,8 +26,8 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
 )
 
-from mambair_cli.checkpoints.hub_guard import GIT_ID, SHA256, guarded, is_digest
-from mambair_cli.checkpoints.hub_session import (
+from mambair_cli.checkpoints.hub.guard import GIT_ID, SHA256, guarded, is_digest
+from mambair_cli.checkpoints.hub.session import (
     explained,
     no_bars,
     no_hub,
