@@ -4,7 +4,8 @@
 
 Makes two sets of small photographs of three pictures that scikit-image ships and that are in the
 public domain (an astronaut, a cat, coffee): bad ones, blurred, noisy and saved at low quality, and
-milder ones. `--weights` measures weights of `realsr` besides. Writes benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
+milder ones. `--weights` measures weights of `realsr` besides. Writes
+benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
 """
 
 from __future__ import annotations
