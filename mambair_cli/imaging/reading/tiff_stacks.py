@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -16,10 +16,17 @@ from mambair_cli.errors import ImageError
 from mambair_cli.imaging.image import Pixels
 from mambair_cli.imaging.reading.opening import damaged
 from mambair_cli.imaging.reading.tiff_directories import MOST_PAGES, Directory
-from mambair_cli.imaging.reading.tiff_pages import BLACK_IS_ZERO, RGB, WHITE_IS_ZERO, TiffPage
+from mambair_cli.imaging.reading.tiff_pages import (
+    BLACK_IS_ZERO,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    TiffPage,
+)
 
 _DESCRIPTION, _OFFSETS, _LENGTHS = 270, 273, 279
-_PLANES_OF_METAMORPH, _DEPTH = 33629, 32997
+_PLANES_OF_METAMORPH, _DEPTH, _NIH_IMAGE = 33629, 32997, 43314
+_NIH_BYTES, _NIH_SLICES = 256, 260  # of its header the least, and where their number stands
 _IMAGEJ = re.compile(rb"ImageJ=.*?^images=(\d{1,9})\s*$", re.DOTALL | re.MULTILINE)
 _WHOLE_BITS = (8, 16, 32)
 
@@ -27,7 +34,8 @@ _WHOLE_BITS = (8, 16, 32)
 def slices_of(path: Path, file: IO[bytes], directory: Directory, page: TiffPage) -> list[TiffPage]:
     """Return the images behind the only directory of a file: the page, or each slice of a stack.
 
-    ImageJ writes stacks of more than 4 GB so, tifffile with `truncate`, and MetaMorph all of them.
+    ImageJ writes stacks of more than 4 GB so, tifffile with `truncate`, and MetaMorph and NIH Image
+    all of them.
 
     Args:
         path: The file's name, for errors.
@@ -39,22 +47,23 @@ def slices_of(path: Path, file: IO[bytes], directory: Directory, page: TiffPage)
         ImageError: There are slices that cannot be read, or the file ends among them.
         ValueError: A tag is damaged.
     """
-    count = _count(directory, page)
+    count = _count(file, directory, page)
     if count < 2:
         return [page]
     starts, lengths = directory.values(_OFFSETS, 0), directory.values(_LENGTHS, 0)
     each = page.width * page.height * page.samples * page.bits // 8
     follows = starts[0] + each
     size = file.seek(0, 2)
-    plain = (
+    one_behind_the_other = (
         page.compression == 1
         and not page.tiled
         and not page.planar
-        and (page.bits in _WHOLE_BITS)
-        and page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO, RGB)
+        and page.bits in _WHOLE_BITS
+        and page.photometric in (BLACK_IS_ZERO, WHITE_IS_ZERO, RGB, PALETTE)
     )
+    plain = one_behind_the_other and page.photometric != PALETTE
     # A slice that somebody took out keeps the description of its stack, but nothing follows it.
-    if not _is_volume(directory) and (not plain or follows + each > size):
+    if not _is_volume(directory) and (not one_behind_the_other or follows + each > size):
         return [page]
     if not plain or not _is_in_one_piece(starts, lengths, (each, count * each)):
         raise ImageError(
@@ -79,12 +88,18 @@ def read_slice(file: IO[bytes], page: TiffPage) -> Pixels:
     return pixels
 
 
-def _count(directory: Directory, page: TiffPage) -> int:
+def _count(file: IO[bytes], directory: Directory, page: TiffPage) -> int:
     """How many images there are, as what wrote the file says in its own way."""
     if _PLANES_OF_METAMORPH in directory.places:
         return directory.places[_PLANES_OF_METAMORPH].count
     if _is_volume(directory):
         return directory.value(_DEPTH)
+    if _NIH_IMAGE in directory.places:
+        return _of_nih_image(file, directory, page)
+    return _of_description(directory, page)
+
+
+def _of_description(directory: Directory, page: TiffPage) -> int:
     if _DESCRIPTION not in directory.places:
         return 1
     description = directory.data(directory.places[_DESCRIPTION]).rstrip(b"\0")
@@ -93,6 +108,15 @@ def _count(directory: Directory, page: TiffPage) -> int:
     if description.startswith(b'{"shape":'):
         return _of_shape(description, page)
     return 1
+
+
+def _of_nih_image(file: IO[bytes], directory: Directory, page: TiffPage) -> int:
+    place = directory.places[_NIH_IMAGE]
+    if place.count < _NIH_BYTES:
+        return 1
+    file.seek(place.position + _NIH_SLICES)
+    order: Literal["little", "big"] = "big" if page.byte_order == ">" else "little"
+    return int.from_bytes(file.read(2), order, signed=True)
 
 
 def _of_shape(description: bytes, page: TiffPage) -> int:

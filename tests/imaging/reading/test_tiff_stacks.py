@@ -69,6 +69,36 @@ def test_metamorph_stacks(path):
     check(path, stack)
 
 
+def nih_image(slices, byteorder):
+    """Return the tag in which NIH Image says how many slices follow one another."""
+    header = b"IPICIMAG" + bytes(252) + slices.to_bytes(2, byteorder) + bytes(50)
+    return [(43314, 1, len(header), header, True)]
+
+
+@pytest.mark.parametrize(("sign", "byteorder"), [("<", "little"), (">", "big")])
+def test_nih_image_stacks(path, sign, byteorder):
+    stack = (SLICES * 200).astype(np.uint8)
+    options = {"truncate": True, "photometric": "miniswhite", "metadata": None, "byteorder": sign}
+    tifffile.imwrite(path, stack, extratags=nih_image(6, byteorder), **options)
+    check(path, 255 - stack)
+    tifffile.imwrite(path, stack[0], extratags=nih_image(6, byteorder), **options)
+    check(path, 255 - stack[:1])  # a slice that somebody took out
+
+
+@pytest.mark.parametrize("program", ["ImageJ", "NIH Image"])
+def test_stacks_with_a_palette_are_refused(path, program):
+    stack = (SLICES * 200).astype(np.uint8)
+    palette = np.arange(768, dtype=np.uint16).reshape(3, 256)
+    tags = nih_image(6, "little") if program == "NIH Image" else []
+    description = "ImageJ=1.54f\nimages=6\nslices=6\n" if program == "ImageJ" else None
+    options = {"truncate": True, "metadata": None, "photometric": "palette", "colormap": palette}
+    tifffile.imwrite(path, stack, description=description, extratags=tags, **options)
+    with pytest.raises(ImageError) as error:
+        read_images(path)
+    assert error.value.message == f"{path} has 6 slices in one image, which cannot be restored"
+    assert error.value.hint is not None
+
+
 def test_volumes(path):
     """Several slices behind one another in strips are read; in tiles of depth they are refused."""
     volume = (SLICES * 60000).astype(np.uint16)
