@@ -135,7 +135,7 @@ class _Frames:
                 frames.append(self._frame())
         except DAMAGE as error:
             raise damaged(self._path, error) from error
-        frames, cut = _on_one_screen(frames)
+        frames, cut = _on_one_screen(frames) if self._image.format == "GIF" else (frames, ())
         hidden = ("picture for viewers without animation left out",) if self._first else ()
         channels = max(frame.pixels.shape[2] for frame in frames)
         # Composing makes opacity even where nothing is to be seen through.

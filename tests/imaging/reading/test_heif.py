@@ -159,3 +159,15 @@ def test_a_video_behind_the_picture_is_named(tmp_path, deep):
     assert read_image(path).metadata.reading.dropped == ()
     path.write_bytes(path.read_bytes() + b"\0\0\1\0mpvd" + bytes(248))
     assert read_image(path).metadata.reading.dropped == ("motion video",)
+
+
+def test_pictures_of_different_sizes_in_one_file_stay_whole(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = pillow_heif.HeifFile()
+    for size in ((16, 12), (24, 20)):
+        file.add_from_pillow(Image.new("RGB", size, "red"))
+    path = tmp_path / "two.heic"
+    file.save(path)
+    images = read_images(path).images
+    assert sorted(image.pixels.shape[:2] for image in images) == [(12, 16), (20, 24)]
+    assert not any("cut off" in change for image in images for change in image.changes)
