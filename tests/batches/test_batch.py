@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mambair_cli import disk
-from mambair_cli.batches import stages
+from mambair_cli.batches import places, stages
 from mambair_cli.batches.batch import run_batch
 from mambair_cli.batches.events import FileDone, FileFailed, FileSkipped, FileStarted, TileDone
 from mambair_cli.batches.jobs import failed_before, plan_jobs
@@ -334,7 +334,7 @@ def test_an_output_directory_that_cannot_be_made_fails_before_the_work():
 @pytest.mark.usefixtures("folder")
 def test_an_output_directory_without_permission_fails_before_the_work(monkeypatch):
     save("a.png")
-    monkeypatch.setattr(stages.os, "access", lambda *_: False)
+    monkeypatch.setattr(places.os, "access", lambda *_: False)
     summary, _ = run(never)
     assert summary.failed[0].error.message == "out cannot be written to"
 
