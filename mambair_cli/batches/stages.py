@@ -137,12 +137,9 @@ class Stages:
         with ExitStack() as closing:
             closing.enter_context(file)
             try:
-                if self._resume and self._is_done(job, self._entry(job, file)):
-                    return Forecast(job, outcome=FileSkipped(job, DONE_BEFORE))
-                if (reason := self._left_alone(file)) is not None:
-                    return Forecast(job, outcome=FileSkipped(job, reason))
-                if (refusal := self._refusal(job)) is not None:
-                    return Forecast(job, outcome=FileFailed(job, refusal))
+                entry = self._entry(job, file) if self._resume else None
+                if (outcome := self._passed_over(job, file, entry)) is not None:
+                    return Forecast(job, outcome=outcome)
                 source, result, _ = self._headers(job, file)
             except FileError as error:
                 if (failure := file_failure(job, error)) is None:
@@ -185,13 +182,8 @@ class Stages:
         entry, begun = None, False
         try:
             entry = self._entry(job, file)
-            if self._is_done(job, entry):
-                return Settled(FileSkipped(job, DONE_BEFORE), begun)
-            if (reason := self._left_alone(file)) is not None:
-                return Settled(FileSkipped(job, reason), begun)
-            if (refusal := self._refusal(job)) is not None:
-                # Not recorded: what is there is somebody else's, and must not look like ours.
-                return Settled(FileFailed(job, refusal), begun)
+            if (outcome := self._passed_over(job, file, entry)) is not None:
+                return Settled(outcome, begun)
             if self.without_network:
                 return Settled(self.failed(job, entry, no_device_left(job)), begun)
             begun = True
@@ -265,10 +257,7 @@ class Stages:
         """
         watch = Stopwatch()
         options, replaces = self._files, self._replaces(job)
-        with (
-            self._input(job) as file,
-            self._recorded(job, ready.entry),
-        ):
+        with self._input(job) as file, self._recorded(job, ready.entry):
             source = file.bands()
             with watch.restoring():
                 header, bands = restore.bands(
@@ -324,18 +313,22 @@ class Stages:
             return None
         return Entry(file.sha256, self._recipe(file), source=job.source)
 
-    def _is_done(self, job: Job[Path], entry: Entry | None) -> bool:
-        if not self._resume or entry is None:
-            return False
-        return self._manifest(job).has_intact(job.target, entry)
-
-    def _left_alone(self, file: InputFile) -> str | None:
-        if self._files.sizing.only_below is None:
-            return None
-        return self._files.sizing.left_alone(file.header.width, file.header.height)
-
-    def _refusal(self, job: Job[Path]) -> OutputError | None:
-        return None if self._replaces(job) else job.refusal
+    def _passed_over(
+        self, job: Job[Path], file: InputFile, entry: Entry | None
+    ) -> FileSkipped | FileFailed | None:
+        """Return the outcome of a file that is not even looked into; None if it is to be read."""
+        resumed = entry if self._resume else None
+        if resumed and self._manifest(job).has_intact(job.target, resumed):
+            return FileSkipped(job, DONE_BEFORE)
+        sizing = self._files.sizing
+        if sizing.only_below is not None:
+            reason = sizing.left_alone(file.header.width, file.header.height)
+            if reason is not None:
+                return FileSkipped(job, reason)
+        if job.refusal is not None and not self._replaces(job):
+            # Not recorded: what is there is somebody else's, and must not look like ours.
+            return FileFailed(job, job.refusal)
+        return None
 
     def _replaces(self, job: Job[Path]) -> bool:
         """Whether what is at the target may be replaced: the user wants it, or it is ours."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import IO, Any
 
 from PIL import Image
@@ -14,6 +15,7 @@ from mambair_cli.imaging.color.items import read_code_points
 from mambair_cli.imaging.color.png_chunks import encoding_of_chunks
 from mambair_cli.imaging.color.profile import space_in
 from mambair_cli.imaging.color.tags import space_of_exif
+from mambair_cli.imaging.file_boxes import file_boxes
 from mambair_cli.imaging.metadata.exif import exif_orientation
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, Metadata
 from mambair_cli.imaging.metadata.jpeg_quality import coding_of_image
@@ -245,15 +247,8 @@ def _bmp_profile(file: IO[bytes]) -> bytes | None:
 
 def _has_video(file: IO[bytes]) -> bool:
     """Whether a video follows a still picture in a box of its own, as phones add it."""
-    before, size = file.tell(), file.seek(0, 2)
-    position, found = 0, False
-    for _ in range(_MOST_BOXES):
-        if found or position + 8 > size:
-            break
-        file.seek(position)
-        length, kind, large = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
-        found = kind == b"mpvd"
-        position += max(8, large if length == 1 else length or size)
+    before = file.tell()
+    found = any(kind == b"mpvd" for kind, _ in islice(file_boxes(file), _MOST_BOXES))
     file.seek(before)
     return found
 

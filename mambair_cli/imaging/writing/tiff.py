@@ -51,8 +51,7 @@ def write_tiff(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Pixels, Prepa
                 rowsperstrip=rows,
                 **_arguments(header, metadata),
             )
-    for page, (header, _, metadata) in enumerate(pages):
-        _finish(file, header, metadata, page)
+    _finish(file, [(header, metadata) for header, _, metadata in pages])
 
 
 def write_tiff_bands(
@@ -74,7 +73,7 @@ def write_tiff_bands(
             tile=(_TILE, _TILE),
             **_arguments(header, metadata),
         )
-    _finish(file, header, metadata)
+    _finish(file, [(header, metadata)])
 
 
 def _byte_count(header: ImageHeader) -> int:
@@ -167,26 +166,29 @@ def _rows_of_tiles(bands: Iterable[Pixels]) -> Iterator[Pixels]:
         yield np.concatenate(waiting)
 
 
-def _finish(file: IO[bytes], header: ImageHeader, metadata: Prepared, page: int = 0) -> None:
-    """Name LZW, and add the descriptive tags and directories of an EXIF block.
+def _finish(file: IO[bytes], pages: Sequence[tuple[ImageHeader, Prepared]]) -> None:
+    """Name LZW, and add the descriptive tags and directories of EXIF blocks.
 
     tifffile writes no such directories, and what is compressed by LZW already only so.
     """
-    if _by_lzw(header.dtype):
-        _name_lzw(file, page)
-    try:
-        entries = exif_entries(metadata.exif) if metadata.exif else ()
-    except ValueError:
-        entries = ()
-    described = [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS]
-    measures = [entry for entry in metadata.measures if entry.tag not in DENSITY]
-    if described or measures:
-        add_entries(file, [*described, *measures], page)
+    _name_lzw(file, [page for page, (header, _) in enumerate(pages) if _by_lzw(header.dtype)])
+    for page, (_, metadata) in enumerate(pages):
+        try:
+            entries = exif_entries(metadata.exif) if metadata.exif else ()
+        except ValueError:
+            entries = ()
+        described = [entry for entry in entries if entry.tag in DESCRIPTIVE_TAGS]
+        measures = [entry for entry in metadata.measures if entry.tag not in DENSITY]
+        if described or measures:
+            add_entries(file, [*described, *measures], page)
 
 
-def _name_lzw(file: IO[bytes], page: int) -> None:
+def _name_lzw(file: IO[bytes], pages: Sequence[int]) -> None:
     import tifffile
 
+    if not pages:
+        return
     file.seek(0)
     with tifffile.TiffFile(file, mode="r+") as tiff:
-        tiff.pages[page].aspage().tags[_COMPRESSION].overwrite(_LZW)
+        for page in pages:
+            tiff.pages[page].aspage().tags[_COMPRESSION].overwrite(_LZW)
