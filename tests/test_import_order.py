@@ -28,6 +28,7 @@ LEVELS = {
     "evaluation": 8,
     "training": 9,
     "api": 10,
+    "spandrel": 10,
     "distributed": 11,
     "__init__": 12,
     "cli": 13,

@@ -17,6 +17,7 @@ from mambair_cli.checkpoints import catalogue, header
 from mambair_cli.checkpoints.detect import detect_config
 from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
+from mambair_cli.checkpoints.unwrapping import unwrapped
 from mambair_cli.errors import CheckpointError, UsageError
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import (
@@ -98,13 +99,50 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
     with _naming(path):
         _refuse_quantised(raw.tensors)
         config = _configuration(raw)
-        raw = _without_made(raw, config)
-        # Shapes only: the tensors of the file become the parameters, without a second copy.
-        with torch.device("meta"):
-            network = build_network(config)
-        _fill(network, raw.tensors)
+        raw = replace(raw, tensors=_without_made(raw.tensors, config))
+        network = _filled(config, raw.tensors)
         spec = _specification(path, raw, config)
-    return raw, network.eval().requires_grad_(requires_grad=False), spec
+    return raw, network, spec
+
+
+def holds_network(content: object, kind: type[NetworkConfig]) -> bool:
+    """Tell whether what another program read is a network of a kind.
+
+    Args:
+        content: A state dict, or what a trainer saved around it.
+        kind: The network's configuration.
+
+    Returns:
+        False also for a network that was derived from it, which has keys that it has not.
+    """
+    tensors = unwrapped(content).tensors
+    try:
+        config = detect_config(tensors)
+    except CheckpointError:
+        return False
+    if type(config) is not kind:
+        return False
+    return {*_outlined(config).state_dict(), POSITIONS}.issuperset(tensors)
+
+
+def network_of(content: object) -> RestorationNetwork:
+    """Build the network of what another program read.
+
+    Args:
+        content: A state dict, or what a trainer saved around it.
+
+    Returns:
+        The network as in `LoadedModel`; its parameters are tensors of the state dict where those
+        are float32.
+
+    Raises:
+        CheckpointError: It is another network, or one of its tensors is missing, left over, of a
+            wrong shape or not finite.
+    """
+    tensors = unwrapped(content).tensors
+    _refuse_quantised(tensors)
+    config = detect_config(tensors)
+    return _filled(config, _without_made(tensors, config))
 
 
 def require_scale(spec: ModelSpec, scale: int) -> None:
@@ -169,18 +207,30 @@ def _configuration(raw: RawCheckpoint) -> NetworkConfig:
     )
 
 
-def _without_made(raw: RawCheckpoint, config: NetworkConfig) -> RawCheckpoint:
+def _without_made(tensors: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
     """Leave out what MambaIRv2 makes itself and its files hold: the pairs' relative positions."""
-    if not isinstance(config, MambaIRv2Config):
-        return raw
-    tensors = dict(raw.tensors)
-    stored = tensors.pop(POSITIONS, None)
-    if stored is not None and not torch.equal(stored, relative_positions(config.window_size)):
+    if not isinstance(config, MambaIRv2Config) or POSITIONS not in tensors:
+        return tensors
+    stored = tensors[POSITIONS].cpu()
+    if not torch.equal(stored, relative_positions(config.window_size)):
         raise CheckpointError(
             f"{POSITIONS} numbers the positions in a window otherwise than MambaIRv2 does",
             "its network was changed",
         )
-    return replace(raw, tensors=tensors)
+    return {key: tensor for key, tensor in tensors.items() if key != POSITIONS}
+
+
+def _outlined(config: NetworkConfig) -> RestorationNetwork:
+    """Build a network of shapes only."""
+    with torch.device("meta"):
+        return build_network(config)
+
+
+def _filled(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> RestorationNetwork:
+    """Build a network whose parameters the tensors become, without a second copy."""
+    network = _outlined(config)
+    _fill(network, tensors)
+    return network.eval().requires_grad_(requires_grad=False)
 
 
 def _contradictions(stated: dict[str, Any], detected: dict[str, Any]) -> Iterator[str]:
