@@ -21,10 +21,11 @@ def pad_to(x: Tensor, height: int, width: int) -> Tensor:
     """
     for axis, wanted in ((2, height), (3, width)):
         if (side := x.shape[axis]) < wanted:
-            positions = torch.arange(wanted, device="cpu")
+            # There, not copied there: a copy from main memory has a CUDA graph fail to be recorded.
+            positions = torch.arange(wanted, device=x.device)
             beyond = positions - (side - 1)
             mirrored = torch.where(beyond > 0, (side - 1 - beyond).clamp(min=0), positions)
-            x = x.index_select(axis, mirrored.to(x.device))
+            x = x.index_select(axis, mirrored)
     return x
 
 

@@ -15,18 +15,18 @@ from mambair_cli.kernels.parameters import made_once
 APART = -100.0
 
 
-def relative_positions(window: int) -> Tensor:
+def relative_positions(window: int, device: torch.device | None = None) -> Tensor:
     """Index the relative positions of the pixels of a window.
 
     Args:
         window: Side of the window.
+        device: Where; None for main memory.
 
     Returns:
         For each pair of pixels the row of the bias table, `(window**2 window**2)`, int64.
     """
-    rows, columns = torch.meshgrid(
-        torch.arange(window, device="cpu"), torch.arange(window, device="cpu"), indexing="ij"
-    )
+    side = torch.arange(window, device=device or "cpu")
+    rows, columns = torch.meshgrid(side, side, indexing="ij")
     down, right = (axis.flatten()[:, None] - axis.flatten()[None] for axis in (rows, columns))
     return (down + window - 1) * (2 * window - 1) + right + window - 1
 
@@ -77,7 +77,7 @@ class WindowAttention(nn.Module):
         """Return the bias of every pair of pixels, `(heads n n)`; made once where it is frozen."""
         return made_once(
             self.relative_position_bias_table,
-            lambda table: table[relative_positions(self.window).to(table.device)].permute(2, 0, 1),
+            lambda table: table[relative_positions(self.window, table.device)].permute(2, 0, 1),
         )
 
     def _attended(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

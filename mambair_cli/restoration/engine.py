@@ -9,7 +9,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.restoration.device.cuda_graphs import graphs_of
+from mambair_cli.restoration.device.cuda_graphs import empty_cache, graphs_of
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
 from mambair_cli.restoration.device.transfers import direct, overlapped
@@ -91,7 +91,7 @@ class Engine:
         if self._graphs is not None:
             self._graphs.release()
         if self._interface is not None:
-            self._interface.empty_cache()
+            empty_cache(self._interface)
         return held
 
     def _run(self, plan: Plan) -> Run:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.restoration.engine import Engine
-from mambair_cli.restoration.memory.allocator import is_out_of_memory
+from mambair_cli.restoration.memory.allocator import is_out_of_memory, may_be_out_of_memory
 from mambair_cli.restoration.memory.available import MEBIBYTE
+from mambair_cli.restoration.memory.tile_size import SMALLEST_AUTO_TILE
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, attempts, remember
 from mambair_cli.restoration.tiling import Mosaic
 
@@ -137,7 +138,9 @@ class TiledRun:
         except MemoryError:
             return False
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            # With the smallest tiles it must be what else such an error means.
+            smallest = self._plan.pixels <= SMALLEST_AUTO_TILE**2
+            if not (is_out_of_memory if smallest else may_be_out_of_memory)(error):
                 raise
             return False
         return True

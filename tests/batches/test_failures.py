@@ -19,6 +19,7 @@ JOB = Job(Path("in/a.png"), Path("out/a.png"), Path("out"))
         "CUDA error: device-side assert triggered",
         "HIP error: unspecified launch failure",
         "Triton Error [CUDA]: misaligned address",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
     ],
 )
 def test_errors_that_leave_a_device_unusable(message):
@@ -37,6 +38,8 @@ def test_the_class_of_such_errors_is_known():
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         MemoryError(),
     ],
 )

@@ -1,5 +1,6 @@
 """A stand-in for torch.cuda on tensors of the CPU, and memory that runs out where a test wants."""
 
+import threading
 from collections import deque
 from contextlib import contextmanager, nullcontext
 
@@ -10,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mambair_cli.restoration import engine
-from mambair_cli.restoration.device import transfers
+from mambair_cli.restoration.device import cuda_graphs, transfers
 
 
 def tensors(values):
@@ -91,9 +92,6 @@ class Graph:
     def __init__(self, gpu):
         self.gpu, self.recorder = gpu, Recorder()
 
-    def pool(self):
-        return self.shared_pool
-
     def replay(self):
         self.gpu.replays += 1
         self.recorder.again()
@@ -108,15 +106,18 @@ class StandIn:
         replays: How often a graph was replayed.
         recording_streams: Streams that graphs were recorded on.
         pools: Pool that each graph was recorded into.
+        released: Pools whose failed recording was ended.
         fault: Raised when a graph is recorded, if not None.
+        recording: Pools that the allocator believes are recorded into; after a failure it goes on
+            to, until it is told otherwise.
         on_empty_cache: Called when cached memory is given back.
     """
 
     def __init__(self):
-        self.log, self.transfers, self.pools = [], [], []
+        self.log, self.transfers, self.pools, self.released = [], [], [], []
         self.events = self.replays = 0
         self.streams, self.recording_streams = [], set()
-        self.fault = None
+        self.fault, self.recording = None, []
         self.on_empty_cache = lambda: None
         self.compute = Stream(self, "compute")
 
@@ -134,6 +135,8 @@ class StandIn:
         return nullcontext() if stream is self.compute else Later(stream)
 
     def empty_cache(self):
+        if self.recording:
+            raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
         with torch.inference_mode():
             for stream in self.streams:
                 stream.catch_up(stream.put_off)
@@ -146,12 +149,21 @@ class StandIn:
     def graph(self, graph, *, pool, stream, capture_error_mode):
         assert capture_error_mode == "thread_local"
         self.recording_streams.add(stream)
-        graph.shared_pool = pool or object()
-        self.pools.append(graph.shared_pool)
+        self.pools.append(pool)
+        self.recording.append(pool)
         with graph.recorder:
             yield
         if self.fault is not None:
             raise self.fault
+        self.recording.remove(pool)
+
+    def graph_pool_handle(self):
+        return object()
+
+    def end_routing(self, _, pool):
+        if pool not in self.recording:
+            raise RuntimeError("endAllocateToPool: not currently recording to mempool_id")
+        self.recording.remove(pool)
 
     def pinned(self, shape, dtype):
         self.transfers.append(tuple(shape))
@@ -165,6 +177,12 @@ def gpu(monkeypatch):
     monkeypatch.setattr(engine, "COPYING", ("cpu",))
     monkeypatch.setattr(torch, "get_device_module", lambda _: stand_in)
     monkeypatch.setattr(transfers, "pinned", stand_in.pinned)
+    monkeypatch.setattr(cuda_graphs, "_GIVEN_UP", threading.Event())
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", stand_in.end_routing, raising=False)
+    released = stand_in.released.append
+    monkeypatch.setattr(
+        torch._C, "_cuda_releasePool", lambda _, pool: released(pool), raising=False
+    )
     return stand_in
 
 

@@ -246,6 +246,61 @@ def test_graphs_are_released_before_anything_else_is_given_up(gpu, image, plain,
     assert not cuda_graphs.graphs_of(network, gpu).held
 
 
+def test_memory_may_run_out_after_a_recording_failed(gpu, image, plain):
+    network, told = Network(), []
+    gpu.fault = RuntimeError("operation not permitted when stream is capturing")
+    for _ in range(2):
+        restore_tensor(network, image, SPEC, TILES, on_notice=told.append)
+    assert told[-1] == (
+        "no CUDA graph for 4 x 32x32 pixels (operation not permitted when stream is capturing); "
+        "running without one"
+    )
+    compute, given_back = network.forward, []
+    gpu.on_empty_cache = lambda: given_back.append(True)
+
+    def hungry(x):
+        if len(x) > 2:
+            raise OUT_OF_MEMORY
+        return compute(x)
+
+    network.forward = hungry
+    assert torch.equal(restore_tensor(network, image, SPEC, TILES), plain[TILES])
+    assert given_back == [True]
+
+
+NO_ENGINE = RuntimeError("GET was unable to find an engine to execute this computation")
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_library_that_finds_no_room_for_its_workspace_gets_less_to_do(image, plain):
+    network, compute = Network(), Network.forward
+
+    def without_workspace(x):
+        if len(x) > 4:
+            raise NO_ENGINE
+        return compute(network, x)
+
+    network.forward = without_workspace
+    options, told = RestoreOptions(tile=32, overlap=8), []
+    with pytest.MonkeyPatch.context() as roomy:
+        roomy.setattr(memory, "available_memory", lambda _: 10**9)
+        restored = restore_tensor(network, image, SPEC, options, on_notice=told.append)
+    assert torch.equal(restored, plain[TILES])
+    assert told[1] == "memory ran out; trying 8 tiles of 32x32, 4 together"
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_library_that_cannot_do_the_smallest_tile_says_so_itself(image):
+    network = Network()
+
+    def never(_):
+        raise NO_ENGINE
+
+    network.forward = never
+    with pytest.raises(RuntimeError, match="unable to find an engine"):
+        restore_tensor(network, image, SPEC, TILES)
+
+
 def test_nothing_of_a_failed_try_is_alive_when_the_cache_is_emptied(gpu, short_memory, image):
     alive = []
     for at in (2, 7, 20):

@@ -84,6 +84,11 @@ def examine() -> Report:
     except (ImportError, OSError) as error:
         report.problems.append(f"torch cannot be imported: {error}")
         return report
+    try:
+        import mambair_cli.kernels  # noqa: F401
+    except MambairError as error:
+        report.problems.append(f"{error.message}; {error.hint}")
+        return report
     from mambair_cli.restoration.memory.available import available_system_memory
 
     report.cpu = _cpu()

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from mambair_cli.networks.attentive import AttentiveStateSpace
 from mambair_cli.networks.layers import ChannelAttention
 from mambair_cli.networks.selective_scan import SelectiveScan
 
@@ -23,7 +24,7 @@ _TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]
 
 
 def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
-    """Return what changes whenever the weights of a network, or its scan, do.
+    """Return what changes whenever the weights of a network, its scan, or its routing, do.
 
     Args:
         network: Any module.
@@ -43,6 +44,8 @@ def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
             state.append((tensor.data_ptr(), tensor._version))  # noqa: SLF001
         if isinstance(module, SelectiveScan):
             state.append(module.scan)
+        elif isinstance(module, AttentiveStateSpace):
+            state.append(module.sampled)
     return tuple(state)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 
 import torch
@@ -35,18 +36,34 @@ def give_back() -> None:
         trim(0)
 
 
-# Where torch has no class of its own: the CPU, Apple GPUs, pinned memory, cuBLAS's workspace.
-_SIGNS_OF_SHORT_MEMORY = (
-    "DefaultCPUAllocator: ",
-    "MPS backend out of memory",
-    "Cannot allocate memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
+# Where torch has no class of its own: the CPU, Apple GPUs, pinned memory, workspaces of libraries,
+# and what Triton itself needs of a GPU to load a kernel.
+_SIGNS_OF_SHORT_MEMORY = re.compile(
+    "DefaultCPUAllocator: "
+    "|MPS backend out of memory"
+    "|Cannot allocate memory"
+    r"|(CUDA|HIP|XPU)( driver)? error: out of memory"
+    r"|Triton Error \[\w+\]: out of memory"
+    "|CUDA_ERROR_OUT_OF_MEMORY"
+    "|(CU|HIP)BLAS(LT)?_STATUS_ALLOC_FAILED"
+    "|CUDNN_STATUS_ALLOC_FAILED"
+    "|CUDNN_STATUS_INTERNAL_ERROR_(DEVICE|HOST)_ALLOCATION_FAILED"
+    "|miopenStatusAllocFailed"
+)
+# What libraries say when their workspace or their handle found no memory, and in other plights too.
+_SIGNS_OF_DOUBT = re.compile(
+    "unable to find an engine to execute this computation"
+    "|CUBLAS_STATUS_NOT_INITIALIZED"
+    "|CUDNN_STATUS_NOT_INITIALIZED"
 )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether an error of torch means that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError) or any(
-        sign in str(error) for sign in _SIGNS_OF_SHORT_MEMORY
-    )
+    known = isinstance(error, torch.OutOfMemoryError)
+    return known or _SIGNS_OF_SHORT_MEMORY.search(str(error)) is not None
+
+
+def may_be_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether less work at a time may help: memory ran out, or a library may mean that."""
+    return is_out_of_memory(error) or _SIGNS_OF_DOUBT.search(str(error)) is not None

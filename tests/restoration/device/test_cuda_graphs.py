@@ -1,10 +1,19 @@
+import threading
+
 import pytest
 import torch
 from torch import nn
 
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRConfig
-from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS, KEPT_SHAPES, Graphs, graphs_of
+from mambair_cli.restoration.device import cuda_graphs
+from mambair_cli.restoration.device.cuda_graphs import (
+    EAGER_RUNS,
+    KEPT_SHAPES,
+    Graphs,
+    empty_cache,
+    graphs_of,
+)
 from mambair_cli.restoration.device.half_weights import frozen_state
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
@@ -133,6 +142,74 @@ def test_what_cannot_be_recorded_is_said_once_and_runs_eagerly(gpu, network, err
     reason = str(error).splitlines()[0]
     assert told == [f"no CUDA graph for 1 x 7x5 pixels ({reason}); running without one"]
     assert len(gpu.pools) == 1
+
+
+def test_a_failed_recording_is_ended_and_the_last_of_this_process(gpu, network):
+    gpu.fault = RuntimeError("operation not permitted when stream is capturing")
+    recorded = Graphs(gpu).recording(frozen_state(network), "fp32", network, lambda _: None)
+    often(recorded, 1, 3, 5, 7)
+    assert gpu.released == gpu.pools
+    empty_cache(gpu)
+    gpu.fault = None
+    often(recorded, 1, 3, 5, 8)
+    often(Graphs(gpu).recording(frozen_state(network), "fp32", network, never), 1, 3, 5, 7)
+    assert len(gpu.pools) == 1
+
+
+def test_memory_that_is_too_short_to_record_one_shape_may_do_for_another(gpu, network):
+    gpu.fault = torch.OutOfMemoryError("CUDA out of memory")
+    recorded = Graphs(gpu).recording(frozen_state(network), "fp32", network, lambda _: None)
+    often(recorded, 1, 3, 5, 7)
+    gpu.fault = None
+    often(recorded, 1, 3, 5, 8)
+    assert len(gpu.pools) == 2
+    recorded(torch.rand(1, 3, 5, 8))
+    assert gpu.replays == 2
+
+
+def test_a_torch_that_ended_the_recording_itself_is_not_told_again(gpu, network, monkeypatch):
+    gpu.fault = RuntimeError("capture failed")
+    recorded = Graphs(gpu).recording(frozen_state(network), "fp32", network, lambda _: None)
+
+    def ended(_device, pool):
+        gpu.recording.remove(pool)
+        gpu.end_routing(_device, pool)
+
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", ended)
+    often(recorded, 1, 3, 5, 7)
+    assert not gpu.released
+    monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool")
+    monkeypatch.setattr(cuda_graphs, "_GIVEN_UP", threading.Event())
+    often(recorded, 1, 3, 5, 8)
+    assert len(gpu.pools) == 2
+
+
+def test_what_torch_refuses_to_give_back_stays_where_it_is(gpu):
+    gpu.recording.append(object())
+    empty_cache(gpu)
+
+
+def test_nothing_is_given_back_while_another_gpu_records(gpu, network):
+    begun, ended, order = threading.Event(), threading.Event(), []
+    gpu.on_empty_cache = lambda: order.append("given back")
+
+    def run(x):
+        if gpu.recording:
+            begun.set()
+            assert not ended.wait(0.2)
+            order.append("recorded")
+        return network(x)
+
+    def give_back():
+        assert begun.wait(60)
+        empty_cache(gpu)
+        ended.set()
+
+    other = threading.Thread(target=give_back)
+    other.start()
+    often(Graphs(gpu).recording(frozen_state(network), "fp32", run, never), 1, 3, 5, 7)
+    other.join()
+    assert order == ["recorded", "given back"]
 
 
 def test_errors_of_another_kind_pass(gpu, network):

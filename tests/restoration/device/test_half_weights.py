@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
@@ -52,6 +52,20 @@ def test_a_unet_has_the_same_results_too():
     config = MambaIRUNetConfig(dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1)
     network = build_network(config).eval().requires_grad_(requires_grad=False)
     assert torch.equal(run(network), expected(network))
+
+
+def test_classes_that_are_drawn_from_now_on_are_no_longer_those_that_were_certain():
+    torch.manual_seed(0)
+    config = MambaIRv2Config(
+        embed_dim=12, d_state=2, depths=(1,), num_heads=(2,), window_size=4, num_tokens=8
+    )
+    network = build_network(config).eval().requires_grad_(requires_grad=False)
+    certain, state = run(network), frozen_state(network)
+    network.sample_classes(sampled=True)
+    assert frozen_state(network) != state
+    assert not torch.equal(run(network), certain)
+    network.sample_classes(sampled=False)
+    assert torch.equal(run(network), certain)
 
 
 @pytest.mark.parametrize("scan", ["numba", "torch", "reference"])
