@@ -16,6 +16,7 @@ from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import Model, ModelCache, restorer_with, sample_of
 from mambair_cli.batches.treatment import MEASURED_TASKS, Treatment, treatment_of
+from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError
@@ -24,6 +25,8 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import Compute, describe_device
 from mambair_cli.restoration.device.hardware import usable_processors
 from mambair_cli.restoration.device.precision import Precision
+from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.sizing import Sizing
 
 # Files that are read, and that are written, at the same time for each GPU.
 FILES_PER_DEVICE = 8
@@ -78,6 +81,12 @@ class LocalEngine:
         """Load the weights on the first device."""
         single = self._models_on(self._first, request).single
         return None if single is None else single.spec
+
+    def restorer(self, request: Request, options: RestoreOptions, sizing: Sizing) -> Restore:
+        """Load what restores images that are handed over one by one, on the first device."""
+        models = self._models_on(self._first, request)
+        self._prepare(self._first)
+        return restorer_with(models, options, sizing)
 
     def foresee(self, batch: Batch) -> list[Forecast]:
         """Read the headers of the files."""

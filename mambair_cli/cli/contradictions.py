@@ -9,6 +9,7 @@ STANDARD_STREAM = "-"
 
 ONE_RESULT = "with - there is one image, and its result alone goes to standard output"
 NOTHING_RECORDED = "of standard input nothing is recorded; run the command again as it was"
+FRAMES_AS_THEY_CAME = "frames are coded as they came; have ffmpeg convert them"
 ONE_NAME = "a template names the whole file; write the suffix into it: {stem}SUFFIX.{ext}"
 
 EXCLUSIVE = (
@@ -23,12 +24,15 @@ EXCLUSIVE = (
     ("-", "--resume", NOTHING_RECORDED),
     ("-", "--retry-failed", NOTHING_RECORDED),
     ("-", "--engine ray", "pipe files through this machine: leave out --engine"),
+    ("--stream", "--format", FRAMES_AS_THEY_CAME),
+    ("--stream", "--quality-out", FRAMES_AS_THEY_CAME),
     ("--name", "--suffix", ONE_NAME),
     ("--weights", "--model", "both name the weights; leave out one"),
     ("--quiet", "--verbose", "leave out one"),
 )
 NEEDED = (
     ("--null", "--files-from", "it says how the names in a list end: --files-from LIST --null"),
+    ("--stream", "-", "say where it goes: --stream y4m - -o -"),
     ("--ray-address", "--engine ray", "add --engine ray"),
 )
 
@@ -62,6 +66,9 @@ def _given(settings: RestoreSettings) -> set[str]:
         "--null": settings.null,
         "--output": settings.output not in (None, STANDARD_STREAM),
         "--json": settings.json,
+        "--stream": settings.stream is not None,
+        "--format": settings.format is not None,
+        "--quality-out": settings.quality_out is not None,
         "--name": settings.name is not None,
         "--suffix": settings.suffix is not None,
         "--dry-run": settings.dry_run,

@@ -173,6 +173,14 @@ class RestoreSettings:
             "default 95, and without losses where the source is so in the same format.",
         ),
     ] = None
+    stream: Annotated[
+        Literal["y4m"] | None,
+        _of_files(
+            "--stream",
+            help="Restore the frames of a video as they come: standard input and output are "
+            "YUV4MPEG2 streams, which ffmpeg reads and writes.",
+        ),
+    ] = None
     recursive: Annotated[
         bool,
         _of_files(

@@ -23,6 +23,26 @@ def is_piped(settings: RestoreSettings) -> bool:
     return STANDARD_STREAM in (*(settings.inputs or []), settings.output)
 
 
+def named_source(settings: RestoreSettings, example: str) -> str:
+    """Return the only input that was named, `-` for standard input; see that streams can be used.
+
+    Args:
+        settings: What the user asked for.
+        example: How it is done.
+
+    Raises:
+        UsageError: One of the streams is a terminal, or closed.
+    """
+    named = (settings.inputs or [STANDARD_STREAM])[0]
+    streams = [(sys.stdin, INPUT), (sys.stdout, OUTPUT)]
+    for stream, name in streams if named == STANDARD_STREAM else streams[1:]:
+        if stream is None:
+            raise UsageError(f"{name} is closed", example)
+        if stream.isatty():
+            raise UsageError(f"{name} is a terminal, and images are no text", example)
+    return named
+
+
 def restore_piped(
     settings: RestoreSettings, restore: Callable[[RestoreSettings, Messages], None]
 ) -> None:
@@ -40,13 +60,7 @@ def restore_piped(
         MambairError: As `restore` raises.
         BrokenPipeError: Nobody reads the result.
     """
-    named = (settings.inputs or [STANDARD_STREAM])[0]
-    streams = [(sys.stdin, INPUT), (sys.stdout, OUTPUT)]
-    for stream, name in streams if named == STANDARD_STREAM else streams[1:]:
-        if stream is None:
-            raise UsageError(f"{name} is closed", EXAMPLE)
-        if stream.isatty():
-            raise UsageError(f"{name} is a terminal, and images are no text", EXAMPLE)
+    named = named_source(settings, EXAMPLE)
     with tempfile.TemporaryDirectory(prefix="mambair-") as folder:
         source = Path(folder, INPUT) if named == STANDARD_STREAM else Path(named)
         if named == STANDARD_STREAM:

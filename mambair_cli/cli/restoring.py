@@ -17,6 +17,7 @@ from mambair_cli.cli.options import RestoreSettings
 from mambair_cli.cli.piping import is_piped, restore_piped
 from mambair_cli.cli.planning import names_the_model, plan
 from mambair_cli.cli.selection import models_for, warn_of_traces, weights_for
+from mambair_cli.cli.video import opened_frames, pass_on
 from mambair_cli.errors import MambairError
 from mambair_cli.restoration.sizing import Sizing
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.networks.spec import ModelSpec, Task
+    from mambair_cli.restoration.device.precision import Precision
+    from mambair_cli.restoration.plan import RestoreOptions
 
 
 ANY_SIZE = Sizing()
@@ -61,6 +64,9 @@ def restore_files(
     if settings.retry_failed:
         settings = replace(settings, resume=True)
     request = Request(task, scale, sigma, quality, settings.model, settings.weights)
+    if settings.stream is not None:
+        _restore_stream(request, sizing, settings)
+        return
     if is_piped(settings):
         restore_piped(settings, partial(_restore, request, sizing))
         return
@@ -101,6 +107,27 @@ def _restore(
         _remove_unfinished(batch, messages)
         summary = _run(batch, spec, engine, messages)
     _raise_failures(summary)
+
+
+def _restore_stream(request: Request, sizing: Sizing, settings: RestoreSettings) -> None:
+    """Restore a video frame by frame, from one pipe to another."""
+    from mambair_cli.batches.local import LocalEngine
+
+    messages = OnceOnly(Messages(quiet=settings.quiet, verbose=settings.verbose))
+    with opened_frames(settings, request) as frames, _engine(settings, messages) as engine:
+        messages.notice(engine.description)
+        # With standard output no cluster is used: `contradictions`.
+        assert isinstance(engine, LocalEngine)
+        spec = engine.load(request)
+        if request.task == "denoise" and request.by_file:
+            messages.notice("noise: measured in each frame; --sigma N is the same for all")
+
+        def tell(text: str) -> None:
+            _warn_of_traces(text, spec, messages)
+            messages.detail(text)
+
+        options = _options(settings, engine.precision)
+        pass_on(frames, engine.restorer(request, options, sizing), sizing, tell, messages)
 
 
 def _look_at_the_only(names: Sequence[str], request: Request) -> None:
@@ -164,20 +191,12 @@ def _batch(
     """Describe the work; `spec` is of the weights, None where each file decides about them."""
     from mambair_cli.batches.engines import Batch
     from mambair_cli.batches.stages import FileOptions
-    from mambair_cli.restoration.plan import RestoreOptions
 
     limit = FileOptions.max_pixels if settings.max_pixels is None else settings.max_pixels
     return Batch(
         request,
         jobs,
-        RestoreOptions(
-            settings.tile,
-            settings.overlap,
-            settings.ensemble,
-            engine.precision,
-            settings.max_memory,
-            settings.strength,
-        ),
+        _options(settings, engine.precision),
         FileOptions(
             scale=1 if spec is None else spec.scale,
             quality=settings.quality_out,
@@ -189,6 +208,19 @@ def _batch(
         ),
         resume=settings.resume,
         shard=settings.shard,
+    )
+
+
+def _options(settings: RestoreSettings, precision: Precision) -> RestoreOptions:
+    from mambair_cli.restoration.plan import RestoreOptions
+
+    return RestoreOptions(
+        settings.tile,
+        settings.overlap,
+        settings.ensemble,
+        precision,
+        settings.max_memory,
+        settings.strength,
     )
 
 
@@ -232,14 +264,20 @@ def _watched(
 ) -> Callable[[Event], None]:
     """Warn of the first photographs among images for weights that keep a camera's traces."""
     from mambair_cli.batches.events import FileNoted
-    from mambair_cli.batches.models import traces_in
 
     def watch(event: Event) -> None:
-        if spec and isinstance(event, FileNoted) and (found := traces_in(event.text)):
-            warn_of_traces(found, spec.id, messages)
+        if isinstance(event, FileNoted):
+            _warn_of_traces(event.text, spec, messages)
         show(event)
 
     return watch
+
+
+def _warn_of_traces(note: str, spec: ModelSpec | None, messages: Messages) -> None:
+    from mambair_cli.batches.models import traces_in
+
+    if spec and (found := traces_in(note)):
+        warn_of_traces(found, spec.id, messages)
 
 
 def _raise_failures(summary: Summary) -> None:

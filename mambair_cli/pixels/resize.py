@@ -53,8 +53,8 @@ def imresize_rows(part: Array, first: int, side: int, rows: slice, scale: float)
     Returns:
         `(stop-start ceil(w*scale))` or the same with channels, in the dtype of `part`.
     """
-    weights, indices = _contributions(side, math.ceil(side * scale), scale, "symmetric")
-    resized = _combine(part, 0, weights[:, rows], indices[:, rows] - first)
+    weights, indices = contributions(side, math.ceil(side * scale), scale, "symmetric")
+    resized = combine(part, 0, weights[:, rows], indices[:, rows] - first)
     return _resize_axis(resized, 1, scale, "symmetric")
 
 
@@ -72,10 +72,10 @@ def resized_rows(part: Array, first: int, side: int, rows: slice, size: tuple[in
         `(stop-start width)` or the same with channels, in the dtype of `part`.
     """
     height, width = size
-    weights, indices = _contributions(side, height, height / side, "symmetric")
-    resized = _combine(part, 0, weights[:, rows], indices[:, rows] - first)
+    weights, indices = contributions(side, height, height / side, "symmetric")
+    resized = combine(part, 0, weights[:, rows], indices[:, rows] - first)
     columns = part.shape[1]
-    return _combine(resized, 1, *_contributions(columns, width, width / columns, "symmetric"))
+    return combine(resized, 1, *contributions(columns, width, width / columns, "symmetric"))
 
 
 def rows_needed(side: int, height: int, rows: slice) -> slice:
@@ -86,7 +86,7 @@ def rows_needed(side: int, height: int, rows: slice) -> slice:
         height: Rows of the result.
         rows: Rows of the result that are wanted.
     """
-    _, indices = _contributions(side, height, height / side, "symmetric")
+    _, indices = contributions(side, height, height / side, "symmetric")
     wanted = indices[:, rows]
     return slice(int(wanted.min()), int(wanted.max()) + 1)
 
@@ -121,12 +121,13 @@ def is_binary(alpha: Array) -> bool:
 
 def _resize_axis(image: Array, axis: int, scale: float, border: Border) -> Array:
     side = image.shape[axis]
-    return _combine(image, axis, *_contributions(side, math.ceil(side * scale), scale, border))
+    return combine(image, axis, *contributions(side, math.ceil(side * scale), scale, border))
 
 
-def _combine(
+def combine(
     image: Array, axis: int, weights: NDArray[np.float64], indices: NDArray[np.intp]
 ) -> Array:
+    """Resize one axis of an image, `(h w)` or `(h w c)`, with given `contributions`."""
     shape = list(image.shape)
     shape[axis] = weights.shape[1]
     resized = np.empty(shape, image.dtype)
@@ -144,18 +145,26 @@ def _combine(
 # Few: each takes 16 bytes for every tap of every output position, and in a batch of photographs
 # hardly a size comes twice.
 @lru_cache(maxsize=8)
-def _contributions(
-    in_side: int, out_side: int, scale: float, border: Border
+def contributions(
+    in_side: int, out_side: int, scale: float, border: Border, shift: float = 0.0
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Weights and source positions, both `(taps out_side)`, of every output position on one axis.
 
     Each column of weights sums to one. The arrays are shared by all callers, hence read-only.
+
+    Args:
+        in_side: Positions of the input.
+        out_side: Positions of the output.
+        scale: As for `imresize`.
+        border: As for `imresize`.
+        shift: Input positions by which the output lies further on than where both images cover the
+            same area.
     """
     shrink = min(scale, 1.0)
     width = _KERNEL_WIDTH / shrink
     # Pixel centres of the output in the input's coordinates, both counted from 1 as in MATLAB:
     # the same floating-point operations in the same order decide ties of the rounding.
-    centres = np.arange(1, out_side + 1) / scale + 0.5 * (1 - 1 / scale)
+    centres = np.arange(1, out_side + 1) / scale + 0.5 * (1 - 1 / scale) + shift
     left = np.floor(centres - width / 2)
     positions = left + np.arange(math.ceil(width) + 2)[:, None]
     weights = shrink * _cubic(shrink * (centres - positions))

@@ -13,7 +13,7 @@ SHARED = {
     *("--output", "--model", "--weights", "--device", "--precision", "--tile", "--overlap"),
     *("--ensemble", "--strength", "--scan", "--format", "--quality-out", "--suffix", "--recursive"),
     *("--files-from", "--null", "--name", "--retry-failed", "--shard", "--metadata"),
-    *("--accept-damaged", "--max-pixels", "--max-memory", "--engine", "--ray-address"),
+    *("--accept-damaged", "--max-pixels", "--max-memory", "--engine", "--ray-address", "--stream"),
     *("--overwrite", "--resume", "--dry-run", "--json", "--quiet", "--verbose", "--debug"),
     *("-o", "-r", "-q", "-v"),
 }

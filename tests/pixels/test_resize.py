@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mambair_cli.pixels import resize
-from mambair_cli.pixels.resize import _contributions, imresize, is_binary, resize_alpha_rows
+from mambair_cli.pixels.resize import contributions, imresize, is_binary, resize_alpha_rows
 
 SCALES = (1 / 2, 1 / 3, 1 / 4, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
 
@@ -79,7 +79,7 @@ def test_values_worked_out_by_hand():
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_weights_sum_to_one_everywhere(scale):
-    weights, indices = _contributions(17, math.ceil(17 * scale), scale, "symmetric")
+    weights, indices = contributions(17, math.ceil(17 * scale), scale, "symmetric")
     np.testing.assert_allclose(weights.sum(axis=0), 1, atol=1e-12)
     assert indices.min() >= 0
     assert indices.max() < 17
