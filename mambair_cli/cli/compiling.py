@@ -20,30 +20,33 @@ COMPILE_SECONDS = 3.0
 
 
 def load_kernels(device: str, scan: str, messages: Messages) -> None:
-    """Have a CPU's kernels loaded or compiled before a backend is chosen: see which of them run.
+    """Have kernels loaded or compiled before a backend is chosen: see whether they run.
 
     Args:
-        device: As for `resolve_devices`; nothing is done for a GPU.
+        device: As for `resolve_devices`.
         scan: `auto` or the name of a backend.
         messages: Where the waiting is shown, and why `auto` has to take a slower backend.
 
     Raises:
         MambairError: There is no such device.
     """
-    from mambair_cli.kernels.scan.dispatch import NUMBA
+    from mambair_cli.kernels.scan.dispatch import NUMBA, TRITON
+    from mambair_cli.kernels.triton_launch import GPUS
     from mambair_cli.restoration.device.devices import resolve_devices
 
     first = resolve_devices(device)[0]
-    if first.type != "cpu" or scan not in ("auto", NUMBA.name):
+    fastest = {"cpu": NUMBA} | dict.fromkeys(GPUS, TRITON)
+    backend = fastest.get(first.type)
+    if backend is None or scan not in ("auto", backend.name):
         return
 
     def load() -> float:
         start = time.perf_counter()
-        NUMBA.refuses(first)
+        backend.refuses(first)
         return time.perf_counter() - start
 
-    _compile(f"{NUMBA.name} kernels", load, messages)
-    if scan == "auto" and (reason := NUMBA.refuses(first)):
+    _compile(f"{backend.name} kernels", load, messages, kept_by_numba=backend is NUMBA)
+    if scan == "auto" and (reason := backend.refuses(first)):
         slower = "warning: the fast kernels cannot run here, and the scan is slower without: "
         messages.notice(f"{slower}{reason}", "yellow")
 
@@ -66,7 +69,12 @@ def prepare_scan(
 
     if device.type == "cpu":
         keep_freed_memory()
-        _compile(f"{scan.name} kernels", lambda: prepare_kernels(scan, training=training), messages)
+        _compile(
+            f"{scan.name} kernels",
+            lambda: prepare_kernels(scan, training=training),
+            messages,
+            kept_by_numba=True,
+        )
 
 
 def prepare_network(model: Model, messages: Messages) -> None:
@@ -82,10 +90,13 @@ def prepare_network(model: Model, messages: Messages) -> None:
         BackendError: The kernels cannot be compiled or run.
     """
     if model.device.type != "cpu":
-        _compile(f"{model.scan} kernels for {model.spec.id}", model.compile_kernels, messages)
+        what = f"{model.scan} kernels for {model.spec.id}"
+        _compile(what, model.compile_kernels, messages, kept_by_numba=False)
 
 
-def _compile(what: str, run: Callable[[], float], messages: Messages) -> None:
+def _compile(
+    what: str, run: Callable[[], float], messages: Messages, *, kept_by_numba: bool
+) -> None:
     """Compile something by running it; `run` returns the seconds that it took."""
     text = f"compiling the {what}, once for this machine ..."
     notice = threading.Timer(COMPILE_SECONDS, messages.notice, [text])
@@ -97,7 +108,7 @@ def _compile(what: str, run: Callable[[], float], messages: Messages) -> None:
     finally:
         notice.cancel()
     if seconds > COMPILE_SECONDS:
-        lost = _why_not_kept()
+        lost = _why_not_kept() if kept_by_numba else None
         kept = "cached for later runs" if lost is None else f"for this run alone; {lost}"
         messages.notice(f"compiled the {what} in {duration(seconds)} ({kept})")
 

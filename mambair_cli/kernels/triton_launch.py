@@ -6,12 +6,14 @@ import contextlib
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mambair_cli.disk import refusal, temporary_folder
+from mambair_cli.errors import BackendError
 from mambair_cli.kernels.parameters import made_once, refuse_export
 
 GPUS = ("cuda", "xpu")
@@ -45,10 +47,30 @@ def running_on(device: torch.device) -> AbstractContextManager[object]:
 def launch(
     kernel: Any, grid: tuple[int, ...], device: torch.device, *arguments: object, **constants: int
 ) -> None:
-    """Launch a kernel on a device, without waiting for it."""
+    """Launch a kernel on a device, without waiting for it; the first launch compiles it.
+
+    Raises:
+        BackendError: It cannot be compiled, or the device cannot hold it.
+        RuntimeError: Memory is short, or the device is lost.
+    """
     refuse_export("triton")
-    with running_on(device):
-        kernel[grid](*arguments, **constants)
+    try:
+        with running_on(device):
+            kernel[grid](*arguments, **constants)
+    except _compilation_errors() as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BackendError(
+            f"a kernel of scan backend 'triton' cannot be compiled for {device}: "
+            f"{type(error).__name__}: {reason}",
+            "use --scan torch, which needs no compiler, or see what runs with: mambair doctor",
+        ) from error
+
+
+def _compilation_errors() -> tuple[type[Exception], ...]:
+    """List what a launch raises where the kernel does not get as far as the device."""
+    from triton.errors import TritonError
+
+    return TritonError, OSError, SubprocessError, AssertionError
 
 
 def channels_last(parameter: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from mambair_cli.batches import models
 from mambair_cli.batches.models import Model
 from mambair_cli.cli import compiling
 from mambair_cli.cli.console import Messages
+from mambair_cli.kernels.scan import dispatch
 from mambair_cli.kernels.scan.dispatch import REFERENCE
 from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
-from mambair_cli.restoration.device import scan_backend
+from mambair_cli.restoration.device import devices, scan_backend
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 CPU = torch.device("cpu")
@@ -43,6 +44,43 @@ def test_compilation_is_announced_and_reported(monkeypatch, capfd):
         "compiling the reference kernels, once for this machine ...",
         "compiled the reference kernels in 14 s (cached for later runs)",
     ]
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """A machine with a GPU on which Triton's kernels are tried."""
+    monkeypatch.setattr(devices, "resolve_devices", lambda _: [torch.device("cuda", 0)])
+
+    def trying(failure):
+        def refuses(_device):
+            time.sleep(0.2)
+            return failure
+
+        backend = replace(dispatch.TRITON, refuses=refuses)
+        monkeypatch.setattr(dispatch, "TRITON", backend)
+        monkeypatch.setattr(compiling, "COMPILE_SECONDS", 0.05)
+
+    return trying
+
+
+def test_the_first_kernels_of_a_gpu_are_announced(on_a_gpu, capfd):
+    on_a_gpu(None)
+    compiling.load_kernels("cuda", "auto", Messages())
+    assert capfd.readouterr().err.splitlines() == [
+        "compiling the triton kernels, once for this machine ...",
+        "compiled the triton kernels in 0.2 s (cached for later runs)",
+    ]
+    compiling.load_kernels("cuda", "mamba-ssm", Messages())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_why_a_gpu_gets_slower_kernels_is_said(on_a_gpu, capfd):
+    on_a_gpu("its kernels do not run there (FileNotFoundError: gcc)")
+    compiling.load_kernels("cuda", "auto", Messages())
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        "warning: the fast kernels cannot run here, and the scan is slower without: its kernels do "
+        "not run there (FileNotFoundError: gcc)"
+    )
 
 
 def test_quiet_says_nothing_about_compilation(monkeypatch, capfd):

@@ -41,9 +41,14 @@ class Backend:
 
 
 def _triton_refuses(device: torch.device) -> str | None:
+    from mambair_cli.kernels import triton_trial
     from mambair_cli.kernels.scan import triton_gpu
 
-    return triton_gpu.refuses(device)
+    reason = triton_gpu.refuses(device)
+    # Triton's interpreter needs none of what is tried there.
+    if reason is None and device.type != "cpu":
+        reason = triton_trial.failure_on(device)
+    return reason
 
 
 def _triton_run(*arguments: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.kernels.scan.triton_division import Division, divide, processor
-from mambair_cli.kernels.triton_launch import GPUS, channels_last, find_room, running_on
+from mambair_cli.kernels.triton_launch import GPUS, channels_last, find_room, launch
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 INTERPRETER = "TRITON_INTERPRET"
@@ -62,7 +62,8 @@ def scan_pass(
     b, h, w, d = u.shape
     # The last chunk's effect on the state is nobody's.
     chunks = division.chunks - (planes is None)
-    scan_chunks[division.blocks, chunks, len(A) * b](
+    launch(
+        scan_chunks, (division.blocks, chunks, len(A) * b), u.device,
         u, projected, *(channels_last(p) for p in (step_weight, step_bias, A, D)),
         states, steps, u if planes is None else planes,
         b, h, w, d, division.length, division.chunks,
@@ -113,7 +114,8 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
     states, steps = chunk_states(tensors, division)
     adjoints = torch.empty_like(states)
     if chunks > 1:
-        adjoint_chunks[blocks, chunks - 1, k * b](
+        launch(
+            adjoint_chunks, (blocks, chunks - 1, k * b), u.device,
             dy, projected, weight, bias, matrix, adjoints, steps,
             plane_stride, h, w, d, division.length, chunks,
             **sizes, BLOCK=division.block, num_warps=division.warps,
@@ -126,7 +128,8 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
     dBC = new(blocks, b, h * w, k, 2 * n)
     history = new(rows_at_once, chunks, division.length, n, d)
     for first_row in range(0, k * b, rows_at_once):
-        scan_gradients[blocks, chunks, min(rows_at_once, k * b - first_row)](
+        launch(
+            scan_gradients, (blocks, chunks, min(rows_at_once, k * b - first_row)), u.device,
             u, projected, weight, bias, matrix, skip, dy,
             states, adjoints, steps, history, du, dz, dBC, dA,
             plane_stride, first_row, b, h, w, d, division.length, chunks,
@@ -153,17 +156,15 @@ class _SelectiveScan2d(torch.autograd.Function):
         b, h, w, d = u.shape
         division = divide(len(A) * b, h * w, d, processor(u.device))
         planes = u.new_empty(len(A), b, h, w, d)
-        with running_on(u.device):
-            states, steps = chunk_states(tensors, division)
-            scan_pass(tensors, division, states, steps, planes)
+        states, steps = chunk_states(tensors, division)
+        scan_pass(tensors, division, states, steps, planes)
         ctx.save_for_backward(*tensors)
         return planes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dplanes: Tensor) -> tuple[Tensor, ...]:
-        with running_on(dplanes.device):
-            return gradients(ctx.saved_tensors, dplanes)
+        return gradients(ctx.saved_tensors, dplanes)
 
 
 def selective_scan_2d(u: Tensor, projected: Tensor, *parameters: Tensor) -> Tensor:

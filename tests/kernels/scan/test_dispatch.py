@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels import triton_trial
 from mambair_cli.kernels.scan import dispatch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -23,7 +24,12 @@ def test_the_first_backend_that_does_not_refuse_is_chosen():
 @pytest.mark.parametrize("device", ["cuda", "cuda:1", "xpu"])
 def test_triton_comes_first_on_a_gpu(device, monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", ModuleType("triton"))
+    monkeypatch.setattr(triton_trial, "failure_on", lambda _: None)
     assert dispatch.select("auto", torch.device(device)).name == "triton"
+    monkeypatch.setattr(triton_trial, "failure_on", lambda _: "its kernels do not run there")
+    assert dispatch.select("auto", torch.device(device)).name == "torch"
+    with pytest.raises(BackendError, match="'triton' cannot run here: its kernels do not run"):
+        dispatch.select("triton", torch.device(device))
     monkeypatch.setitem(sys.modules, "triton", None)
     assert dispatch.select("auto", torch.device(device)).name == "torch"
 

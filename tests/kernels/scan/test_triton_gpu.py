@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from itertools import product
+from subprocess import CalledProcessError
 
 import pytest
 import torch
@@ -11,7 +13,10 @@ from scan_cases import NAMES, scan_inputs, strided, values_and_gradients
 
 pytest.importorskip("triton")
 
-from mambair_cli.kernels.scan import reference, triton_division, triton_gpu
+from triton.compiler.errors import CompilationError
+
+from mambair_cli.errors import BackendError
+from mambair_cli.kernels.scan import reference, triton_division, triton_forward, triton_gpu
 from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
 H200 = Processor(132, 32)
@@ -185,6 +190,31 @@ def test_few_sequences_are_cut_and_many_are_not(monkeypatch):
     assert divide(4 * 64, 64 * 64, 360, H200).chunks == 1
     # No more lanes are idle than whole warps leave.
     assert divide(4, 64 * 64, 72, H200).blocks * 32 == 96
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CompilationError("", ast.parse("x").body[0], "unsupported tensor index"),
+        FileNotFoundError(2, "No such file or directory", "gcc"),
+        CalledProcessError(1, ["gcc"]),
+        AssertionError("libcuda.so cannot found!"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_kernel_that_cannot_be_compiled_is_no_fault_of_an_image(error, monkeypatch):
+    class Uncompiled:
+        def __getitem__(self, _):
+            def fails(*_, **__):
+                raise error
+
+            return fails
+
+    monkeypatch.setattr(triton_forward, "scan_chunks", Uncompiled())
+    with pytest.raises(BackendError, match=r"^a kernel of scan backend 'triton' cannot be") as said:
+        summed(*scan_inputs(1, 1, 3, 4, 2, 1))
+    assert type(error).__name__ in said.value.message
+    assert "--scan torch" in said.value.hint
 
 
 def test_it_says_why_it_refuses(monkeypatch):
