@@ -54,8 +54,8 @@ def _wrong_on(device: torch.device) -> str | None:
         features = [_made_up(1, ROWS, COLUMNS, CHANNELS) for _ in range(2)]
         with torch.device("cpu"):
             layers = _Layers().float()
-        expected = list(_steps(PLAIN, *features, layers))
-        on_device = _steps(FUSED, *(tensor.to(device) for tensor in features), layers.to(device))
+        expected = list(_steps(PLAIN, layers, *features))
+        on_device = _steps(FUSED, layers.to(device), *(tensor.to(device) for tensor in features))
         for (name, actual), (_, right) in zip(on_device, expected, strict=True):
             if not _agree(actual, right):
                 return name
@@ -84,7 +84,7 @@ class _Layers(nn.Module):
         self.expand = nn.Conv2d(1, CHANNELS, 1)
 
 
-def _steps(ops: Ops, x: Tensor, y: Tensor, layers: _Layers) -> Iterator[tuple[str, Tensor]]:
+def _steps(ops: Ops, layers: _Layers, x: Tensor, y: Tensor) -> Iterator[tuple[str, Tensor]]:
     skip, gate = y[0, 0, 0], ops.channel_gate(x, layers.squeeze, layers.expand)
     yield "channel_gate", gate
     yield "norm", ops.norm(x, layers.norm)
