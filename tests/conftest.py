@@ -30,6 +30,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # In the background a shell has programs ignore Ctrl-C, and those that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# What the user of this machine wants always is none of the tests' business.
+for _name in [name for name in os.environ if name.startswith("MAMBAIR_")]:
+    del os.environ[_name]
+os.environ["MAMBAIR_CONFIG"] = ""
 # Read by huggingface_hub when it is imported: nobody's own downloads are looked at.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = str(Path(tempfile.gettempdir()) / f"mambair-tests-{os.getpid()}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
 from mambair_cli.cli.options import RestoreSettings
 from mambair_cli.errors import UsageError
 
 STANDARD_STREAM = "-"
+FIELDS = {"a name with its format": "name", "an output file": "output"}
 
 ONE_RESULT = "with - there is one image, and its result alone goes to standard output"
 NOTHING_RECORDED = "of standard input nothing is recorded; run the command again as it was"
@@ -29,6 +34,14 @@ EXCLUSIVE = (
     ("--name", "--suffix", ONE_NAME),
     ("--weights", "--model", "both name the weights; leave out one"),
     ("--quiet", "--verbose", "leave out one"),
+)
+# Where the command line says the one, what the user wants always of the other does not hold.
+OVERRULED = (
+    ("--tile", "--overlap"),
+    ("an output file", "--format"),
+    ("an output file", "--name"),
+    ("a name with its format", "--format"),
+    *((first, second) for first, second, _ in EXCLUSIVE),
 )
 NEEDED = (
     ("--null", "--files-from", "it says how the names in a list end: --files-from LIST --null"),
@@ -56,7 +69,31 @@ def check_together(settings: RestoreSettings) -> None:
             raise UsageError(f"{option} does nothing without {other}", remedy)
 
 
+def without_overruled(settings: RestoreSettings) -> RestoreSettings:
+    """Return what was asked for now, without what the user wants always and cannot have with it."""
+    given = _given(settings)
+    asked = {name for name in given if _field(name) not in settings.preferred}
+    overruled = {
+        _field(other)
+        for pair in OVERRULED
+        if given.issuperset(pair)
+        for one, other in (pair, pair[::-1])
+        if one in asked and other not in asked
+    }
+    usual: dict[str, Any] = {
+        item.name: item.default for item in fields(settings) if item.name in overruled
+    }
+    return replace(settings, **usual)
+
+
+def _field(name: str) -> str:
+    """Return the field that a name of `_given` tells of."""
+    return FIELDS.get(name, name.removeprefix("--").replace("-", "_"))
+
+
 def _given(settings: RestoreSettings) -> set[str]:
+    from mambair_cli.imaging.formats import BY_SUFFIX
+
     inputs = settings.inputs or []
     is_given = {
         "-": STANDARD_STREAM in (*inputs, settings.output),
@@ -66,6 +103,10 @@ def _given(settings: RestoreSettings) -> set[str]:
         "--null": settings.null,
         "--output": settings.output not in (None, STANDARD_STREAM),
         "--json": settings.json,
+        "an output file": Path(settings.output or "").suffix.lower() in BY_SUFFIX,
+        "a name with its format": not (settings.name or "{ext}").endswith("{ext}"),
+        "--tile": settings.tile != "auto",
+        "--overlap": settings.overlap is not None,
         "--stream": settings.stream is not None,
         "--format": settings.format is not None,
         "--quality-out": settings.quality_out is not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mambair_cli.cli import interrupts, streams
+from mambair_cli.cli import interrupts, preferences, streams
 from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
-from mambair_cli.cli.options import Invocation
+from mambair_cli.cli.preferences import Invocation
 from mambair_cli.errors import MambairError, failure_of_system, without_secrets
 
 
@@ -41,6 +42,8 @@ ENVIRONMENT_DEFAULTS: dict[str, str] = {
 app = typer.Typer(
     name="mambair",
     help="Restore images with MambaIR: super-resolution, denoising, removal of JPEG artefacts.",
+    epilog="What you want always stands in a file of preferences, or in MAMBAIR_* variables: "
+    "`mambair doctor` says which are in force, and where the file is looked for.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,6 +69,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option(
@@ -74,6 +78,7 @@ def _root(
     ] = False,
 ) -> None:
     """Options that stand before the command."""
+    preferences.apply(context)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +127,7 @@ def _report(error: Exception, invocation: Invocation) -> int:
         sys.stderr.write(without_secrets("".join(traceback.format_exception(error))))
     error = failure_of_system(error) or error
     if isinstance(error, MambairError):
-        print_error(error.message, error.hint)
+        print_error(error.message, _with_origins(error, invocation))
         return error.exit_status
     if isinstance(error, typer.TyperException):
         return _report_usage(error)
@@ -133,6 +138,16 @@ def _report(error: Exception, invocation: Invocation) -> int:
         else "run the command again with --debug and report what it prints",
     )
     return ExitStatus.BUG
+
+
+def _with_origins(error: MambairError, invocation: Invocation) -> str | None:
+    """Say in a hint where a value comes from that was not given on the command line."""
+    told = (
+        f"{each.key} = {each.value} comes from {each.origin}"
+        for each in invocation.preferences
+        if re.search(rf"(?<!\w){re.escape(each.value)}(?!\w)", error.message)
+    )
+    return "\n".join(filter(None, [error.hint, *told])) or None
 
 
 def _report_usage(error: typer.TyperException) -> int:

@@ -11,22 +11,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from mambair_cli.cli.option_values import parse_bytes, parse_pixels, parse_shard, parse_tile
+from mambair_cli.cli.preferences import Invocation, variable_of
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 MetadataMode = Literal["keep", "strip", "private"]
-
-
-@dataclass
-class Invocation:
-    """What `main` must know of a command line even when the command fails.
-
-    Attributes:
-        debug: Whether to print tracebacks.
-        resumes: Whether the command goes on with an earlier run; None if it cannot.
-    """
-
-    debug: bool = False
-    resumes: bool | None = None
 
 
 def _remember_debug(context: typer.Context, value: bool) -> bool:
@@ -57,14 +45,24 @@ def complete_variant(incomplete: str) -> list[str]:
     return [variant for variant in variants if variant.startswith(incomplete)]
 
 
-def _panel(title: str) -> Callable[..., Any]:
-    """Return what declares the options of one panel of the help."""
-    return functools.partial(typer.Option, rich_help_panel=title, show_default=False)
+def _panel(title: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what declares the options of one panel of the help, and those that are preferences.
+
+    Those have a variable, and may stand in the file of preferences.
+    """
+    declare = functools.partial(typer.Option, rich_help_panel=title, show_default=False)
+
+    def prefer(*names: str, **details: Any) -> Any:
+        option = next(name for name in names if name.startswith("--")).partition("/")[0]
+        return declare(*names, envvar=variable_of(option), show_envvar=False, **details)
+
+    return declare, prefer
 
 
-_of_files, _of_model, _of_computation, _of_messages = map(
-    _panel, ("Files", "Model", "Computation", "Messages")
-)
+_of_files, _preferred_of_files = _panel("Files")
+_of_model, _preferred_of_model = _panel("Model")
+_of_computation, _preferred_of_computation = _panel("Computation")
+_of_messages, _ = _panel("Messages")
 
 Debug = Annotated[
     bool, _of_messages("--debug", help="Print tracebacks.", callback=_remember_debug, is_eager=True)
@@ -77,13 +75,16 @@ Json = Annotated[
 ]
 Device = Annotated[
     str,
-    _of_computation(
-        "--device", show_default=True, metavar="auto|cpu|cuda|cuda:N|xpu|mps", help="Where to run."
+    _preferred_of_computation(
+        "--device",
+        show_default=True,
+        metavar="auto|cpu|cuda|cuda:N|xpu|mps",
+        help="Where to run.",
     ),
 ]
 Devices = Annotated[
     str,
-    _of_computation(
+    _preferred_of_computation(
         "--device",
         show_default=True,
         metavar="auto|cpu|cuda|cuda:N,...|xpu|mps",
@@ -92,7 +93,7 @@ Devices = Annotated[
 ]
 Scan = Annotated[
     str,
-    _of_computation(
+    _preferred_of_computation(
         "--scan",
         show_default=True,
         metavar="auto|triton|mamba-ssm|numba|torch|reference",
@@ -140,14 +141,14 @@ class RestoreSettings:
     ] = None
     suffix: Annotated[
         str | None,
-        _of_files(
+        _preferred_of_files(
             "--suffix",
             help="Added to each name before its extension. By default it says what was done: _x4.",
         ),
     ] = None
     name: Annotated[
         str | None,
-        _of_files(
+        _preferred_of_files(
             "--name",
             metavar="TEMPLATE",
             help="Names of the results, such as {stem}_x4.{ext}; fields are stem, name, ext, "
@@ -156,7 +157,7 @@ class RestoreSettings:
     ] = None
     format: Annotated[
         str | None,
-        _of_files(
+        _preferred_of_files(
             "--format",
             metavar="png|jpg|webp|tiff|...",
             help="Format of the results, by its extension. By default that of each source.",
@@ -164,7 +165,7 @@ class RestoreSettings:
     ] = None
     quality_out: Annotated[
         int | None,
-        _of_files(
+        _preferred_of_files(
             "--quality-out",
             metavar="1-100",
             min=1,
@@ -183,7 +184,7 @@ class RestoreSettings:
     ] = None
     recursive: Annotated[
         bool,
-        _of_files(
+        _preferred_of_files(
             "-r",
             "--recursive/--no-recursive",
             help="Whether to enter the folders inside a folder. By default yes.",
@@ -220,7 +221,7 @@ class RestoreSettings:
     ] = False
     metadata: Annotated[
         MetadataMode,
-        _of_files(
+        _preferred_of_files(
             "--metadata",
             show_default=True,
             help="What is kept of EXIF, XMP and IPTC: all, nothing, or all but position, serial "
@@ -236,7 +237,7 @@ class RestoreSettings:
     ] = False
     max_pixels: Annotated[
         Any,
-        _of_files(
+        _preferred_of_files(
             "--max-pixels",
             metavar="N[M|G]",
             parser=parse_pixels,
@@ -245,7 +246,7 @@ class RestoreSettings:
     ] = None
     model: Annotated[
         str | None,
-        _of_model(
+        _preferred_of_model(
             "--model",
             metavar="VARIANT",
             help="Variant of the model, such as tiny or light. By default the best for the device.",
@@ -264,14 +265,14 @@ class RestoreSettings:
     ] = None
     ensemble: Annotated[
         bool,
-        _of_model(
+        _preferred_of_model(
             "--ensemble",
             help="Average the results of the eight flips and turns (MambaIR+): 8 times the work.",
         ),
     ] = False
     strength: Annotated[
         float,
-        _of_model(
+        _preferred_of_model(
             "--strength",
             show_default=True,
             min=0,
@@ -284,12 +285,14 @@ class RestoreSettings:
     device: Devices = "auto"
     precision: Annotated[
         Precision,
-        _of_computation("--precision", show_default=True, help="Number format of the network."),
+        _preferred_of_computation(
+            "--precision", show_default=True, help="Number format of the network."
+        ),
     ] = "auto"
     scan: Scan = "auto"
     tile: Annotated[
         Any,
-        _of_computation(
+        _preferred_of_computation(
             "--tile",
             show_default=True,
             metavar="auto|N|0",
@@ -299,7 +302,7 @@ class RestoreSettings:
     ] = "auto"
     overlap: Annotated[
         int | None,
-        _of_computation(
+        _preferred_of_computation(
             "--overlap",
             min=0,
             metavar="N",
@@ -308,7 +311,7 @@ class RestoreSettings:
     ] = None
     max_memory: Annotated[
         Any,
-        _of_computation(
+        _preferred_of_computation(
             "--max-memory",
             metavar="N[M|G]",
             parser=parse_bytes,
@@ -336,6 +339,17 @@ class RestoreSettings:
     quiet: Quiet = False
     verbose: Verbose = False
     debug: Debug = False
+    preferred: frozenset[str] = frozenset()
+    """Names of the fields that say what the user wants always, not what was asked for now."""
+
+
+# All but the last are options.
+_OPTIONS = fields(RestoreSettings)[:-1]
+
+
+def _is_preferred(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("ENVIRONMENT", "DEFAULT_MAP")
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -356,18 +370,20 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
             default=inspect.Parameter.empty if item.default is MISSING else item.default,
             annotation=hints[item.name],
         )
-        for item in fields(RestoreSettings)
+        for item in _OPTIONS
     ]
     _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
     @functools.wraps(command)
-    def flat(**values: Any) -> None:
-        settings = RestoreSettings(
-            **{item.name: values.pop(item.name) for item in fields(RestoreSettings)}
-        )
-        command(settings, **values)
+    def flat(context: typer.Context, **values: Any) -> None:
+        taken = {item.name: values.pop(item.name) for item in _OPTIONS}
+        preferred = frozenset(name for name in taken if _is_preferred(context, name))
+        command(RestoreSettings(**taken, preferred=preferred), **values)
 
-    parameters = [shared[0], *own, *shared[1:]]
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = [context, shared[0], *own, *shared[1:]]
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     flat.__annotations__ = {item.name: item.annotation for item in parameters}
     return flat

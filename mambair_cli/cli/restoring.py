@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mambair_cli.cli.compiling import load_kernels, prepare_scan
 from mambair_cli.cli.console import Messages, OnceOnly, counted, failure_of
-from mambair_cli.cli.contradictions import check_together
+from mambair_cli.cli.contradictions import check_together, without_overruled
 from mambair_cli.cli.display import BatchDisplay, tell_notices
 from mambair_cli.cli.forecast import tell_before_run, tell_dry_run
 from mambair_cli.cli.options import RestoreSettings
@@ -60,6 +60,7 @@ def restore_files(
     """
     from mambair_cli.checkpoints.request import Request
 
+    settings = without_overruled(settings)
     check_together(settings)
     if settings.retry_failed:
         settings = replace(settings, resume=True)

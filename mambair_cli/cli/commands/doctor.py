@@ -7,13 +7,16 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from mambair_cli.cli.console import print_json, print_table
 from mambair_cli.cli.options import Debug, Json
+from mambair_cli.cli.preferences import Preference, file_path
 from mambair_cli.errors import MambairError
 from mambair_cli.restoration.device.hardware import (
     GIB,
@@ -44,6 +47,8 @@ class Report:
         scan: Scan backend to device to the reason why it refuses, or None.
         weights: Bundled file to `ok`, or to what is wrong with it.
         caches: What is kept between runs, and where.
+        preferences_file: Where one is looked for; empty where none is wanted.
+        preferences: What holds where the command line says nothing else.
         problems: Why nothing can run.
     """
 
@@ -55,6 +60,8 @@ class Report:
     scan: dict[str, dict[str, str | None]] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     caches: dict[str, str] = field(default_factory=dict)
+    preferences_file: str = ""
+    preferences: list[Preference] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -64,11 +71,14 @@ class Report:
 
 
 def doctor(
+    context: typer.Context,
     json: Json = False,
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> int:
-    """Say what was found: versions, devices, memory, scan backends, bundled weights, caches."""
+    """Say what was found: versions, devices, memory, scan backends, weights, preferences."""
     report = examine()
+    report.preferences_file = str(file_path() or "")
+    report.preferences = context.obj.preferences
     if json:
         print_json({**dataclasses.asdict(report), "can_restore": report.can_restore})
     else:
@@ -196,7 +206,16 @@ def _sections(report: Report) -> Iterator[tuple[str, list[tuple[str, Text]]]]:
     )
     yield "bundled weights", [(name, _state(state)) for name, state in report.weights.items()]
     yield "caches", [(name, Text(path)) for name, path in report.caches.items()]
+    yield "preferences", [*_preferences(report)]
     yield "problems", [("", Text(problem, "red")) for problem in report.problems]
+
+
+def _preferences(report: Report) -> Iterator[tuple[str, Text]]:
+    if report.preferences_file:
+        there = "" if Path(report.preferences_file).is_file() else " (there is none)"
+        yield "file", Text(f"{report.preferences_file}{there}")
+    for each in report.preferences:
+        yield f"{each.command} {each.key}".lstrip(), Text(f"{each.value}, from {each.origin}")
 
 
 def _availability(refusals: dict[str, str | None]) -> Text:
