@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,9 +15,10 @@ from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.memory import available as memory
-from mambair_cli.restoration.memory.footprint import bytes_per_pixel
+from mambair_cli.restoration.memory.footprint import bytes_per_pixel, widest
 from mambair_cli.restoration.memory.tile_size import (
     LARGEST_AUTO_TILE,
+    LARGEST_WHOLE,
     PLANNED_SHARE,
     SMALLEST_AUTO_TILE,
     auto_tile,
@@ -29,6 +31,14 @@ DEFAULT_OVERLAP = 32
 # Tiles together take no more pixels than this, however much memory there is: a GPU is full by then,
 # and progress, interruption and a retry after a failure all wait for a whole batch.
 LARGEST_BATCH = LARGEST_AUTO_TILE**2
+# A GPU's libraries count the values of a tensor in 32 bits, or take slow ways and far more memory.
+LARGEST_TENSOR = 2**31 - 1
+# A recorded run saves what a CPU takes to launch its kernels, some 0.2 ms for a block, and keeps
+# its working memory. A GPU like an H200 is busy about that long with a block that has so much of
+# it; with more it is the slower one. Reckoned as in docs/gpu.md, measured on no GPU.
+RECORDED_BYTES = 64 * memory.MEBIBYTE
+# The share of the memory there is that a recorded run may keep from others.
+RECORDED_SHARE = 0.2
 # Planned for a module without a configuration: the most that a published network needs.
 _UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
@@ -124,6 +134,7 @@ class Limits:
         available: Bytes that the network may use.
         batches: Whether several tiles at once are faster than one: on a GPU.
         graphs: Whether runs can be recorded.
+        most: Most pixels in one run, whatever the memory; None for no limit.
         known: Bytes that turned out to work after memory had run out, or None.
         rows: Most rows of a tile that is planned; None for no limit.
         strict: Whether tiles that the user chose must fit too.
@@ -133,6 +144,7 @@ class Limits:
     available: int
     batches: bool = False
     graphs: bool = False
+    most: int | None = None
     known: int | None = None
     rows: int | None = None
     strict: bool = False
@@ -154,8 +166,7 @@ class Limits:
         available = self.available
         tile = self._auto(height, width, available) if options.tile == "auto" else options.tile
         grid = options.grid(height, width, tile)
-        if self.strict:
-            self._check(grid)
+        self._check(grid)
         if self.known is not None:
             limited = int(self.known / PLANNED_SHARE) + 1
             least = smallest_need(height, width, self.per_pixel)
@@ -163,21 +174,37 @@ class Limits:
             if grid.tile_pixels * self.per_pixel > self.known:
                 grid = options.grid(height, width, self._auto(height, width, available))
         together = fitting(grid.tile_pixels, self.per_pixel, available)
+        if self.most is not None:
+            together = max(1, min(together, self.most // grid.tile_pixels))
         members = next(n for n in (4, 2, 1) if n <= together) if options.ensemble else 1
         tiles = 1
         if self.batches:
             tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
-        # Graphs keep memory: not where it ran out once.
-        return Plan(grid, max(1, tiles), members, self.graphs and self.known is None)
+        plan = Plan(grid, max(1, tiles), members)
+        return replace(plan, graphs=self._pays_recorded(plan))
+
+    def _pays_recorded(self, plan: Plan) -> bool:
+        # Not where memory ran out once.
+        if not self.graphs or self.known is not None:
+            return False
+        kept = plan.pixels * self.per_pixel
+        return kept <= min(RECORDED_BYTES, RECORDED_SHARE * self.available)
 
     def _auto(self, height: int, width: int, available: int) -> int:
-        tile = auto_tile(height, width, self.per_pixel, available)
+        most = self.most if self.most is None else min(self.most, LARGEST_WHOLE)
+        tile = auto_tile(height, width, self.per_pixel, available, most)
         if self.rows is None or self.rows >= (tile or height):
             return tile
         return self.rows
 
     def _check(self, grid: Grid) -> None:
-        if (needed := grid.tile_pixels * self.per_pixel) > self.available:
+        if self.most is not None and grid.tile_pixels > self.most:
+            raise MemoryLimitError(
+                f"a tile of {grid.columns.size}x{grid.rows.size} pixels makes tensors of more "
+                "values than a GPU's libraries can count",
+                f"use --tile auto, or --tile {math.isqrt(self.most) // 8 * 8}",
+            )
+        if self.strict and (needed := grid.tile_pixels * self.per_pixel) > self.available:
             raise MemoryLimitError(
                 f"a tile of {grid.columns.size}x{grid.rows.size} pixels needs "
                 f"{needed / memory.MEBIBYTE:.0f} MiB of memory, "
@@ -271,6 +298,7 @@ def limits_of(
         available - reserved,
         batches,
         graphs,
+        LARGEST_TENSOR // widest(config, scan) if batches else None,
         _WORKED.get(network),
         rows,
         strict,

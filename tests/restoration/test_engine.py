@@ -66,6 +66,7 @@ def memory_for_four(monkeypatch):
         memory, "available_memory", lambda _: round(needed / PLANNED_SHARE + 480_009)
     )
     monkeypatch.setattr("mambair_cli.restoration.plan.bytes_per_pixel", lambda *_: 1000)
+    monkeypatch.setattr("mambair_cli.restoration.plan.RECORDED_SHARE", 1)
 
 
 @pytest.mark.parametrize("options", [TILES, ENSEMBLE], ids=["plain", "ensemble"])

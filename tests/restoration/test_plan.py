@@ -1,17 +1,69 @@
+from dataclasses import replace
+
 import pytest
 
 from mambair_cli.errors import MemoryLimitError
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
+from mambair_cli.restoration.memory.footprint import widest
 from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
-from mambair_cli.restoration.plan import Limits, RestoreOptions, attempts
+from mambair_cli.restoration.plan import LARGEST_TENSOR, Limits, RestoreOptions, attempts
 
 PER_PIXEL = 1000
 AUTO, ENSEMBLE = RestoreOptions(), RestoreOptions(ensemble=True)
 
 
-def limits(pixels, *, gpu=True, known=None):
+def limits(pixels, *, gpu=True, most=None, known=None):
     """Room for so many pixels at a time."""
     available = round((pixels * PER_PIXEL + 9) / PLANNED_SHARE)
-    return Limits(PER_PIXEL, available, gpu, gpu, known)
+    return Limits(PER_PIXEL, available, gpu, gpu, most, known)
+
+
+# Large photographs, video, panoramas and slides, with and without tiles of one's own.
+SIDES = [(3000, 4000), (1080, 1920), (2160, 3840), (1000, 30_000), (9000, 9000), (300, 400)]
+LIMITING = {  # pixels
+    "classic x4": (MambaIRConfig(4, 3, 1, 180, 16, (6,) * 6, 2.0, "pixelshuffle"), 1_491_308),
+    "classic x8": (MambaIRConfig(8, 3, 1, 180, 16, (6,) * 6, 2.0, "pixelshuffle"), 524_287),
+    "light x4": (MambaIRConfig(), 7_456_540),
+    "unet": (MambaIRUNetConfig(), 3_728_270),
+    "v2": (MambaIRv2Config(), 4_067_203),
+}
+
+
+@pytest.mark.parametrize("name", LIMITING)
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_no_plan_for_a_gpu_makes_a_tensor_that_libraries_cannot_count(name, ensemble):
+    config, most = LIMITING[name]
+    assert LARGEST_TENSOR // widest(config) == most
+    for height, width in SIDES:
+        for tile in ("auto", 64, 700):
+            plan = Limits(100, 10**13, batches=True, most=most).plan(
+                height, width, RestoreOptions(tile=tile, ensemble=ensemble)
+            )
+            assert plan.pixels * widest(config) < 2**31, (height, width, tile, str(plan))
+
+
+def test_a_tile_of_ones_own_that_libraries_cannot_count_is_refused():
+    message = "a tile of 4000x3000 pixels makes tensors of more values than a GPU's libraries can"
+    with pytest.raises(MemoryLimitError, match=message) as caught:
+        limits(10**9, most=1_491_308).plan(3000, 4000, RestoreOptions(tile=0))
+    assert caught.value.hint == "use --tile auto, or --tile 1216"
+    assert limits(10**9, most=1_491_308).plan(3000, 4000, RestoreOptions(tile=1216))
+
+
+def test_a_gpu_runs_no_huge_image_whole_and_a_cpu_does():
+    most = LARGEST_TENSOR // widest(MambaIRConfig())
+    assert len(limits(10**9, most=most).plan(2040, 2040, AUTO).grid) == 1
+    assert len(limits(10**9, most=most).plan(2600, 2600, AUTO).grid) > 1
+    assert len(limits(10**9, gpu=False).plan(9000, 9000, AUTO).grid) == 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "room", "recorded"),
+    [(60_000, 10**9, True), (68_000, 10**9, False), (60_000, 150_000, False)],
+)
+def test_only_runs_that_keep_little_and_are_over_soon_are_recorded(pixels, room, recorded):
+    plan = limits(room).plan(100, pixels // 100, RestoreOptions(tile=0))
+    assert plan.graphs == recorded
 
 
 def shape(plan):
@@ -91,7 +143,9 @@ def test_under_a_limit_on_memory_the_users_tile_has_to_fit():
 
 def test_a_plan_says_what_it_is():
     plan = limits(10**9).plan(300, 400, RestoreOptions(tile=64, ensemble=True))
-    assert str(plan) == "48 tiles of 64x64, 48 together, 4 orientations together, CUDA graphs"
+    assert str(plan) == "48 tiles of 64x64, 48 together, 4 orientations together"
+    plan = limits(10**9).plan(60, 64, ENSEMBLE)
+    assert str(plan) == "64x60 pixels whole, 4 orientations together, CUDA graphs"
     assert str(limits(10**9, gpu=False).plan(300, 400, AUTO)) == "400x300 pixels whole"
 
 
@@ -112,7 +166,8 @@ def ladder(plan, options, *, graphs):
 @pytest.mark.parametrize("graphs", [True, False])
 def test_each_attempt_needs_less_than_the_one_before(graphs):
     options = RestoreOptions(tile=256, ensemble=True)
-    plans = ladder(limits(10**6).plan(900, 700, options), options, graphs=graphs)
+    first = replace(limits(10**6).plan(900, 700, options), graphs=graphs)
+    plans = ladder(first, options, graphs=graphs)
     if graphs:
         first = plans.pop(0)
         assert first.graphs

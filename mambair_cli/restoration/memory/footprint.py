@@ -179,6 +179,19 @@ def bytes_per_pixel(
     )
 
 
+def widest(config: NetworkConfig, scan: str = "auto") -> int:
+    """Reckon the values of a network's largest tensor for each pixel of its input.
+
+    Args:
+        config: Which network.
+        scan: Name of its scan backend.
+    """
+    sizes = _Sizes.of(config)
+    states = sizes.directions * sizes.states if scan == "reference" else 0
+    scanned = max(sizes.directions * sizes.d, sizes.projected, states)
+    return max(sizes.upsampled, sizes.images, sizes.attention, scanned)
+
+
 def _bytes_of(moment: tuple[_Alive, ...], sizes: _Sizes, *, half: bool) -> int:
     return sum(row.values(sizes) * (row.half if half else row.full) for row in moment)
 

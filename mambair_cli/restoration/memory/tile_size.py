@@ -16,7 +16,13 @@ SMALLEST_AUTO_TILE = 64
 LARGEST_AUTO_TILE = 1024
 
 
-def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
+# On a GPU neither is one of more pixels than this that does fit: it is full long before.
+LARGEST_WHOLE = 2**22
+
+
+def auto_tile(
+    height: int, width: int, per_pixel: int, available: int, most: int | None = None
+) -> int:
     """Choose the tile: the whole image if it fits, else the largest tile that does, within limits.
 
     Args:
@@ -24,6 +30,7 @@ def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
         width: Pixels of the input image.
         per_pixel: Bytes of working memory for each input pixel.
         available: Bytes that the network may use; memory of the images themselves not counted.
+        most: Most pixels of a tile, at least those of the smallest; None for no limit.
 
     Returns:
         Largest side of a tile, a multiple of 8; 0 for the whole image.
@@ -40,6 +47,8 @@ def auto_tile(height: int, width: int, per_pixel: int, available: int) -> int:
             "model",
         )
     pixels = int(PLANNED_SHARE * available) // per_pixel
+    if most is not None:
+        pixels = min(pixels, most)
     if height * width <= pixels:
         return 0
     side = math.isqrt(pixels) // 8 * 8
