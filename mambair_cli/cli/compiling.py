@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, duration
@@ -103,7 +104,7 @@ def _compile(
     if not messages.animated:
         notice.start()
     try:
-        with messages.waiting(text):
+        with messages.waiting(text) as tell, _told_of_kernels(tell):
             seconds = run()
     finally:
         notice.cancel()
@@ -111,6 +112,21 @@ def _compile(
         lost = _why_not_kept() if kept_by_numba else None
         kept = "cached for later runs" if lost is None else f"for this run alone; {lost}"
         messages.notice(f"compiled the {what} in {duration(seconds)} ({kept})")
+
+
+@contextmanager
+def _told_of_kernels(tell: Callable[[str], None]) -> Iterator[None]:
+    """Have somebody told the name of each CPU kernel that is compiled."""
+    try:
+        from mambair_cli.kernels.numba_kernel import on_compiling
+    except (ImportError, OSError):
+        yield
+        return
+    on_compiling.append(tell)
+    try:
+        yield
+    finally:
+        on_compiling.remove(tell)
 
 
 def _why_not_kept() -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -136,13 +136,17 @@ class Messages:
             print_json({"version": EVENTS_VERSION, "event": name, "time": time, **values})
 
     @contextmanager
-    def waiting(self, text: str) -> Iterator[None]:
-        """Show that something slow is going on: a spinner on a terminal, nothing elsewhere."""
+    def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Show that something slow is going on: a spinner on a terminal, nothing elsewhere.
+
+        Yields:
+            What to tell which part of it is going on.
+        """
         if self.animated:
-            with self.console.status(Text(text)):
-                yield
+            with self.console.status(Text(text)) as status:
+                yield lambda part: status.update(Text(f"{text} {part}"))
         else:
-            yield
+            yield lambda _: None
 
 
 class OnceOnly(Messages):

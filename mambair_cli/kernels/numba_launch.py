@@ -1,47 +1,61 @@
-"""Between PyTorch and Numba kernels: flat views, padded parameters, launch on torch's threads."""
+"""Between PyTorch and CPU kernels: flat views, padded parameters, launch on torch's threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numba
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mambair_cli.kernels.forks import is_forked, kernel_lock
-from mambair_cli.kernels.numba_cache import Kernel
+from mambair_cli.errors import BackendError
+from mambair_cli.kernels.instruction_set import target
+from mambair_cli.kernels.numba_kernel import Kernel
 from mambair_cli.kernels.parameters import made_once, refuse_export
-from mambair_cli.kernels.vector import LANES
+from mambair_cli.kernels.threads import in_parallel
 
+LANES = target().instruction_set.lanes
 # What kernels read and write, whatever torch makes by default.
 FLAT: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
-# Numba's thread pools that may be entered after a fork; OpenMP's ends the process.
-FORK_SAFE = ("tbb", "workqueue")
+NOTHING = torch.empty(0, **FLAT)
 
 
-def flat(tensor: Tensor) -> NDArray[np.float32]:
-    """View a float32 CPU tensor as a flat array; copy only what is not contiguous."""
+def flat(tensor: Tensor) -> Tensor:
+    """Return a tensor of the CPU as kernels read it; copy only what is not contiguous.
+
+    Raises:
+        BackendError: The tensor is on another device, or no tensor with values.
+    """
     refuse_export("numba")
-    return tensor.detach().contiguous().view(-1).numpy()
+    if not tensor.is_cpu:
+        raise BackendError(
+            f"scan backend 'numba' runs on a CPU, and was given a tensor on {tensor.device}",
+            "choose the device when the model is loaded",
+        )
+    return tensor.detach().contiguous()
 
 
-def launch(kernel: Kernel, *arguments: Any) -> None:
-    """Run a kernel on no more threads than torch was given; on one after a fork."""
-    if is_forked() and numba.threading_layer() not in FORK_SAFE:
-        kernel.serial(*arguments)
-        return
-    with kernel_lock():
-        numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-        kernel.parallel(*arguments)
+def launch(kernel: Kernel, tasks: int, *arguments: Tensor | int) -> None:
+    """Run the tasks of a kernel on as many threads as this thread's torch uses.
+
+    Args:
+        kernel: Takes the arguments, the first of its tasks and the one after its last.
+        tasks: How many there are.
+        arguments: Tensors from `flat`, `padded` or `scratch`, and integers. Of tensors a kernel
+            gets the address, 0 of an empty one.
+    """
+    plain = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
+    entry = kernel.entry
+    in_parallel(lambda first, last: entry(*plain, first, last), tasks)
 
 
-def padded(
-    parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None
-) -> NDArray[np.float32]:
+def scratch(tasks: int, values: int) -> Tensor:
+    """Take memory that tasks of a kernel work in: `values` for each, not initialised."""
+    return torch.empty(tasks * values, **FLAT)
+
+
+def padded(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Lay a parameter out for a kernel, once for a frozen one (`parameters.made_once`).
 
     Args:
@@ -55,12 +69,12 @@ def padded(
     return made_once(parameter, lambda source: _lay_out(source, arrange))
 
 
-def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> NDArray[np.float32]:
+def _lay_out(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None) -> Tensor:
     arranged = parameter.detach().float()
     if arrange is not None:
         arranged = arrange(arranged)
     missing = -arranged.shape[-1] % LANES
-    return functional.pad(arranged, (0, missing)).contiguous().numpy()
+    return functional.pad(arranged, (0, missing)).contiguous()
 
 
 def tasks_for(rows: int) -> int:

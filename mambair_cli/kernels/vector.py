@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
-LANES = 16 if binding.get_host_cpu_features().get("avx512f", False) else 8
+from mambair_cli.kernels.instruction_set import target
+
+LANES = target().instruction_set.lanes
+_MASKED = target().instruction_set.masked
 
 _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
@@ -24,6 +27,7 @@ _INTS = ir.VectorType(_INT, LANES)
 _BITS = ir.VectorType(ir.IntType(1), LANES)
 _BYTES = ir.IntType(8).as_pointer()
 _UNALIGNED = 4
+_ALIGNMENT = ir.Constant(_INT, _UNALIGNED)
 
 
 class VectorType(types.Type):
@@ -42,9 +46,8 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, type_, _FLOATS)
 
 
-def _address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, to: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), to)
+def _address(builder: Any, pointer: Any, index: Any, to: Any) -> Any:
+    return builder.bitcast(builder.gep(pointer, [index]), to)
 
 
 def _splat(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
@@ -59,75 +62,128 @@ def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     return builder.call(function, arguments)
 
 
+def _is_whole(builder: Any, count: Any) -> Any:
+    return builder.icmp_signed(">=", count, ir.Constant(count.type, LANES))
+
+
 def _first_lanes(builder: Any, count: Any) -> Any:
     counts = _splat(builder, builder.trunc(count, _INT), _INTS)
     return builder.icmp_signed(">", counts, ir.Constant(_INTS, list(range(LANES))))
 
 
-@intrinsic
-def load(typing: Any, array: Any, index: Any) -> Any:
-    """Load `LANES` values from a flat float32 array; the index is not checked."""
+def _loaded(builder: Any, place: Any) -> Any:
+    loaded = builder.load(place)
+    loaded.align = _UNALIGNED
+    return loaded
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values, _FLOATS.as_pointer())
-        loaded = builder.load(pointer)
-        loaded.align = _UNALIGNED
-        return loaded
 
-    return vector(array, types.intp), generate
+def _masked(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    return _call(builder, f"llvm.masked.{name}.v{LANES}f32.p0", result, arguments)
 
 
 @intrinsic
-def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Store `LANES` values into a flat float32 array; the index is not checked."""
+def load(typing: Any, pointer: Any, index: Any) -> Any:
+    """Load `LANES` values; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
-        builder.store(values[2], pointer).align = _UNALIGNED
+        return _loaded(builder, _address(builder, *values, _FLOATS.as_pointer()))
+
+    return vector(pointer, types.intp), generate
+
+
+@intrinsic
+def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
+    """Store `LANES` values; the index is not checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _address(builder, *values[:2], _FLOATS.as_pointer())
+        builder.store(values[2], place).align = _UNALIGNED
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector), generate
+    return types.void(pointer, types.intp, vector), generate
 
 
 @intrinsic
-def load_part(typing: Any, array: Any, index: Any, count: Any) -> Any:
-    """Load the first `count` lanes from a flat float32 array and zeros into the others."""
+def load_part(typing: Any, pointer: Any, index: Any, count: Any) -> Any:
+    """Load the first `count` lanes, and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
-        mask = _first_lanes(builder, values[2])
-        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
-        arguments = [pointer, ir.Constant(_INT, _UNALIGNED), mask, zeros]
-        return _call(builder, f"llvm.masked.load.v{LANES}f32.p0", _FLOATS, arguments)
+        place = _address(builder, *values[:2], _FLOATS.as_pointer())
 
-    return vector(array, types.intp, types.intp), generate
+        def part() -> Any:
+            zeros, mask = ir.Constant(_FLOATS, [0.0] * LANES), _first_lanes(builder, values[2])
+            return _masked(builder, "load", _FLOATS, [place, _ALIGNMENT, mask, zeros])
+
+        if _MASKED:
+            return part()
+        with builder.if_else(_is_whole(builder, values[2])) as (whole, otherwise):
+            with whole:
+                all_lanes, after_all = _loaded(builder, place), builder.block
+            with otherwise:
+                some_lanes, after_some = part(), builder.block
+        lanes = builder.phi(_FLOATS)
+        lanes.add_incoming(all_lanes, after_all)
+        lanes.add_incoming(some_lanes, after_some)
+        return lanes
+
+    return vector(pointer, types.intp, types.intp), generate
 
 
 @intrinsic
-def store_part(typing: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
-    """Store the first `count` lanes into a flat float32 array."""
+def store_part(typing: Any, pointer: Any, index: Any, value: Any, count: Any) -> Any:
+    """Store the first `count` lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values[:2], _FLOATS.as_pointer())
-        mask = _first_lanes(builder, values[3])
-        arguments = [values[2], pointer, ir.Constant(_INT, _UNALIGNED), mask]
-        _call(builder, f"llvm.masked.store.v{LANES}f32.p0", ir.VoidType(), arguments)
+        place = _address(builder, *values[:2], _FLOATS.as_pointer())
+
+        def part() -> None:
+            mask = _first_lanes(builder, values[3])
+            _masked(builder, "store", ir.VoidType(), [values[2], place, _ALIGNMENT, mask])
+
+        if _MASKED:
+            part()
+            return context.get_dummy_value()
+        with builder.if_else(_is_whole(builder, values[3])) as (whole, otherwise):
+            with whole:
+                builder.store(values[2], place).align = _UNALIGNED
+            with otherwise:
+                part()
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, vector, types.intp), generate
+    return types.void(pointer, types.intp, vector, types.intp), generate
 
 
 @intrinsic
-def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Ask for a cache line of a flat float32 array ahead of its use."""
+def offset(typing: Any, pointer: Any, count: Any) -> Any:
+    """Point `count` values further."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values, _BYTES)
+        return builder.gep(values[0], [values[1]])
+
+    return pointer(pointer, types.intp), generate
+
+
+@intrinsic
+def exists(typing: Any, pointer: Any) -> Any:
+    """Tell whether a pointer points to anything: to an empty tensor it does not."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.icmp_unsigned("!=", values[0], ir.Constant(values[0].type, None))
+
+    return types.boolean(pointer), generate
+
+
+@intrinsic
+def prefetch(typing: Any, pointer: Any, index: Any) -> Any:
+    """Ask for a cache line ahead of its use."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _address(builder, *values, _BYTES)
         read_kept_in_data_cache = [ir.Constant(_INT, flag) for flag in (0, 3, 1)]
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *read_kept_in_data_cache])
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *read_kept_in_data_cache])
         return context.get_dummy_value()
 
-    return types.void(array, types.intp), generate
+    return types.void(pointer, types.intp), generate
 
 
 @intrinsic
@@ -153,14 +209,14 @@ def splat_part(typing: Any, scalar: Any, count: Any) -> Any:
 
 
 @intrinsic
-def splat_at(typing: Any, array: Any, index: Any) -> Any:
-    """Copy one value of a flat float32 array into every lane; the index is not checked."""
+def splat_at(typing: Any, pointer: Any, index: Any) -> Any:
+    """Copy one value from memory into every lane; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values, _FLOAT.as_pointer())
-        return _splat(builder, builder.load(pointer), _FLOATS)
+        place = _address(builder, *values, _FLOAT.as_pointer())
+        return _splat(builder, builder.load(place), _FLOATS)
 
-    return vector(array, types.intp), generate
+    return vector(pointer, types.intp), generate
 
 
 @intrinsic
@@ -171,6 +227,16 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return _call(builder, f"llvm.fma.v{LANES}f32", _FLOATS, list(values))
 
     return vector(vector, vector, vector), generate
+
+
+@intrinsic
+def root(typing: Any, x: Any) -> Any:
+    """Take the square root of a float32; the C library's is a call."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _call(builder, "llvm.sqrt.f32", _FLOAT, list(values))
+
+    return types.float32(types.float32), generate
 
 
 def _binary(instruction: str) -> Any:
@@ -246,21 +312,19 @@ def total(typing: Any, a: Any) -> Any:
 
 
 @intrinsic
-def totals(typing: Any, array: Any, index: Any) -> Any:
+def totals(typing: Any, pointer: Any, index: Any) -> Any:
     """Sum each of the `LANES` vectors from `index` on: lane `j` is the total of vector `j`.
 
     Vectors are folded in pairs, so that one sum costs two shuffles and an addition.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        pointer = _address(context, builder, signature.args[0], *values, _FLOAT.as_pointer())
+        place = _address(builder, *values, _FLOAT.as_pointer())
 
         def folded(first: int, count: int) -> Any:
             if count == 1:
-                place = builder.gep(pointer, [ir.Constant(_INT, first * LANES)])
-                loaded = builder.load(builder.bitcast(place, _FLOATS.as_pointer()))
-                loaded.align = _UNALIGNED
-                return loaded
+                at = builder.gep(place, [ir.Constant(_INT, first * LANES)])
+                return _loaded(builder, builder.bitcast(at, _FLOATS.as_pointer()))
             a, b = folded(first, count // 2), folded(first + count // 2, count // 2)
             # Of every vector, LANES / count * 2 partial sums lie together: add their halves.
             part = LANES // count
@@ -271,7 +335,7 @@ def totals(typing: Any, array: Any, index: Any) -> Any:
 
         return folded(0, LANES)
 
-    return vector(array, types.intp), generate
+    return vector(pointer, types.intp), generate
 
 
 LOG2_E = np.float32(1.4426950408889634)
@@ -287,7 +351,7 @@ _L0, _L1, _L2, _L3, _L4, _L5 = np.float32(
 )
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def exp2(x):
     """`2**x` for `x` up to 127; below -126 it stays at the smallest normal number."""
     x = maximum(x, splat(_SMALLEST_EXPONENT))
@@ -301,7 +365,7 @@ def exp2(x):
     return _add_exponent(value, shifted)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def softplus(x):
     """`log(1 + exp(x))` as `max(x, 0) + 2 atanh(v / (2 + v))` with `v = exp(-|x|)`."""
     magnitude = maximum(x, sub(splat(ZERO), x))
@@ -316,7 +380,7 @@ def softplus(x):
     return fma(add(s, s), value, maximum(x, splat(ZERO)))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def sigmoid(x):
     """`1 / (1 + exp(-x))`."""
     v = exp2(minimum(mul(x, splat(-LOG2_E)), splat(-_SMALLEST_EXPONENT)))
@@ -332,13 +396,13 @@ _HALF = np.float32(0.5)
 _NORMAL_PEAK = np.float32(1 / np.sqrt(2 * np.pi))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def normal_density(x):
     """Compute the density of the standard normal distribution."""
     return mul(splat(_NORMAL_PEAK), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E))))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def normal_cumulative(x):
     """Compute the cumulative standard normal distribution, the gate of GELU."""
     z = maximum(x, sub(splat(ZERO), x))

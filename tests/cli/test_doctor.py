@@ -7,7 +7,6 @@ import os
 import sys
 from dataclasses import replace
 
-import numba
 import pytest
 
 from mambair_cli.checkpoints import catalogue
@@ -52,10 +51,10 @@ def test_without_numba_pytorch_alone_runs(mambair, monkeypatch):
 
 
 def test_it_names_the_folder_of_compiled_kernels(mambair, monkeypatch, tmp_path):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "new"))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "new"))
     told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"]
     assert told == str(tmp_path / "new" / "mambair-kernels")
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "/proc/self")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/proc/self")
     told = json.loads(mambair("doctor", "--json").out)["caches"]["compiled kernels"]
     assert told.startswith("compiled for each run alone (not in /proc/self/mambair-kernels: ")
 

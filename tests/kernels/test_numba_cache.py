@@ -3,37 +3,55 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 import torch
-from numba import float32, prange, void
 
 from mambair_cli import disk
 from mambair_cli.errors import BackendError
-from mambair_cli.kernels import numba_cache
-from mambair_cli.kernels.scan import dispatch
+from mambair_cli.kernels import numba_cache, numba_kernel
+from mambair_cli.kernels.instruction_set import target
+from mambair_cli.kernels.machine_code import MachineCode
+from mambair_cli.kernels.numba_compiler import kernel
+from mambair_cli.kernels.numba_kernel import Kernel
+from mambair_cli.kernels.scan import dispatch, numba_cpu
 
 CPU = torch.device("cpu")
-SIGNATURE = void(float32[::1])
 posix_only = pytest.mark.skipif(os.name != "posix", reason="owners and modes are POSIX's")
 
 
-def double(values):
-    for i in prange(values.size):
+@kernel(floats=1)
+def double(values, count):
+    for i in range(count):
         values[i] *= np.float32(2)
 
 
-def doubled(kernel: numba_cache.Kernel) -> list[float]:
-    values = np.float32([1, 2.5, -3])
-    kernel.parallel(values)
-    return list(values)
+@kernel(floats=1)
+def wrong(values):
+    return values.no_such_thing
 
 
-def was_read(kernel: numba_cache.Kernel) -> bool:
-    return bool(kernel.parallel.stats.cache_hits)
+class Loaded:
+    """A kernel that was just loaded, and whether that took no compiling."""
+
+    def __init__(self, name: str = "double") -> None:
+        compiled: list[str] = []
+        numba_kernel.on_compiling.append(compiled.append)
+        try:
+            self.entry = numba_kernel.Kernel(__name__, name).entry
+        finally:
+            numba_kernel.on_compiling.remove(compiled.append)
+        self.was_read = not compiled
+
+    def doubled(self) -> list[float]:
+        values = np.float32([1, 2.5, -3])
+        self.entry(values.ctypes.data, values.size)
+        return list(values)
 
 
 @pytest.fixture
@@ -47,40 +65,40 @@ def places(monkeypatch, tmp_path):
 
 
 def test_a_kernel_is_compiled_once(places):
-    first, second = (numba_cache.Kernel(double, SIGNATURE) for _ in range(2))
-    assert (was_read(first), was_read(second)) == (False, True)
-    assert doubled(first) == doubled(second) == [2, 5, -6]
-    assert [path.parent for path in places[0].parent.rglob("*.nbc")] == [places[0]]
+    first, second = (Loaded() for _ in range(2))
+    assert (first.was_read, second.was_read) == (False, True)
+    assert first.doubled() == second.doubled() == [2, 5, -6]
+    assert [path.parent for path in places[0].parent.rglob("*.kernel")] == [places[0]]
 
 
 @pytest.mark.parametrize("harm", ["empty", "half", "noise", "one bit"])
 def test_a_damaged_file_is_made_again(places, harm):
-    numba_cache.Kernel(double, SIGNATURE)
+    Loaded()
     (path,) = places[0].iterdir()
     whole = path.read_bytes()
     flipped = bytearray(whole)
-    flipped[-1000] ^= 1
+    flipped[-100] ^= 1
     noise = np.random.default_rng(0).bytes(500)
     bad = {"empty": b"", "half": whole[: len(whole) // 2], "noise": noise, "one bit": flipped}
     path.write_bytes(bad[harm])
-    again = numba_cache.Kernel(double, SIGNATURE)
-    assert not was_read(again)
-    assert doubled(again) == [2, 5, -6]
-    assert was_read(numba_cache.Kernel(double, SIGNATURE))
+    again = Loaded()
+    assert not again.was_read
+    assert again.doubled() == [2, 5, -6]
+    assert Loaded().was_read
 
 
 def test_what_was_made_of_other_sources_is_made_again(places, monkeypatch):
-    numba_cache.Kernel(double, SIGNATURE)
+    Loaded()
     monkeypatch.setattr(numba_cache, "_sources", lambda: b"another release")
-    assert not was_read(numba_cache.Kernel(double, SIGNATURE))
+    assert not Loaded().was_read
     assert len(list(places[0].iterdir())) == 1
 
 
 def test_the_next_folder_takes_what_one_refuses_and_both_are_read(places):
     places[0].write_bytes(b"no folder")
-    numba_cache.Kernel(double, SIGNATURE)
-    assert list(places[1].glob("*.nbc"))
-    assert was_read(numba_cache.Kernel(double, SIGNATURE))
+    Loaded()
+    assert list(places[1].glob("*.kernel"))
+    assert Loaded().was_read
     assert numba_cache.why_not_kept() is None
     assert numba_cache.place().startswith(f"{places[1]} (not in {places[0]}: ")
 
@@ -90,32 +108,30 @@ def test_a_full_disk_ends_no_run(places, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(numba_cache, "write_whole", full)
-    assert doubled(numba_cache.Kernel(double, SIGNATURE)) == [2, 5, -6]
+    assert Loaded().doubled() == [2, 5, -6]
     reason = f"{places[0]}: No space left on device; {places[1]}: No space left on device"
     assert numba_cache.why_not_kept().startswith(reason)
 
 
-def test_one_thread_computes_what_several_do(places):
-    values = np.float32([1, 2.5, -3])
-    numba_cache.Kernel(double, SIGNATURE).serial(values)
-    assert list(values) == [2, 5, -6]
-    names = sorted(path.name.split("-")[0] for path in places[0].iterdir())
-    assert names == ["test_numba_cache.double", "test_numba_cache.double.serial"]
+def test_each_processor_has_machine_code_of_its_own(places, monkeypatch):
+    assert not Loaded().was_read
+    other = replace(target(), cpu="another")
+    monkeypatch.setattr(numba_kernel, "target", lambda: other)
+    assert not Loaded().was_read
+    names = [path.name.split("-")[0] for path in places[0].iterdir()]
+    assert names == ["test_numba_cache.double"] * 2
 
 
 @pytest.mark.usefixtures("places")
 def test_what_numba_cannot_compile_is_an_error_of_ours():
-    def wrong(values):
-        return values.no_such_thing
-
     with pytest.raises(BackendError, match="wrong cannot be compiled"):
-        numba_cache.Kernel(wrong, SIGNATURE)
+        Loaded("wrong")
 
 
 def test_folders_are_the_users_choice_or_three(monkeypatch, tmp_path):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert [*numba_cache.folders()] == [tmp_path / "mambair-kernels"]
-    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
     monkeypatch.setattr(numba_cache, "user_folder", lambda: None)
     monkeypatch.setattr(numba_cache, "temporary_folder", lambda: tmp_path)
     beside = Path(numba_cache.__file__).parent / "__pycache__"
@@ -151,17 +167,29 @@ def asked_again():
 
 
 @pytest.mark.usefixtures("asked_again")
-def test_auto_takes_torch_where_no_threads_can_be_had(monkeypatch):
-    def missing():
-        raise ValueError("No threading layer could be loaded.\nHINT:\nIntel TBB is required")
+def test_auto_takes_torch_where_llvm_runs_nothing(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("LLVM ERROR:\nno memory may be executed")
 
-    monkeypatch.setattr(numba, "get_num_threads", missing)
+    monkeypatch.setattr(MachineCode, "loaded", refuse)
+    monkeypatch.setattr(numba_cpu, "FORWARD", Kernel(numba_cpu.FORWARD.module, "scan_forward"))
     assert dispatch.select("auto", CPU).name == "torch"
-    with pytest.raises(BackendError, match="here: No threading layer could be loaded"):
+    with pytest.raises(BackendError, match="here: LLVM ERROR: no memory may be executed"):
         dispatch.select("numba", CPU)
 
 
 def test_auto_takes_torch_where_nothing_may_be_compiled(monkeypatch):
-    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     assert dispatch.select("auto", CPU).name == "torch"
     assert dispatch.NUMBA.refuses(CPU) == "NUMBA_DISABLE_JIT is set"
+
+
+def test_kept_kernels_run_without_numba():
+    program = """
+import sys, torch
+from mambair_cli.kernels.scan import dispatch
+assert dispatch.NUMBA.refuses(torch.device("cpu")) is None
+sys.exit("numba" in sys.modules)
+"""
+    dispatch.NUMBA.refuses(CPU)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 import several_threads
+import torch
+
+from mambair_cli.errors import BackendError
+from mambair_cli.kernels.numba_launch import flat
 
 
 def test_threads_change_nothing_and_may_be_entered_by_two_at_once():
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(several_threads.THREADS))
+    threads = {"OMP_NUM_THREADS": str(several_threads.THREADS)}
     done = subprocess.run(
         [sys.executable, several_threads.__file__],
         capture_output=True,
@@ -27,10 +31,15 @@ def test_threads_change_nothing_and_may_be_entered_by_two_at_once():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.parametrize("scan", ["numba", "torch"])
 def test_forked_workers_restore_the_same(scan):
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "2")
+    threads = {"OMP_NUM_THREADS": "2"}
     script = Path(__file__).parents[1] / "support" / "forked_workers.py"
     done = subprocess.run(
         [sys.executable, script, scan], capture_output=True, text=True, check=False,
         env=os.environ | threads | {"PYTHONPATH": str(Path(__file__).parents[2])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_tensor_of_another_device_is_refused():
+    with pytest.raises(BackendError, match="was given a tensor on meta"):
+        flat(torch.empty(3, device="meta"))

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from numba import njit
 
 from mambair_cli.kernels import vector
+from mambair_cli.kernels.numba_compiler import kernel, machine_code
 from mambair_cli.kernels.vector import (
     LANES,
     exp2,
@@ -34,43 +34,57 @@ FUNCTIONS = ("exp2", "softplus", "sigmoid", "normal_density", "normal_cumulative
 EXTREMES = [-1e30, -1e4, -150.0, -1.0, 0.0, 1.0, 80.0, 1e4, 1e30]
 
 
-@njit
-def every_function(x, out):
-    for v in range(0, x.size, LANES):
+def compiled(floats: int):
+    """A function of arrays and integers, made of one for kernels."""
+
+    def typed(function):
+        entry = machine_code(kernel(floats=floats)(function)).loaded()
+
+        def call(*arguments):
+            entry(*(a if isinstance(a, int) else a.ctypes.data for a in arguments))
+
+        return call
+
+    return typed
+
+
+@compiled(2)
+def every_function(x, out, size):
+    for v in range(0, size, LANES):
         value = load(x, v)
-        store(out[0], v, exp2(value))
-        store(out[1], v, softplus(value))
-        store(out[2], v, sigmoid(value))
-        store(out[3], v, normal_density(value))
-        store(out[4], v, normal_cumulative(value))
+        store(out, v, exp2(value))
+        store(out, size + v, softplus(value))
+        store(out, 2 * size + v, sigmoid(value))
+        store(out, 3 * size + v, normal_density(value))
+        store(out, 4 * size + v, normal_cumulative(value))
 
 
-@njit
-def copy_part(source, first, target, at, count):
+@compiled(2)
+def copy_part(source, target, first, at, count):
     store_part(target, at, load_part(source, first, count), count)
 
 
-@njit
-def load_part_whole(source, count, target):
+@compiled(2)
+def load_part_whole(source, target, count):
     store(target, 0, load_part(source, 0, count))
 
 
-@njit
+@compiled(3)
 def pairs(a, b, out):
     x, y = load(a, 0), load(b, 0)
-    store(out[0], 0, maximum(x, y))
-    store(out[1], 0, minimum(x, y))
-    store(out[2], 0, where_negative(x, y, splat(np.float32(7))))
-    store(out[3], 0, fma(x, y, splat_at(b, 1)))
+    store(out, 0, maximum(x, y))
+    store(out, LANES, minimum(x, y))
+    store(out, 2 * LANES, where_negative(x, y, splat(np.float32(7))))
+    store(out, 3 * LANES, fma(x, y, splat_at(b, 1)))
 
 
-@njit
-def sum_of_lanes(x):
-    return total(load(x, 0))
+@compiled(2)
+def sum_of_lanes(x, out):
+    out[0] = total(load(x, 0))
 
 
-@njit
-def sums_of_rows(x, first, out):
+@compiled(2)
+def sums_of_rows(x, out, first):
     store(out, 0, totals(x, first))
 
 
@@ -79,7 +93,7 @@ def evaluate(values: np.ndarray) -> dict[str, np.ndarray]:
     x = np.zeros(len(values) + -len(values) % LANES, np.float32)
     x[: len(values)] = values
     out = np.full((len(FUNCTIONS), x.size), np.nan, np.float32)
-    every_function(x, out)
+    every_function(x, out, x.size)
     return dict(zip(FUNCTIONS, out[:, : len(values)].astype(np.float64), strict=True))
 
 
@@ -143,7 +157,7 @@ def test_the_decay_of_a_zero_step_is_exactly_one():
 def test_parts_touch_nothing_beyond_their_count(count, offset):
     source = np.arange(1, 3 * LANES, dtype=np.float32)
     target = np.full(3 * LANES, -1, np.float32)
-    copy_part(source, offset, target, 2, count)
+    copy_part(source, target, offset, 2, count)
     expected = np.full(3 * LANES, -1, np.float32)
     copied = min(count, LANES)
     expected[2 : 2 + copied] = source[offset : offset + copied]
@@ -152,7 +166,7 @@ def test_parts_touch_nothing_beyond_their_count(count, offset):
 
 def test_lanes_beyond_a_part_are_zero():
     target = np.full(LANES, np.nan, np.float32)
-    load_part_whole(np.ones(3, np.float32), 3, target)
+    load_part_whole(np.ones(3, np.float32), target, 3)
     assert target.tolist() == [1, 1, 1] + [0] * (LANES - 3)
 
 
@@ -170,13 +184,15 @@ def test_choices_in_each_lane():
 def test_totals_sum_each_vector_into_its_own_lane():
     rows = np.random.default_rng(1).random((LANES + 1, LANES), np.float32)
     out = np.empty(LANES, np.float32)
-    sums_of_rows(rows.reshape(-1), LANES, out)
+    sums_of_rows(rows, out, LANES)
     np.testing.assert_allclose(out, rows[1:].sum(1), rtol=1e-6)
 
 
 def test_total_sums_every_lane():
     x = np.float32(2.0) ** np.arange(LANES, dtype=np.float32)
-    assert sum_of_lanes(x) == 2**LANES - 1
+    out = np.empty(1, np.float32)
+    sum_of_lanes(x, out)
+    assert out[0] == 2**LANES - 1
 
 
 def test_a_vector_fills_one_register_of_this_cpu():

@@ -1,20 +1,22 @@
 """Runs kernels on one thread and on several, and exits with an error where that shows.
 
-Tests have one thread. This is run as a program, with several for torch and for Numba.
+Tests have one thread. This is run as a program, with several.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import torch
 from scan_cases import scan_inputs, values_and_gradients
 from torch import nn
 
-from mambair_cli.kernels import numba_launch
 from mambair_cli.kernels.block.ops_cpu import FUSED
 from mambair_cli.kernels.scan import numba_cpu
+from mambair_cli.kernels.threads import in_parallel
 
 THREADS = 4
 
@@ -35,25 +37,29 @@ def steps() -> list[torch.Tensor]:
     return [*(y.detach() for y in results), *gradients]
 
 
-def threads_of_a_kernel() -> int:
-    """On how many threads a kernel is launched."""
-    seen: list[int] = []
+def parts_of(tasks: int) -> list[tuple[int, int]]:
+    """In which parts tasks are run, each of which takes a while, and on how many threads."""
+    parts: list[tuple[int, int]] = []
+    workers = set()
 
-    class Spy:
-        def parallel(self) -> None:
-            seen.append(numba.get_num_threads())
+    def run(first: int, last: int) -> None:
+        time.sleep(0.01)
+        workers.add(threading.get_ident())
+        parts.append((first, last))
 
-    numba_launch.launch(Spy())
-    return seen[0]
+    in_parallel(run, tasks)
+    assert len(workers) <= max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
+    return sorted(parts)
 
 
 def main() -> None:
     """Compare one thread with several, and one Python thread with two at once."""
-    assert numba.config.NUMBA_NUM_THREADS == THREADS
     results = {}
     for threads in (1, 2, THREADS, 1000):
         torch.set_num_threads(threads)
-        assert threads_of_a_kernel() == min(threads, THREADS)
+        for tasks in (1, 3, 50):
+            parts = parts_of(tasks)
+            assert [i for first, last in parts for i in range(first, last)] == list(range(tasks))
         results[threads] = [*scanned(9), *steps()]
     for threads, several in results.items():
         for i, (one, other) in enumerate(zip(results[1], several, strict=True)):

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,12 +167,10 @@ def _caches() -> dict[str, str]:
     except MambairError as error:
         fetched = f"nowhere: {error.message}"
     caches = {"fetched weights": fetched}
-    try:
-        import numba  # noqa: F401
-
-        from mambair_cli.kernels import numba_cache
-    except (ImportError, OSError):
+    if find_spec("numba") is None:
         return caches
+    from mambair_cli.kernels import numba_cache
+
     return {"compiled kernels": numba_cache.place(), **caches}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import prange
+from numba import int64
 
-from mambair_cli.kernels.numba_cache import kernel
+from mambair_cli.kernels.numba_compiler import kernel
+from mambair_cli.kernels.vector import offset
 
 
-@kernel()
-def sort_by_class(scores, classes, order, places, b, length, count):
+@kernel(floats=1, integers=4)
+def sort_by_class(scores, classes, order, places, counters, length, count, first, last):
     """Sort the pixels of each image by the class with the highest score, stably.
 
     Args:
@@ -18,12 +18,16 @@ def sort_by_class(scores, classes, order, places, b, length, count):
         order: Receives the pixels in the order of their classes, `(b l)`, flat; pixels of all
             images are numbered through.
         places: Receives where each pixel went, likewise.
-        b: Images.
+        counters: `(b t+1)`, to work in.
         length: Pixels of an image.
         count: Classes.
+        first: First image.
+        last: The one after the last.
     """
-    for image in prange(b):
-        starts = np.zeros(count + 1, np.int64)
+    for image in range(first, last):
+        starts = offset(counters, image * (count + 1))
+        for label in range(count + 1):
+            starts[label] = int64(0)
         for pixel in range(image * length, (image + 1) * length):
             best = 0
             for label in range(1, count):

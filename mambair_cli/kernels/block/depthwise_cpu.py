@@ -5,15 +5,15 @@ A kernel is compiled for each side of the filter, whose loops are then unrolled.
 
 from __future__ import annotations
 
-from typing import Any
+from types import FunctionType
 
-import numpy as np
-from numba import float32, int64, njit, prange, void
+from numba import njit
 
-from mambair_cli.kernels.numba_cache import Kernel, kernel
+from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     ONE,
+    ZERO,
     add,
     fma,
     load,
@@ -21,6 +21,7 @@ from mambair_cli.kernels.vector import (
     mul,
     normal_cumulative,
     normal_density,
+    offset,
     sigmoid,
     splat,
     store,
@@ -28,10 +29,10 @@ from mambair_cli.kernels.vector import (
     sub,
 )
 
-NONE, SILU, GELU = 0, 1, 2
+NONE, SILU, GELU = range(3)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _neighbours(at, side, y, x, h, w, reach):
     """Fill `at` with pixel offsets of the neighbours, the image's size for those outside."""
     for tap in range(side * side):
@@ -40,7 +41,7 @@ def _neighbours(at, side, y, x, h, w, reach):
         at[tap] = (ny - y) * w + nx - x if inside else h * w
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _filter(image, weights, start, taps, count, size, width, pixel, c, v):
     """Add the weighted neighbours of one vector of channels to `start`."""
     value = start
@@ -51,30 +52,32 @@ def _filter(image, weights, start, taps, count, size, width, pixel, c, v):
     return value
 
 
-_flat = float32[::1]
-
-
-def _forward_of(side: int, signature: Any = None) -> Kernel:
+def _forward_of(side: int) -> FunctionType:
     count = side * side
 
-    def depthwise_forward(x, weights, bias, out, b, h, w, c, reach, activation):
+    @kernel(floats=4, integers=1)
+    def depthwise_forward(
+        x, weights, bias, out, neighbours, h, w, c, width, reach, activation, first, last
+    ):
         """`out = activation(conv(x))`.
 
         Args:
-            x: `(b h w c)`, flat.
-            weights: `(side**2 c')`, flat; c' is c rounded up to whole vectors, padded with zeros.
+            x: `(b h w c)`.
+            weights: `(side**2 c')`; c' is c rounded up to whole vectors, padded with zeros.
             bias: `(c')`.
-            out: `(b h w c)`, flat.
-            b: Images.
+            out: `(b h w c)`.
+            neighbours: `(b*h side**2)`, to work in.
             h: Height.
             w: Width.
             c: Channels.
+            width: c'.
             reach: Dilation; the border is padded with zeros to keep the size.
             activation: `NONE`, `SILU` or `GELU`.
+            first: First row of the images, which are numbered through.
+            last: The one after the last.
         """
-        width = bias.size
-        for row in prange(b * h):
-            taps = np.empty(count, np.int64)
+        for row in range(first, last):
+            taps = offset(neighbours, row * count)
             for column in range(w):
                 pixel = row * w + column
                 _neighbours(taps, side, row % h, column, h, w, reach)
@@ -88,11 +91,10 @@ def _forward_of(side: int, signature: Any = None) -> Kernel:
                         value = mul(value, normal_cumulative(value))
                     store_part(out, pixel * c + v, value, c - v)
 
-    depthwise_forward.__qualname__ = f"depthwise_forward_{side}x{side}"
-    return kernel(signature)(depthwise_forward)
+    return depthwise_forward
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _slope(value, activation):
     """Differentiate an activation."""
     if activation == SILU:
@@ -101,39 +103,48 @@ def _slope(value, activation):
     return fma(value, normal_density(value), normal_cumulative(value))
 
 
-def _backward_of(side: int) -> Kernel:
+def _inner_of(side: int) -> FunctionType:
     count = side * side
 
-    def depthwise_backward(
-        x, weights, bias, dout, dinner, dx, dweights, dbias, b, h, w, c, reach, activation
+    @kernel(floats=5, integers=1)
+    def depthwise_inner(
+        x, weights, bias, dout, dinner, neighbours, h, w, c, width, reach, activation, first, last
     ):
-        """Differentiate the forward kernel; `dweights` and `dbias` have a row for each task.
+        """Find the gradient before the activation; arguments as of the forward kernel."""
+        for row in range(first, last):
+            taps = offset(neighbours, row * count)
+            for column in range(w):
+                pixel = row * w + column
+                _neighbours(taps, side, row % h, column, h, w, reach)
+                for v in range(0, c, LANES):
+                    inner = _filter(
+                        x, weights, load(bias, v), taps, count, h * w, width, pixel, c, v
+                    )
+                    do = load_part(dout, pixel * c + v, c - v)
+                    store_part(dinner, pixel * c + v, mul(do, _slope(inner, activation)), c - v)
 
-        `dinner` receives the gradient before the activation; without one, pass `dout` for it.
-        """
-        width, tasks, rows = bias.size, dbias.shape[0], b * h
-        if activation != NONE:
-            for row in prange(rows):
-                taps = np.empty(count, np.int64)
-                for column in range(w):
-                    pixel = row * w + column
-                    _neighbours(taps, side, row % h, column, h, w, reach)
-                    for v in range(0, c, LANES):
-                        inner = _filter(
-                            x, weights, load(bias, v), taps, count, h * w, width, pixel, c, v
-                        )
-                        do = load_part(dout, pixel * c + v, c - v)
-                        store_part(dinner, pixel * c + v, mul(do, _slope(inner, activation)), c - v)
-        for task in prange(tasks):
-            taps = np.empty(count, np.int64)
-            dw, db = dweights[task], dbias[task]
+    return depthwise_inner
+
+
+def _backward_of(side: int) -> FunctionType:
+    count = side * side
+
+    @kernel(floats=6, integers=1)
+    def depthwise_backward(
+        x, weights, dinner, dx, dweights, dbias, neighbours,
+        rows, h, w, c, width, reach, tasks, first, last,
+    ):  # fmt: skip
+        """Differentiate the convolution; `dweights` and `dbias` have a row for each task."""
+        for task in range(first, last):
+            taps = offset(neighbours, task * count)
+            dw, db = offset(dweights, task * count * width), offset(dbias, task * width)
             for row in range(rows * task // tasks, rows * (task + 1) // tasks):
                 for column in range(w):
                     pixel = row * w + column
                     _neighbours(taps, side, row % h, column, h, w, reach)
                     for v in range(0, c, LANES):
                         own = load_part(x, pixel * c + v, c - v)
-                        value = splat(np.float32(0))
+                        value = splat(ZERO)
                         for tap in range(count):
                             if taps[tap] != h * w:
                                 # what this pixel gave to the neighbour on the other side
@@ -144,13 +155,8 @@ def _backward_of(side: int) -> Kernel:
                         store_part(dx, pixel * c + v, value, c - v)
                         store(db, v, add(load(db, v), load_part(dinner, pixel * c + v, c - v)))
 
-    depthwise_backward.__qualname__ = f"depthwise_backward_{side}x{side}"
-    return kernel()(depthwise_backward)
+    return depthwise_backward
 
 
-# By side of the filter. What only some networks need is compiled when it is first called.
-FORWARD = {
-    3: _forward_of(3, void(_flat, _flat, _flat, _flat, int64, int64, int64, int64, int64, int64)),
-    5: _forward_of(5),
-}
-BACKWARD = {side: _backward_of(side) for side in FORWARD}
+forward_3x3, inner_3x3, backward_3x3 = _forward_of(3), _inner_of(3), _backward_of(3)
+forward_5x5, inner_5x5, backward_5x5 = _forward_of(5), _inner_of(5), _backward_of(5)

@@ -7,13 +7,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.kernels.block import classes_cpu, depthwise_cpu, ops, pointwise_cpu
+from mambair_cli.kernels.block import ops
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
-from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded, tasks_for
-from mambair_cli.kernels.vector import LANES
+from mambair_cli.kernels.numba_kernel import Kernel
+from mambair_cli.kernels.numba_launch import (
+    FLAT,
+    LANES,
+    NOTHING,
+    flat,
+    launch,
+    padded,
+    scratch,
+    tasks_for,
+)
 
-ACTIVATIONS = {"none": depthwise_cpu.NONE, "silu": depthwise_cpu.SILU, "gelu": depthwise_cpu.GELU}
-_NOTHING = torch.empty(0, **FLAT)
+_LONG: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
+# As the kernels number them.
+NONE, SILU, GELU = range(3)
+ACTIVATIONS = {"none": NONE, "silu": SILU, "gelu": GELU}
+
+
+def _kernel(module: str, name: str) -> Kernel:
+    return Kernel(f"mambair_cli.kernels.block.{module}", name)
+
+
+# Forward and backward.
+_NORM, _NORM_GATE, _GATED_RESIDUAL = (
+    tuple(_kernel("pointwise_cpu", f"{name}_{way}") for way in ("forward", "backward"))
+    for name in ("residual_norm", "norm_gate", "gated_residual")
+)
+# By side of the filter: forward, gradient before the activation, gradients of the convolution.
+_DEPTHWISE = {
+    side: tuple(
+        _kernel("depthwise_cpu", f"{name}_{side}x{side}")
+        for name in ("forward", "inner", "backward")
+    )
+    for side in (3, 5)
+}
+_SORT_BY_CLASS = _kernel("classes_cpu", "sort_by_class")
 
 
 def _float(*tensors: Tensor) -> list[Tensor]:
@@ -35,11 +66,11 @@ class _Depthwise(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int
     ) -> Tensor:
         b, h, w, c = x.shape
-        parameters = padded(weight, _taps).reshape(-1), padded(bias)
+        parameters = padded(weight, _taps), padded(bias)
         out, side = torch.empty_like(x), weight.shape[-1]
         launch(
-            depthwise_cpu.FORWARD[side],
-            flat(x), *parameters, flat(out), b, h, w, c, reach, activation,
+            _DEPTHWISE[side][0], b * h, flat(x), *parameters, out, _neighbours(b * h, side),
+            h, w, c, parameters[1].numel(), reach, activation,
         )  # fmt: skip
         ctx.save_for_backward(x)
         ctx.settings = parameters, side, reach, activation
@@ -50,31 +81,37 @@ class _Depthwise(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         parameters, side, reach, activation = ctx.settings
         b, h, w, c = x.shape
-        dout, tasks = gradients[0].contiguous(), tasks_for(b * h)
-        dinner = dout if activation == depthwise_cpu.NONE else torch.empty_like(x)
+        dinner, tasks = flat(gradients[0]), tasks_for(b * h)
         dx, dbias = torch.empty_like(x), _sums(tasks, c)
-        dweights = torch.zeros(tasks, side**2 * dbias.shape[1], **FLAT)
+        width = dbias.shape[1]
+        sizes = h, w, c, width, reach
+        if activation != NONE:
+            dout, dinner = dinner, torch.empty_like(x)
+            launch(
+                _DEPTHWISE[side][1], b * h, flat(x), *parameters, dout, dinner,
+                _neighbours(b * h, side), *sizes, activation,
+            )  # fmt: skip
+        dweights = torch.zeros(tasks, side**2 * width, **FLAT)
         launch(
-            depthwise_cpu.BACKWARD[side],
-            flat(x), *parameters, flat(dout), flat(dinner), flat(dx), dweights.numpy(),
-            dbias.numpy(), b, h, w, c, reach, activation,
+            _DEPTHWISE[side][2], tasks, flat(x), parameters[0], dinner, dx, dweights, dbias,
+            _neighbours(tasks, side), b * h, *sizes, tasks,
         )  # fmt: skip
         dweight = dweights.sum(0).view(side**2, -1)[:, :c].t().reshape(c, 1, side, side)
         return dx, dweight, dbias.sum(0)[:c], None, None
 
 
+def _neighbours(tasks: int, side: int) -> Tensor:
+    return torch.empty(tasks * side**2, **_LONG)
+
+
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        c = x.shape[-1]
-        p = x.numel() // c
         normed = torch.empty_like(x)
         parameters = padded(weight), padded(bias)
-        launch(
-            pointwise_cpu.residual_norm_forward,
-            flat(x), flat(_NOTHING), parameters[0], *parameters, flat(_NOTHING), flat(normed),
-            p, c, tasks_for(p),
-        )  # fmt: skip
+        _launch_on_pixels(
+            _NORM[0], x, 1, flat(x), NOTHING, parameters[0], *parameters, NOTHING, normed
+        )
         ctx.save_for_backward(x)
         ctx.parameters = parameters
         return normed
@@ -82,17 +119,14 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         (x,) = ctx.saved_tensors
-        weight = ctx.parameters[0]
-        c = x.shape[-1]
-        p = x.numel() // c
-        dx, tasks = torch.empty_like(x), tasks_for(p)
-        dweight, dbias = _sums(tasks, c), _sums(tasks, c)
-        launch(
-            pointwise_cpu.residual_norm_backward,
-            flat(x), flat(x), weight, weight, flat(_NOTHING), flat(gradients[0]), flat(dx),
-            flat(_NOTHING), dbias.numpy(), dweight.numpy(), dbias.numpy(), p, c,
+        weight, c = ctx.parameters[0], x.shape[-1]
+        dx, sums = torch.empty_like(x), _sums_of_pixels(x, 2)
+        _launch_on_pixels(
+            _NORM[1], x, 2, flat(x), flat(x), weight, weight, NOTHING, flat(gradients[0]), dx,
+            NOTHING, NOTHING, *sums,
         )  # fmt: skip
-        return dx, dweight.sum(0)[:c], dbias.sum(0)[:c]
+        dweight, dbias = (part.sum(0)[:c] for part in sums)
+        return dx, dweight, dbias
 
 
 class _ResidualNorm(torch.autograd.Function):
@@ -100,14 +134,9 @@ class _ResidualNorm(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, branch: Tensor, skip: Tensor, weight: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
-        c = x.shape[-1]
         kept, normed = torch.empty_like(x), torch.empty_like(x)
         parameters = [padded(parameter) for parameter in (skip, weight, bias)]
-        p = x.numel() // c
-        launch(
-            pointwise_cpu.residual_norm_forward,
-            flat(x), flat(branch), *parameters, flat(kept), flat(normed), p, c, tasks_for(p),
-        )  # fmt: skip
+        _launch_on_pixels(_NORM[0], x, 1, flat(x), flat(branch), *parameters, kept, normed)
         ctx.save_for_backward(x, kept)
         ctx.parameters = parameters
         return kept, normed
@@ -116,31 +145,22 @@ class _ResidualNorm(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         x, kept = ctx.saved_tensors
         skip, weight, _ = ctx.parameters
-        c = x.shape[-1]
-        p = x.numel() // c
         dkept, dnormed = gradients
-        dx, dbranch, tasks = torch.empty_like(x), torch.empty_like(x), tasks_for(p)
-        sums = [_sums(tasks, c) for _ in range(3)]
-        launch(
-            pointwise_cpu.residual_norm_backward,
-            flat(x), flat(kept), skip, weight, flat(dkept), flat(dnormed), flat(dx),
-            flat(dbranch), *(part.numpy() for part in sums), p, c,
+        dx, dbranch, sums = torch.empty_like(x), torch.empty_like(x), _sums_of_pixels(x, 3)
+        _launch_on_pixels(
+            _NORM[1], x, 2, flat(x), flat(kept), skip, weight, flat(dkept), flat(dnormed), dx,
+            dbranch, *sums,
         )  # fmt: skip
-        dskip, dweight, dbias = (part.sum(0)[:c] for part in sums)
+        dskip, dweight, dbias = (part.sum(0)[: x.shape[-1]] for part in sums)
         return dx, dbranch, dskip, dweight, dbias
 
 
 class _NormGate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        c = y.shape[-1]
-        p = y.numel() // c
         out = torch.empty_like(y)
         parameters = padded(weight), padded(bias)
-        launch(
-            pointwise_cpu.norm_gate_forward,
-            flat(y), flat(z), *parameters, flat(out), p, c, tasks_for(p),
-        )  # fmt: skip
+        _launch_on_pixels(_NORM_GATE[0], y, 1, flat(y), flat(z), *parameters, out)
         ctx.save_for_backward(y, z)
         ctx.parameters = parameters
         return out
@@ -148,29 +168,38 @@ class _NormGate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
         y, z = ctx.saved_tensors
-        c = y.shape[-1]
-        p = y.numel() // c
-        dy, dz = torch.empty_like(y), torch.empty_like(z)
-        tasks = tasks_for(p)
-        dweight, dbias = _sums(tasks, c), _sums(tasks, c)
-        launch(
-            pointwise_cpu.norm_gate_backward,
-            flat(y), flat(z), *ctx.parameters, flat(gradients[0]), flat(dy), flat(dz),
-            dweight.numpy(), dbias.numpy(), p, c,
+        dy, dz, sums = torch.empty_like(y), torch.empty_like(z), _sums_of_pixels(y, 2)
+        _launch_on_pixels(
+            _NORM_GATE[1], y, 2, flat(y), flat(z), *ctx.parameters, flat(gradients[0]), dy, dz,
+            *sums,
         )  # fmt: skip
-        return dy, dz, dweight.sum(0)[:c], dbias.sum(0)[:c]
+        dweight, dbias = (part.sum(0)[: y.shape[-1]] for part in sums)
+        return dy, dz, dweight, dbias
+
+
+def _launch_on_pixels(kernel: Kernel, x: Tensor, rows: int, *arguments: Tensor) -> None:
+    """Launch a kernel on the pixels of `x`; each task works in some rows of its own."""
+    c = x.shape[-1]
+    p, width = x.numel() // c, c + -c % LANES
+    tasks = tasks_for(p)
+    launch(kernel, tasks, *arguments, scratch(tasks, rows * width), p, c, width, tasks)
+
+
+def _sums_of_pixels(x: Tensor, count: int) -> list[Tensor]:
+    c = x.shape[-1]
+    return [_sums(tasks_for(x.numel() // c), c) for _ in range(count)]
 
 
 class _GatedResidual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
-        c = x.shape[-1]
+        images, c = gate.shape[0], x.shape[-1]
         p = x.numel() // c
-        out = torch.empty_like(x)
+        out, tasks = torch.empty_like(x), tasks_for(p)
         parameters = padded(skip), padded(gate)
         launch(
-            pointwise_cpu.gated_residual_forward,
-            flat(x), flat(branch), *parameters, flat(out), p, c, tasks_for(p),
+            _GATED_RESIDUAL[0], tasks, flat(x), flat(branch), *parameters, out,
+            p, c, parameters[0].numel(), images, tasks,
         )  # fmt: skip
         ctx.save_for_backward(x, branch)
         ctx.parameters = parameters
@@ -186,9 +215,8 @@ class _GatedResidual(torch.autograd.Function):
         parts = -(-tasks_for(p) // b)
         dskip, dgate = _sums(b * parts, c), _sums(b * parts, c)
         launch(
-            pointwise_cpu.gated_residual_backward,
-            flat(x), flat(branch), skip, gate, flat(gradients[0]), flat(dx), flat(dbranch),
-            dskip.numpy(), dgate.numpy(), p, c, parts,
+            _GATED_RESIDUAL[1], b * parts, flat(x), flat(branch), skip, gate, flat(gradients[0]),
+            dx, dbranch, dskip, dgate, p, c, skip.numel(), b, parts,
         )  # fmt: skip
         return dx, dbranch, dskip.sum(0)[:c], dgate.view(b, parts, -1).sum(1)[:, :c]
 
@@ -196,7 +224,7 @@ class _GatedResidual(torch.autograd.Function):
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `ops.Ops`."""
     side, reach = conv.kernel_size[0], conv.dilation[0]
-    if side not in depthwise_cpu.FORWARD:
+    if side not in _DEPTHWISE:
         return ops.depthwise(x, conv, activation)
     assert conv.padding == (side // 2 * reach,) * 2
     (x,) = _float(x)
@@ -234,11 +262,9 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """See `ops.Ops`."""
     b, length, count = scores.shape
-    found = [torch.empty(b * length, dtype=torch.int64, device="cpu") for _ in range(3)]
-    launch(
-        classes_cpu.sort_by_class,
-        flat(scores.float()), *(part.numpy() for part in found), b, length, count,
-    )  # fmt: skip
+    found = [torch.empty(b * length, **_LONG) for _ in range(3)]
+    counters = torch.empty(b * (count + 1), **_LONG)
+    launch(_SORT_BY_CLASS, b, flat(scores.float()), *found, counters, length, count)
     classes, order, places = found
     return classes.view(b, length), order, places
 

@@ -1,24 +1,28 @@
 """Norm, gate and residual kernels on a CPU: one pass over channels-last memory, not several.
 
-Every kernel takes flat arrays of `p` pixels by `c` channels; channel parameters are padded with
-zeros to whole vectors. `ops.py` holds the definitions that these are tested against.
+Every kernel takes `p` pixels by `c` channels; channel parameters are padded with zeros to `width`,
+whole vectors. Of its `tasks`, which share the pixels, it runs those from `first` to before `last`;
+each has a row of the buffers. `ops.py` holds the definitions that these are tested against.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, njit, prange, void
+from numba import njit
 
-from mambair_cli.kernels.numba_cache import kernel
+from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     ONE,
     ZERO,
     add,
+    exists,
     fma,
     load,
     load_part,
     mul,
+    offset,
+    root,
     sigmoid,
     splat,
     splat_part,
@@ -31,7 +35,7 @@ from mambair_cli.kernels.vector import (
 EPSILON = np.float32(1e-5)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _center(buffer, c):
     """Take the mean off the first `c` values of a zero-padded buffer; return 1 / deviation."""
     sums = splat(ZERO)
@@ -43,10 +47,10 @@ def _center(buffer, c):
         value = sub(load(buffer, v), splat_part(mean, c - v))
         store(buffer, v, value)
         squares = fma(value, value, squares)
-    return ONE / np.sqrt(total(squares) / np.float32(c) + EPSILON)
+    return ONE / root(total(squares) / np.float32(c) + EPSILON)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _take_gradient(slope, dn, value, weight, dw, db, v):
     """Take the gradient `dn` of one vector of a norm's output: for its weight, bias and input."""
     store(dw, v, fma(dn, value, load(dw, v)))
@@ -54,7 +58,7 @@ def _take_gradient(slope, dn, value, weight, dw, db, v):
     store(slope, v, mul(dn, load(weight, v)))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _mean_and_projection(slope, normed, c):
     """Find what a norm's input gradient loses: its mean, its part along the normed values."""
     mean, projection = splat(ZERO), splat(ZERO)
@@ -64,23 +68,21 @@ def _mean_and_projection(slope, normed, c):
     return splat(total(mean) / np.float32(c)), splat(total(projection) / np.float32(c))
 
 
-_flat, _matrix = float32[::1], float32[:, ::1]
-
-
-@kernel(void(_flat, _flat, _flat, _flat, _flat, _flat, _flat, int64, int64, int64))
-def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tasks):
+@kernel(floats=8)
+def residual_norm_forward(
+    x, branch, skip, weight, bias, kept, normed, buffers, p, c, width, tasks, first, last
+):
     """`kept = x * skip + branch; normed = layer_norm(kept)`.
 
-    An empty branch means `kept = x`, which is not stored again.
+    Without a branch `kept` is `x`, which is not stored again.
     """
-    width = weight.size
-    for task in prange(tasks):
-        buffer = np.zeros(width, np.float32)
+    for task in range(first, last):
+        buffer = offset(buffers, task * width)
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v
                 value = load_part(x, at, count)
-                if branch.size > 0:
+                if exists(branch):
                     value = fma(value, load(skip, v), load_part(branch, at, count))
                     store_part(kept, at, value, count)
                 store(buffer, v, value)
@@ -90,18 +92,20 @@ def residual_norm_forward(x, branch, skip, weight, bias, kept, normed, p, c, tas
                 store_part(normed, i * c + v, value, c - v)
 
 
-@kernel()
+@kernel(floats=12)
 def residual_norm_backward(
-    x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, p, c
-):
-    """Differentiate `residual_norm_forward`; the last three have a row to sum for each task.
+    x, kept, skip, weight, dkept, dnormed, dx, dbranch, dskip, dweight, dbias, buffers,
+    p, c, width, tasks, first, last,
+):  # fmt: skip
+    """Differentiate `residual_norm_forward`; the last three results have a row for each task.
 
-    `dkept` may be empty (nothing else used `kept`), and so may `dbranch` (there was no branch).
+    `dkept` may be missing (nothing else used `kept`), and so may `dbranch` (there was no branch).
+    A task has two rows of the buffers.
     """
-    width, tasks = weight.size, dweight.shape[0]
-    for task in prange(tasks):
-        buffer, slope = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        ds, dw, db = dskip[task], dweight[task], dbias[task]
+    for task in range(first, last):
+        buffer, slope = offset(buffers, 2 * task * width), offset(buffers, (2 * task + 1) * width)
+        row = task * width
+        ds, dw, db = offset(dskip, row), offset(dweight, row), offset(dbias, row)
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(kept, i * c + v, c - v))
@@ -116,21 +120,20 @@ def residual_norm_backward(
                 at, count = i * c + v, c - v
                 value = sub(sub(load(slope, v), mean), mul(load(buffer, v), projection))
                 value = mul(value, scale)
-                if dkept.size > 0:
+                if exists(dkept):
                     value = add(value, load_part(dkept, at, count))
-                if dbranch.size > 0:
+                if exists(dbranch):
                     store_part(dbranch, at, value, count)
                     store(ds, v, fma(value, load_part(x, at, count), load(ds, v)))
                     value = mul(value, load(skip, v))
                 store_part(dx, at, value, count)
 
 
-@kernel(void(_flat, _flat, _flat, _flat, _flat, int64, int64, int64))
-def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
+@kernel(floats=6)
+def norm_gate_forward(y, z, weight, bias, out, buffers, p, c, width, tasks, first, last):
     """`out = layer_norm(y) * silu(z)`."""
-    width = weight.size
-    for task in prange(tasks):
-        buffer = np.zeros(width, np.float32)
+    for task in range(first, last):
+        buffer = offset(buffers, task * width)
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(y, i * c + v, c - v))
@@ -142,13 +145,17 @@ def norm_gate_forward(y, z, weight, bias, out, p, c, tasks):
                 store_part(out, at, mul(value, mul(gate, sigmoid(gate))), count)
 
 
-@kernel()
-def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
-    """Differentiate `norm_gate_forward`; the last two have a row to sum for each task."""
-    width, tasks = weight.size, dweight.shape[0]
-    for task in prange(tasks):
-        buffer, slope = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        dw, db = dweight[task], dbias[task]
+@kernel(floats=10)
+def norm_gate_backward(
+    y, z, weight, bias, dout, dy, dz, dweight, dbias, buffers, p, c, width, tasks, first, last
+):
+    """Differentiate `norm_gate_forward`; `dweight` and `dbias` have a row to sum for each task.
+
+    A task has two rows of the buffers.
+    """
+    for task in range(first, last):
+        buffer, slope = offset(buffers, 2 * task * width), offset(buffers, (2 * task + 1) * width)
+        dw, db = offset(dweight, task * width), offset(dbias, task * width)
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
                 store(buffer, v, load_part(y, i * c + v, c - v))
@@ -172,34 +179,34 @@ def norm_gate_backward(y, z, weight, bias, dout, dy, dz, dweight, dbias, p, c):
                 store_part(dy, i * c + v, mul(value, scale), c - v)
 
 
-@kernel(void(_flat, _flat, _flat, _matrix, _flat, int64, int64, int64))
-def gated_residual_forward(x, branch, skip, gate, out, p, c, tasks):
+@kernel(floats=5)
+def gated_residual_forward(x, branch, skip, gate, out, p, c, width, images, tasks, first, last):
     """`out = x * skip + branch * gate`, with one row of `gate` for each image."""
-    per_image = p // gate.shape[0]
-    for task in prange(tasks):
-        for i in range(p * task // tasks, p * (task + 1) // tasks):
-            row = gate[i // per_image]
-            for v in range(0, c, LANES):
-                at, count = i * c + v, c - v
-                value = mul(load_part(x, at, count), load(skip, v))
-                value = fma(load_part(branch, at, count), load(row, v), value)
-                store_part(out, at, value, count)
-
-
-@kernel()
-def gated_residual_backward(x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, parts):
-    """Differentiate `gated_residual_forward`; `dskip`, `dgate` have `parts` rows an image."""
-    images = gate.shape[0]
     per_image = p // images
-    for task in prange(images * parts):
+    for i in range(p * first // tasks, p * last // tasks):
+        row = i // per_image * width
+        for v in range(0, c, LANES):
+            at, count = i * c + v, c - v
+            value = mul(load_part(x, at, count), load(skip, v))
+            value = fma(load_part(branch, at, count), load(gate, row + v), value)
+            store_part(out, at, value, count)
+
+
+@kernel(floats=9)
+def gated_residual_backward(
+    x, branch, skip, gate, dout, dx, dbranch, dskip, dgate, p, c, width, images, parts, first, last
+):
+    """Differentiate `gated_residual_forward`; `dskip`, `dgate` have `parts` rows an image."""
+    per_image = p // images
+    for task in range(first, last):
         image, part = task // parts, task % parts
-        row, ds, dg = gate[image], dskip[task], dgate[task]
-        first, last = per_image * part // parts, per_image * (part + 1) // parts
-        for i in range(image * per_image + first, image * per_image + last):
+        row, ds, dg = image * width, offset(dskip, task * width), offset(dgate, task * width)
+        begin, end = per_image * part // parts, per_image * (part + 1) // parts
+        for i in range(image * per_image + begin, image * per_image + end):
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v
                 do = load_part(dout, at, count)
                 store(ds, v, fma(do, load_part(x, at, count), load(ds, v)))
                 store(dg, v, fma(do, load_part(branch, at, count), load(dg, v)))
                 store_part(dx, at, mul(do, load(skip, v)), count)
-                store_part(dbranch, at, mul(do, load(row, v)), count)
+                store_part(dbranch, at, mul(do, load(gate, row + v)), count)

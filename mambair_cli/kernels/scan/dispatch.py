@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
 from mambair_cli.errors import BackendError
-from mambair_cli.kernels import forks  # noqa: F401 - whatever backend runs, processes fork
+from mambair_cli.kernels import threads  # noqa: F401 - whatever backend runs, processes fork
 from mambair_cli.kernels.block.ops import PLAIN, Ops
 
 Run = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -78,25 +80,23 @@ def _mamba_ssm_run(*arguments: Tensor) -> Tensor:
 def _numba_refuses(device: torch.device) -> str | None:
     if device.type not in ("cpu", "meta"):
         return f"it runs on a CPU, not on {device.type}"
-    try:
-        import numba
-    except (ImportError, OSError) as error:
-        return f"numba cannot be imported ({error})"
-    if numba.config.DISABLE_JIT:
+    if find_spec("numba") is None:
+        return "numba cannot be imported (no module named 'numba')"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return "NUMBA_DISABLE_JIT is set"
     return _kernels_refuse()
 
 
 @cache
 def _kernels_refuse() -> str | None:
-    """Load the kernels, or compile them: there is no other way to know that they run."""
-    import numba
-
+    """Load the scan, or compile it: there is no other way to know that kernels run."""
     try:
-        numba.get_num_threads()  # which loads its threading layer
-        from mambair_cli.kernels.block import ops_cpu  # noqa: F401
-        from mambair_cli.kernels.scan import numba_cpu  # noqa: F401
-    except (BackendError, ValueError) as error:
+        from mambair_cli.kernels.scan import numba_cpu
+
+        numba_cpu.FORWARD.entry  # noqa: B018 - which is made when it is asked for
+    except (ImportError, OSError) as error:
+        return f"numba cannot be imported ({error})"
+    except (BackendError, RuntimeError) as error:
         return " ".join(str(error).split())
     return None
 

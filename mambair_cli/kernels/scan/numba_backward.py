@@ -9,10 +9,9 @@ With `g` the gradient of the state:
 
 from __future__ import annotations
 
-import numpy as np
-from numba import float32, int64, njit, prange, void
+from numba import njit
 
-from mambair_cli.kernels.numba_cache import kernel
+from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.scan.numba_forward import (
     CACHE_LINE,
     CHUNK,
@@ -20,6 +19,7 @@ from mambair_cli.kernels.scan.numba_forward import (
     load_four,
     prefetch_four,
     put_four,
+    smaller,
     starts_of,
 )
 from mambair_cli.kernels.vector import (
@@ -33,6 +33,7 @@ from mambair_cli.kernels.vector import (
     load,
     load_part,
     mul,
+    offset,
     prefetch,
     softplus,
     splat,
@@ -44,33 +45,33 @@ from mambair_cli.kernels.vector import (
 )
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _accumulate(array, index, value):
     store(array, index, add(load(array, index), value))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _add_product(cells, cell, lanes, a, b):
     """Add `a * b` to the sum in a cell; `lanes` 0, not `LANES`, starts the sum."""
     store(cells, cell, fma(a, b, load_part(cells, cell, lanes)))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _next_state(projected, column, delta, wu, a, state):
     """Find the decay of a step, and the state after it; `column` is where its B of a state lies."""
     decay = exp2(mul(delta, a))
     return decay, fma(decay, state, mul(wu, splat_at(projected, column)))
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, after, a, g, dA):
     """Take the gradient of one state back over one step.
 
     Args:
-        projected: Flat array that holds B and C.
+        projected: Holds B and C.
         column: Where the step's B of this state lies; its C lies `n` further.
         n: State size.
-        cells: Flat array that receives the summands of dB and dC over channels.
+        cells: Receives the summands of dB and dC over channels.
         cell: Where those of dB lie; those of dC `n` vectors further.
         lanes: `LANES` to add to what lies there, 0 to start the sums.
         token: Step, step times input, output gradient, and the gradients so far of `delta` (through
@@ -95,7 +96,7 @@ def _step_back(projected, column, n, cells, cell, lanes, token, decay, before, a
     return g, fma(q, delta, dA), fma(q, a, through_a), through_u
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _state_gradients(
     projected, rows, cells, width, lanes, inputs, A, kept, at, g, dA, r, n, padded, v
 ):  # fmt: skip
@@ -136,7 +137,7 @@ def _state_gradients(
     return (p0, q0), (p1, q1), (p2, q2), (p3, q3)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _raw_step(projected, row, weights, bias, r, padded, v):
     """Project the step of one token and vector of channels, before its softplus."""
     step = bias
@@ -145,14 +146,14 @@ def _raw_step(projected, row, weights, bias, r, padded, v):
     return step
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _token_inputs(raw, u, dy):
     """Gather step, step times input, output gradient."""
     step = softplus(raw)
     return step, mul(step, u), dy
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _input_gradient(token, gradients, skip, raw, u):
     """Find the gradients of `u` and of the raw step of one token."""
     step, _, dy = token
@@ -162,13 +163,13 @@ def _input_gradient(token, gradients, skip, raw, u):
     return fma(through_u, step, mul(skip, dy)), draw
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _four_tokens(
     u, dy, projected, weights, bias, A, skip, kept, at, du, g, dA, dD, db, dW, cells,
-    rows, pixels, plane, onto, left, r, n, padded, v, d,
+    rows, pixels, onto, left, width, r, n, padded, v, d,
 ):  # fmt: skip
     """Find the gradients of one vector of channels over four tokens, of which `left` are there."""
-    count, width = d - v, cells.size // 4
+    count = d - v
     lanes = LANES if v > 0 else 0  # the first vector starts the sums over channels
     x0, x1, x2, x3 = load_four(u, pixels, v, count)
     y0 = load_part(dy, pixels[0] + v, count)
@@ -191,7 +192,7 @@ def _four_tokens(
     du1, draw1 = _input_gradient(t1, s1, D, raw1, x1)
     du2, draw2 = _input_gradient(t2, s2, D, raw2, x2)
     du3, draw3 = _input_gradient(t3, s3, D, raw3, x3)
-    put_four(du, pixels, plane + v, (du0, du1, du2, du3), count, onto, left)
+    put_four(du, pixels, v, (du0, du1, du2, du3), count, onto, left)
     _accumulate(dD, v, fma(y0, x0, fma(y1, x1, fma(y2, x2, mul(y3, x3)))))
     _accumulate(db, v, add(add(draw0, draw1), add(draw2, draw3)))
     for s in range(r):
@@ -206,51 +207,42 @@ def _four_tokens(
         _add_product(cells, 3 * width + cell, lanes, draw3, weight)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _direction_gradients(
-    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW,
-    k, h, w, image, plane, d
+    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, g, cells,
+    onto, direction, h, w, d, row, pixel_row, r, n, padded,
 ):  # fmt: skip
-    length, n, r, padded = h * w, A.shape[1], weight.shape[1], weight.shape[2]
-    directions, row = weight.shape[0], r + 2 * n
-    A_k, W_k, b_k, D_k = A[k].reshape(-1), weight[k].reshape(-1), bias[k], D[k]
-    in_u, in_rows = image * length * d, (image * length * directions + k) * row
-    g = np.zeros(n * padded, np.float32)
-    # Summands over channels of each value of four rows, in whole groups for `totals`.
+    """Differentiate the scan of one image in one direction; add to `du` if `onto`."""
+    length = h * w
+    for v in range(0, n * padded, LANES):
+        store(g, v, splat(ZERO))
     width = -(-row // LANES) * LANES * LANES
-    cells = np.zeros(4 * width, np.float32)
     chunks = -(-length // CHUNK)
     for chunk in range(chunks - 1, -1, -1):
         t = chunk * CHUNK
-        tokens, ahead = four_pixels(k, t, h, w), four_pixels(k, max(0, t - CHUNK), h, w)
-        pixels, next_pixels = starts_of(tokens, d, in_u), starts_of(ahead, d, in_u)
-        rows = starts_of(tokens, directions * row, in_rows)
-        next_rows = starts_of(ahead, directions * row, in_rows)
+        tokens = four_pixels(direction, t, h, w)
+        ahead = four_pixels(direction, t - CHUNK if t > 0 else 0, h, w)
+        pixels, next_pixels = starts_of(tokens, d), starts_of(ahead, d)
+        rows, next_rows = starts_of(tokens, pixel_row), starts_of(ahead, pixel_row)
         for s in range(0, row, CACHE_LINE):
             prefetch_four(projected, next_rows, s)
-        state_at = ((image * directions + k) * chunks + chunk) * n * padded
         for v in range(0, padded, LANES):
             prefetch_four(u, next_pixels, v)
             prefetch_four(dy, next_pixels, v)
             _four_tokens(
-                u, dy, projected, W_k, b_k, A_k, D_k, kept, state_at, du, g, dA, dD, db, dW,
-                cells, rows, pixels, plane, k >= 2, length - t, r, n, padded, v, d,
+                u, dy, projected, weight, bias, A, D, kept, chunk * n * padded, du, g, dA, dD, db,
+                dW, cells, rows, pixels, onto, length - t, width, r, n, padded, v, d,
             )  # fmt: skip
-        for i in range(min(CHUNK, length - t)):
+        for i in range(smaller(CHUNK, length - t)):
             start = rows[i]
             for s in range(0, row, LANES):
                 store_part(dprojected, start + s, totals(cells, i * width + s * LANES), row - s)
 
 
-_flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
-
-
-@kernel(void(
-        _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
-        _flat, _flat, _cube, _cube, _cube, _cube, int64, int64, int64, int64,
-    ))  # fmt: skip
+@kernel(floats=15)
 def scan_backward(
-    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, b, h, w, d
+    u, projected, weight, bias, A, D, kept, dy, du, dprojected, dA, dD, db, dW, blocks_of_tasks,
+    b, h, w, d, k, n, r, padded, first, last,
 ):  # fmt: skip
     """Differentiate the scan; tasks are images x axes (rows, columns).
 
@@ -262,25 +254,43 @@ def scan_backward(
         A: As above.
         D: As above.
         kept: States that the forward kernel kept.
-        dy: Gradient of the output, `(b l d)`, flat.
-        du: Receives the gradient of `u`, `(axes b l d)`, flat; rows and columns apart.
-        dprojected: Receives the gradient of `projected`, `(b l k*(r+2n))`, flat.
+        dy: Gradient of the output, `(b l d)`.
+        du: Receives the gradient of `u`, `(axes b l d)`; rows and columns apart.
+        dprojected: Receives the gradient of `projected`, `(b l k*(r+2n))`.
         dA: Zeros that receive the gradient of A, `(b k n*d')`.
         dD: Zeros that receive the gradient of D, `(b k d')`.
         db: Zeros that receive the gradient of the bias, `(b k d')`.
         dW: Zeros that receive the gradient of the step projection, `(b k r*d')`.
+        blocks_of_tasks: To work in, for each task: `n d'` gradients of the state, then for each of
+            four rows of `projected`, rounded up to vectors, a vector a value; zeros.
         b: Images.
         h: Height.
         w: Width.
         d: Channels.
+        k: Directions.
+        n: State size.
+        r: Rank of the step projection.
+        padded: d'.
+        first: First task.
+        last: The one after the last.
     """
-    directions = weight.shape[0]
-    plane, axes = b * h * w * d, min(directions, 2)
-    for task in prange(b * axes):
+    length, axes, row = h * w, smaller(k, 2), r + 2 * n
+    states = -(-length // CHUNK) * n * padded
+    room = n * padded + 4 * (-(-row // LANES) * LANES * LANES)
+    for task in range(first, last):
         image, axis = task // axes, task % axes
-        for k in range(axis, directions, 2):
+        g = offset(blocks_of_tasks, task * room)
+        in_u, in_rows = image * length * d, image * length * k * row
+        for direction in range(axis, k, 2):
+            of = image * k + direction
             _direction_gradients(
-                u, projected, weight, bias, A, D, kept, dy, du, dprojected,
-                dA[image, k], dD[image, k], db[image, k], dW[image, k],
-                k, h, w, image, axis * plane, d,
+                offset(u, in_u), offset(projected, in_rows + direction * row),
+                offset(weight, direction * r * padded), offset(bias, direction * padded),
+                offset(A, direction * n * padded), offset(D, direction * padded),
+                offset(kept, of * states), offset(dy, in_u),
+                offset(du, axis * b * length * d + in_u),
+                offset(dprojected, in_rows + direction * row),
+                offset(dA, of * n * padded), offset(dD, of * padded), offset(db, of * padded),
+                offset(dW, of * r * padded), g, offset(g, n * padded),
+                direction >= 2, direction, h, w, d, row, k * row, r, n, padded,
             )  # fmt: skip

@@ -1,7 +1,4 @@
-"""The scan of an image on a CPU: Numba kernels behind a differentiable PyTorch function.
-
-Importing this module compiles the kernels, or loads them from Numba's cache.
-"""
+"""The scan of an image on a CPU: Numba kernels behind a differentiable PyTorch function."""
 
 from __future__ import annotations
 
@@ -10,11 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.numba_launch import FLAT, flat, launch, padded
+from mambair_cli.kernels.numba_kernel import Kernel
+from mambair_cli.kernels.numba_launch import FLAT, LANES, flat, launch, padded, scratch
 from mambair_cli.kernels.parameters import recorded
-from mambair_cli.kernels.scan.numba_forward import CHUNK, scan_forward
-from mambair_cli.kernels.vector import LANES, LOG2_E
 
+FORWARD = Kernel("mambair_cli.kernels.scan.numba_forward", "scan_forward")
+BACKWARD = Kernel("mambair_cli.kernels.scan.numba_backward", "scan_backward")
+CHUNK = 4  # tokens between states that are kept for gradients, as in the kernels
+LOG2_E = 1.4426950408889634
 LARGEST_BLOCK = 192  # channels whose state and A stay in the first-level cache
 
 
@@ -48,18 +48,20 @@ class _SelectiveScan2d(torch.autograd.Function):
         parameters = (
             padded(step_weight, lambda weight: weight.transpose(1, 2)),
             padded(step_bias),
-            padded(A, lambda matrix: matrix.transpose(1, 2) * float(LOG2_E)),
+            padded(A, lambda matrix: matrix.transpose(1, 2) * LOG2_E),
             padded(D),
         )
         k, n, channels = parameters[2].shape
-        axes = min(k, 2)
+        r, axes = step_weight.shape[-1], min(k, 2)
         kept_size = b * k * -(-h * w // CHUNK) * n * channels if keep else 0
         kept = torch.empty(kept_size, **FLAT)
         planes = torch.empty(axes, b, h, w, d, **FLAT)
         blocks = 1 if keep else channel_blocks(channels, axes * b)
+        tasks = b * axes * blocks
+        widest = -(-(channels // LANES) // blocks) * LANES
         launch(
-            scan_forward, flat(u), flat(projected), *parameters, flat(planes), flat(kept),
-            b, h, w, d, blocks,
+            FORWARD, tasks, flat(u), flat(projected), *parameters, planes, kept,
+            scratch(tasks, (2 * n + r) * widest), b, h, w, d, k, n, r, channels, blocks,
         )  # fmt: skip
         if keep:
             ctx.save_for_backward(*inputs, kept)
@@ -68,8 +70,6 @@ class _SelectiveScan2d(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        from mambair_cli.kernels.scan.numba_backward import scan_backward
-
         u, projected, step_weight, _, A, _, kept = ctx.saved_tensors
         b, h, w, d = u.shape
         (k, _, r), n = step_weight.shape, A.shape[-1]
@@ -80,10 +80,12 @@ class _SelectiveScan2d(torch.autograd.Function):
         )
         dA, dW = (torch.zeros(b, k, rows * channels, **FLAT) for rows in (n, r))
         dD, db = (torch.zeros(b, k, channels, **FLAT) for _ in range(2))
+        row = r + 2 * n
+        room = n * channels + 4 * (-(-row // LANES) * LANES * LANES)
+        tasks = b * min(k, 2)
         launch(
-            scan_backward, flat(u), flat(projected), *ctx.parameters, flat(kept),
-            flat(gradients[0]), flat(du), flat(dprojected),
-            *(gradient.numpy() for gradient in (dA, dD, db, dW)), b, h, w, d,
+            BACKWARD, tasks, flat(u), flat(projected), *ctx.parameters, kept, flat(gradients[0]),
+            du, dprojected, dA, dD, db, dW, scratch(tasks, room), b, h, w, d, k, n, r, channels,
         )  # fmt: skip
         return (
             None,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import float32, int64, njit, prange, void
+from numba import njit
 
-from mambair_cli.kernels.numba_cache import kernel
+from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
+    ZERO,
     add,
+    exists,
     exp2,
     fma,
     load,
     load_part,
     mul,
+    offset,
     prefetch,
     softplus,
+    splat,
     splat_at,
     store,
     store_part,
@@ -25,11 +28,17 @@ CHUNK = 4  # tokens that are scanned together; the state before them is kept for
 CACHE_LINE = 16
 
 
-@njit(inline="always")
+@njit(forceinline=True)
+def smaller(a, b):
+    """Take the smaller of two integers; `min` could raise, for all that LLVM knows."""
+    return a if a < b else b
+
+
+@njit(forceinline=True)
 def pixel_of(direction, t, h, w):
     """Find the pixel that a direction visits at step `t`: rows, columns, then both from the end."""
     last = h * w - 1
-    t = min(t, last)
+    t = smaller(t, last)
     if direction >= 2:
         t = last - t
     if direction % 2 == 0:
@@ -37,7 +46,7 @@ def pixel_of(direction, t, h, w):
     return (t % h) * w + t // h
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def four_pixels(direction, t, h, w):
     """Find the pixels of four steps from `t` on; the last one again for steps beyond the end."""
     return (
@@ -48,18 +57,13 @@ def four_pixels(direction, t, h, w):
     )
 
 
-@njit(inline="always")
-def starts_of(pixels, stride, start):
-    """Find where the values of four pixels start in a flat array."""
-    return (
-        start + pixels[0] * stride,
-        start + pixels[1] * stride,
-        start + pixels[2] * stride,
-        start + pixels[3] * stride,
-    )
+@njit(forceinline=True)
+def starts_of(pixels, stride):
+    """Find where the values of four pixels start."""
+    return pixels[0] * stride, pixels[1] * stride, pixels[2] * stride, pixels[3] * stride
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def prefetch_four(array, starts, v):
     """Ask for the `v`-th values after four starts ahead of their use."""
     prefetch(array, starts[0] + v)
@@ -68,7 +72,7 @@ def prefetch_four(array, starts, v):
     prefetch(array, starts[3] + v)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def load_four(array, starts, v, count):
     """Load the first `count` lanes of the `v`-th values after four starts."""
     return (
@@ -79,7 +83,7 @@ def load_four(array, starts, v, count):
     )
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _steps(projected, rows, weight, bias, r, width, v):
     """Compute the steps of four tokens: the step projection and its softplus."""
     d0 = d1 = d2 = d3 = load(bias, v)
@@ -92,7 +96,7 @@ def _steps(projected, rows, weight, bias, r, width, v):
     return softplus(d0), softplus(d1), softplus(d2), softplus(d3)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
     """Run the recurrence of one vector of channels over four tokens, all states of it."""
     d0, d1, d2, d3 = steps
@@ -113,14 +117,14 @@ def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
     return y0, y1, y2, y3
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def _put_one(y, index, value, count, onto):
     if onto:
         value = add(value, load_part(y, index, count))
     store_part(y, index, value, count)
 
 
-@njit(inline="always")
+@njit(forceinline=True)
 def put_four(y, starts, v, values, count, onto, left):
     """Write the values of the first `left` of four tokens, or add them to what is there."""
     _put_one(y, starts[0] + v, values[0], count, onto)
@@ -132,95 +136,101 @@ def put_four(y, starts, v, values, count, onto, left):
         _put_one(y, starts[3] + v, values[3], count, onto)
 
 
-@njit(inline="always")
-def _block_of(matrix, first, width):
-    """Copy `width` columns from `first` to a flat array that lies together in the cache."""
-    block = np.empty(matrix.shape[0] * width, np.float32)
-    for s in range(matrix.shape[0]):
-        block[s * width : (s + 1) * width] = matrix[s, first : first + width]
-    return block
+@njit(forceinline=True)
+def _copy_block(block, matrix, rows, padded, width):
+    """Copy the first `width` columns of a matrix to where they lie together in the cache."""
+    for s in range(rows):
+        for v in range(0, width, LANES):
+            store(block, s * width + v, load(matrix, s * padded + v))
 
 
-@njit(error_model="numpy")
-def _scan_direction(u, projected, weight, bias, A, D, y, kept, keep, k, h, w, at, first, width, d):
-    """Scan `width` channels from `first` in direction `k`; backward directions add to `y`.
+@njit(error_model="numpy", forceinline=True)
+def _scan_direction(
+    u, projected, weight, bias, A, D, y, kept, state, onto, direction, h, w, d, row, pixel_row,
+    r, n, width, channels,
+):  # fmt: skip
+    """Scan `width` channels in one direction, of which `channels` are there; add to `y` if `onto`.
 
-    `at` holds the offsets of this image in `u`, `projected`, `y` and `kept`; four steps go together
-    so that the state and A are read once for them.
+    Four steps go together, so that the state and A are read once for them.
     """
-    length, n, r = h * w, A.shape[1], weight.shape[1]
-    row, pixel_row = r + 2 * n, weight.shape[0] * (r + 2 * n)
-    state = np.zeros(n * width, np.float32)
-    A_k, W_k = _block_of(A[k], first, width), _block_of(weight[k], first, width)
-    b_k, D_k = bias[k, first : first + width], D[k, first : first + width]
-    in_u, in_rows, in_y, in_kept = at[0] + first, at[1] + k * row, at[2] + first, at[3]
-    pixels = four_pixels(k, 0, h, w)
+    length = h * w
+    for v in range(0, n * width, LANES):
+        store(state, v, splat(ZERO))
+    pixels = four_pixels(direction, 0, h, w)
     for t in range(0, length, CHUNK):
-        if keep:
-            kept[in_kept : in_kept + n * width] = state
-            in_kept += n * width
-        ahead = four_pixels(k, t + CHUNK, h, w)
-        rows = starts_of(pixels, pixel_row, in_rows)
-        next_rows = starts_of(ahead, pixel_row, in_rows)
-        u_at, next_u_at = starts_of(pixels, d, in_u), starts_of(ahead, d, in_u)
-        y_at = starts_of(pixels, d, in_y)
+        if exists(kept):
+            at = t // CHUNK * n * width
+            for v in range(0, n * width, LANES):
+                store(kept, at + v, load(state, v))
+        ahead = four_pixels(direction, t + CHUNK, h, w)
+        rows, next_rows = starts_of(pixels, pixel_row), starts_of(ahead, pixel_row)
+        u_at, next_u_at = starts_of(pixels, d), starts_of(ahead, d)
         for s in range(0, row, CACHE_LINE):
             prefetch_four(projected, next_rows, s)
         for v in range(0, width, LANES):
-            count = d - first - v
-            steps = _steps(projected, rows, W_k, b_k, r, width, v)
+            count = channels - v
+            steps = _steps(projected, rows, weight, bias, r, width, v)
             inputs = load_four(u, u_at, v, count)
             prefetch_four(u, next_u_at, v)
-            skip = load(D_k, v)
-            outputs = _outputs(projected, rows, inputs, steps, skip, A_k, state, r, n, width, v)
-            put_four(y, y_at, v, outputs, count, k >= 2, length - t)
+            skip = load(D, v)
+            outputs = _outputs(projected, rows, inputs, steps, skip, A, state, r, n, width, v)
+            put_four(y, u_at, v, outputs, count, onto, length - t)
         pixels = ahead
 
 
-_flat, _matrices, _cube = float32[::1], float32[:, ::1], float32[:, :, ::1]
-
-
-@kernel(void(
-        _flat, _flat, _cube, _matrices, _cube, _matrices, _flat, _flat,
-        int64, int64, int64, int64, int64,
-    ))  # fmt: skip
-def scan_forward(u, projected, weight, bias, A, D, y, kept, b, h, w, d, blocks):
+@kernel(floats=9)
+def scan_forward(
+    u, projected, weight, bias, A, D, y, kept, blocks_of_tasks,
+    b, h, w, d, k, n, r, padded, blocks, first, last,
+):  # fmt: skip
     """Scan a batch in one or four directions, rows first.
 
     Tasks are images x axes (rows, columns) x channel blocks: none shares an output.
 
     Args:
-        u: `(b l d)`, flat.
-        projected: `(b l k*(r+2n))`, flat.
+        u: `(b l d)`.
+        projected: `(b l k*(r+2n))`.
         weight: `(k r d')`; d' is d rounded up to a multiple of `LANES`, here and below, with zeros.
         bias: `(k d')`.
         A: `(k n d')`, times log2(e).
         D: `(k d')`.
-        y: `(axes b l d)`, flat; rows and columns apart.
-        kept: `(b k l/CHUNK n d')`, flat, the state before each chunk (only with one block), or
-            empty.
+        y: `(axes b l d)`; rows and columns apart.
+        kept: Receives the state before each chunk, `(b k l/CHUNK n d')`; only with one block.
+        blocks_of_tasks: To work in: for each task `2n + r` rows as wide as its block may be.
         b: Images.
         h: Height.
         w: Width.
         d: Channels.
+        k: Directions.
+        n: State size.
+        r: Rank of the step projection.
+        padded: d'.
         blocks: Into how many channel blocks an image is split.
+        first: First task.
+        last: The one after the last.
     """
-    k, r, padded = weight.shape
-    n, length, axes = A.shape[1], h * w, min(k, 2)
+    length, axes, row = h * w, smaller(k, 2), r + 2 * n
     vectors = padded // LANES
-    states = -(-length // CHUNK) * n * padded
-    for task in prange(b * axes * blocks):
+    widest = -(-vectors // blocks) * LANES
+    for task in range(first, last):
         image, axis, block = task // (axes * blocks), task // blocks % axes, task % blocks
-        first = vectors * block // blocks * LANES
-        width = vectors * (block + 1) // blocks * LANES - first
+        begin = vectors * block // blocks * LANES
+        width = vectors * (block + 1) // blocks * LANES - begin
+        state = offset(blocks_of_tasks, task * row * widest)
+        A_block = offset(state, n * widest)
+        W_block = offset(A_block, n * widest)
         for direction in range(axis, k, 2):
-            at = (
-                image * length * d,
-                image * length * k * (r + 2 * n),
-                (axis * b + image) * length * d,
-                (image * k + direction) * states,
-            )
+            of_k = direction * padded + begin
+            _copy_block(A_block, offset(A, direction * n * padded + begin), n, padded, width)
+            _copy_block(W_block, offset(weight, direction * r * padded + begin), r, padded, width)
+            saved = kept
+            if exists(kept):
+                chunks = -(-length // CHUNK)
+                saved = offset(kept, (image * k + direction) * chunks * n * padded)
             _scan_direction(
-                u, projected, weight, bias, A, D, y, kept, kept.size > 0,
-                direction, h, w, at, first, width, d,
+                offset(u, image * length * d + begin),
+                offset(projected, image * length * k * row + direction * row),
+                W_block, offset(bias, of_k), A_block, offset(D, of_k),
+                offset(y, (axis * b + image) * length * d + begin), saved, state,
+                direction >= 2, direction, h, w, d, row, k * row, r, n, width, d - begin,
             )  # fmt: skip

@@ -1,0 +1,79 @@
+"""For which processor kernels are compiled, and how they are laid out for its instruction set.
+
+`NUMBA_CPU_NAME` and `NUMBA_CPU_FEATURES` name another one than this machine's, as they do for
+Numba: a processor with AVX-512 can run, and time, what one with AVX2 gets.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+from llvmlite import binding
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """How kernels use vector registers.
+
+    Attributes:
+        name: For people.
+        feature: LLVM's name of what a processor must have.
+        lanes: Float32 values of one vector.
+        tokens: Tokens that the forward scan takes at once: as many as the registers hold.
+        masked: Whether loads and stores of a part of a vector cost no more than whole ones.
+    """
+
+    name: str
+    feature: str
+    lanes: int
+    tokens: int
+    masked: bool
+
+
+# The best one first. Whatever has none of these gets vectors that LLVM takes apart.
+INSTRUCTION_SETS = (
+    InstructionSet("AVX-512", "avx512f", 16, 4, masked=True),
+    InstructionSet("AVX2", "avx2", 8, 4, masked=False),
+    InstructionSet("NEON", "neon", 8, 4, masked=False),
+)
+OTHER = InstructionSet("scalar", "", 8, 4, masked=False)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor as LLVM knows it.
+
+    Attributes:
+        triple: Architecture and system.
+        cpu: Name of the processor.
+        features: What it can do, `+avx2,-avx512f,...`.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+
+    @property
+    def instruction_set(self) -> InstructionSet:
+        """The best of the table that the processor has."""
+        present = self.features.split(",")
+        return next((each for each in INSTRUCTION_SETS if f"+{each.feature}" in present), OTHER)
+
+
+@cache
+def target() -> Target:
+    """Find the processor that kernels of this process are compiled for."""
+    cpu = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = "" if cpu == "generic" else _host_features()
+    return Target(binding.get_process_triple(), cpu, features)
+
+
+def _host_features() -> str:
+    try:
+        return str(binding.get_host_cpu_features().flatten())
+    except RuntimeError:  # LLVM does not know this processor
+        return ""
