@@ -20,9 +20,9 @@ from unittest.mock import patch
 
 import torch
 import triton
-from gpu_cases import NETWORKS, Case
-from gpu_machine_code import EXPONENTIAL, Loop, loops_of, resources_amd, resources_nvidia
 from hardware import describe_commit
+from on_gpu.cases import NETWORKS, Case
+from on_gpu.machine_code import EXPONENTIAL, Loop, loops_of, resources_amd, resources_nvidia
 from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource

@@ -6,8 +6,6 @@ import platform
 import subprocess
 from pathlib import Path
 
-import torch
-
 
 def describe_commit() -> str:
     """The commit, with `+` where the working tree differs from it."""
@@ -28,6 +26,7 @@ def describe_commit() -> str:
 def describe_cpu() -> dict[str, object]:
     """Processor, instruction set, threads, and the versions that matter."""
     import numba
+    import torch
 
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-import platformdirs
-
 _TEMPORARY = ".mambair-*.tmp"
 # How file systems, such as object stores mounted as folders, answer to what they have not.
 _HAS_NOT = (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBUSY)
@@ -121,6 +119,8 @@ def user_folder() -> Path | None:
     Returns:
         The folder, which need not exist; None where the system knows no home of this user.
     """
+    import platformdirs
+
     try:
         folder = platformdirs.user_cache_path("mambair", appauthor=False)
     except RuntimeError:

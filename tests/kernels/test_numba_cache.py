@@ -154,7 +154,7 @@ def test_the_temporary_folder_is_nobody_elses(monkeypatch, tmp_path):
 
 @posix_only
 def test_without_a_home_no_folder_is_called_tilde(monkeypatch):
-    monkeypatch.setattr(disk.platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache/x"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: Path("~/.cache/x"))
     assert disk.user_folder() is None
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 MEBIBYTE = 2**20
@@ -52,6 +51,8 @@ def available_system_memory(root: Path = Path("/")) -> int:
     Returns:
         Bytes, at least 0.
     """
+    import psutil
+
     system = int(psutil.virtual_memory().available)
     return max(0, min([system, *_control_group_headrooms(root), *_process_limit_headrooms()]))
 
@@ -73,11 +74,15 @@ def available_main_memory(max_memory: int | None) -> int:
 
 def resident_memory() -> int:
     """Ask how many bytes of main memory this process takes."""
+    import psutil
+
     return int(psutil.Process().memory_info().rss)
 
 
 def _process_limit_headrooms() -> Iterator[int]:
     """Yield the bytes left under each limit that `ulimit` set to this process."""
+    import psutil
+
     # As psutil knows them: on Linux and FreeBSD.
     if hasattr(psutil, "RLIMIT_AS"):
         process = psutil.Process()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
 import triton.language as tl
-from gpu_measure import computing, milliseconds
+from on_gpu.measure import computing, milliseconds
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gpu_measure import Report
+    from on_gpu.measure import Report
+    from on_gpu.settings import Settings
 
 ROUNDS = 64  # steps of each chain; the kernels unroll 16 at a time
 BLOCK = 1024
@@ -64,6 +66,11 @@ KERNELS = {
 }
 
 
+def rounded(rate: float) -> float:
+    """Four digits: rates of toy sizes are tiny and no zero."""
+    return float(f"{rate:.4g}")
+
+
 def rates(device: torch.device, *, quick: bool) -> dict[str, float]:
     """Operations of each chain in 1e9 a second, on values that stay in registers."""
     programs, rounds = (2, 1) if quick else (132 * 64, ROUNDS)
@@ -76,7 +83,7 @@ def rates(device: torch.device, *, quick: bool) -> dict[str, float]:
             kernel[(programs,)](source, target, rounds, block=BLOCK, num_warps=4)
 
         taken = milliseconds(run, inputs, seconds=0.3)["median_ms"]
-        found[f"{name}_G_per_s"] = round(programs * BLOCK * rounds * 16 / taken / 1e6, 3)
+        found[f"{name}_G_per_s"] = rounded(programs * BLOCK * rounds * 16 / taken / 1e6)
     return found
 
 
@@ -86,7 +93,7 @@ def copy_rate(device: torch.device, *, quick: bool) -> float:
     inputs = [torch.rand(count, device=device) for _ in range(2)]
     target = torch.empty_like(inputs[0])
     taken = milliseconds(target.copy_, inputs, seconds=0.3)["median_ms"]
-    return round(2 * 4 * count / taken / 1e6, 1)
+    return rounded(2 * 4 * count / taken / 1e6)
 
 
 def product_rate(number_format: str, device: torch.device, *, quick: bool) -> float:
@@ -97,15 +104,16 @@ def product_rate(number_format: str, device: torch.device, *, quick: bool) -> fl
     right = torch.randn(side, side, device=device, dtype=dtype)
     with computing("tf32" if number_format == "tf32" else "fp32", device):
         taken = milliseconds(lambda x: x @ right, inputs, seconds=0.5, most=20)["median_ms"]
-    return round(2 * side**3 / taken / 1e9, 3)
+    return rounded(2 * side**3 / taken / 1e9)
 
 
-def step(report: Report, device: torch.device, *, quick: bool) -> None:
+def step(report: Report, settings: Settings) -> None:
     """Measures every ceiling."""
+    device, quick = settings.device, settings.quick
     for number_format in ("bf16", "fp16", "tf32", "fp32"):
         report.attempt(
-            lambda f=number_format: product_rate(f, device, quick=quick),
+            partial(product_rate, number_format, device, quick=quick),
             f"matmul_{number_format}_TFLOP_per_s",
         )
-    report.attempt(lambda: copy_rate(device, quick=quick), "copy_read_plus_written_GB_per_s")
-    report.attempt(lambda: rates(device, quick=quick), "units")
+    report.attempt(partial(copy_rate, device, quick=quick), "copy_read_plus_written_GB_per_s")
+    report.attempt(partial(rates, device, quick=quick), "units")

@@ -20,15 +20,15 @@ from torch.utils.flop_counter import flop_registry
 from mambair_cli.kernels.block.ops import PLAIN, Ops
 from mambair_cli.kernels.scan.dispatch import Backend
 from mambair_cli.networks import build_network
+from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import NetworkConfig
-from mambair_cli.networks.ss2d import SS2D
 
 # Multiply-adds and multiplications for each exponential: delta A, delta B u, the state, the output.
 SCAN_FMAS = 4
 FLOAT32_BYTES = 4
 OPERAND_BYTES = {"bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
 # Of the ops of `kernels/block/ops.py`, those that are not norms, gates and residuals.
-STAGE_OF_OP = {"depthwise": "depthwise"}
+STAGE_OF_OP = {"depthwise": "depthwise", "sort_by_class": "sorting"}
 NORMS = "norms"
 PRODUCTS = ("project",)  # counted as what they dispatch
 
@@ -90,7 +90,7 @@ def census(config: NetworkConfig, height: int, width: int) -> dict[str, Work]:
         width: Pixels of the input.
 
     Returns:
-        By stage: scan, products, convolutions, depthwise, norms.
+        By stage: scan, products (of attention too), convolutions, depthwise, norms, sorting.
     """
     works: dict[str, Work] = defaultdict(Work)
     counting = _Counting(works)
@@ -126,7 +126,7 @@ def census(config: NetworkConfig, height: int, width: int) -> dict[str, Work]:
     for module in network.modules():
         if hasattr(module, "ops"):
             module.ops = ops  # type: ignore[assignment]
-        if isinstance(module, SS2D):
+        if isinstance(module, SelectiveScan):
             module.scan = Backend("count", lambda _: None, scan)
     with torch.no_grad(), counting:
         network(image)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from gpu_floors import census, floors
-from gpu_measure import (
+from on_gpu.floors import census, floors
+from on_gpu.measure import (
     FORMATS,
     MEBIBYTE,
     Report,
     computing,
-    failures,
     milliseconds,
     peak_memory,
     prepared,
@@ -26,14 +26,15 @@ from gpu_measure import (
 from torch.profiler import ProfilerActivity, profile
 
 from mambair_cli.kernels.scan import dispatch
-from mambair_cli.networks.ss2d import SS2D
+from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 if TYPE_CHECKING:
-    from gpu_cases import Case
-    from torch import Tensor
+    from on_gpu.cases import Case
+    from on_gpu.settings import Settings
+    from torch import Tensor, nn
 
     from mambair_cli.restoration.device.precision import PrecisionRequest
 
@@ -47,6 +48,8 @@ STAGES = (
     ("scan", r"scan|adjoint|selective"),
     ("depthwise", r"depthwise"),
     ("norms", r"norm|gate|residual|channel_sums"),
+    ("attention", r"attention|flash|fmha|softmax"),
+    ("sorting", r"sort|radix|argmax"),
     ("convolutions", r"conv|fprop|implicit|cudnn"),
     ("products", r"gemm|gemv|nvjet|cutlass|splitk|cublas|::addmm|::mm|::bmm"),
     ("copies", r"copy|memcpy|memset|cat|permute|transpose|nchw|nhwc|pixel|gather|index"),
@@ -69,31 +72,36 @@ def time_whole(
     }
 
 
-def whole(report: Report, device: torch.device, case: Case) -> None:
-    """Whole images in every number format, and in bf16 with every scan backend that runs here."""
-    network, inputs = case.network(device), case.inputs(device)
+def whole(report: Report, settings: Settings, case: Case) -> None:
+    """Whole images in every number format, and in bf16 with the other backends that run here."""
+    device = settings.device
+    network, inputs = case.network(device, settings.scan), case.inputs(device)
 
     def timed(number_format: str, *, graph: bool) -> dict[str, float]:
         release()
         with computing(number_format, device):
             return time_whole(prepared(network, number_format), inputs, graph=graph)
 
-    for number_format in FORMATS:
-        for how, graph in (("launched", False), ("graph", True)):
+    for number_format in formats_of(settings):
+        for how, graph in (("launched", False), ("graph", True))[: 1 + settings.on_gpu]:
             report.attempt(partial(timed, number_format, graph=graph), "whole", number_format, how)
-    for backend in dispatch.BACKENDS:
-        if backend.name == "reference":
-            continue  # a loop over the pixels: minutes
+    for backend in (dispatch.MAMBA_SSM, dispatch.TORCH)[: 2 if case.is_small else 1]:
         if reason := backend.refuses(device):
             report.put({"refuses": reason}, "backends_bf16", backend.name)
-            continue
-        set_scan_backend(network, backend.name)
-        report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", backend.name)
+        elif settings.on_gpu:
+            set_scan_backend(network, backend.name)
+            report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", backend.name)
 
 
-def tiles(report: Report, device: torch.device, case: Case) -> None:
+def formats_of(settings: Settings) -> tuple[str, ...]:
+    """The number formats that are measured: on a CPU one that every CPU has."""
+    return FORMATS if settings.on_gpu else FORMATS[-1:]
+
+
+def tiles(report: Report, settings: Settings, case: Case) -> None:
     """Images that start and end in the host's memory, through the engine, in tiles."""
-    network = case.network(device)
+    device = settings.device
+    network = case.network(device, settings.scan)
     image = case.inputs(torch.device("cpu"), count=1)[0]
 
     def timed(tile: int | str, precision: PrecisionRequest) -> dict[str, float]:
@@ -102,36 +110,43 @@ def tiles(report: Report, device: torch.device, case: Case) -> None:
         run = partial(restore_tensor, network, image, case.spec, options)
         return wall_milliseconds(run) | peak_memory(run, device)
 
-    for precision in ("bf16", "fp32") if device.type == "cuda" else ("fp32",):
+    for precision in ("bf16", "fp32")[0 if settings.on_gpu else 1 :]:
         for tile in (16,) if case.quick else TILES:
             report.attempt(partial(timed, tile, precision), "tiles", precision, str(tile))
 
 
-def footprint(report: Report, device: torch.device, case: Case) -> None:
+def footprint(report: Report, settings: Settings, case: Case) -> None:
     """Peak memory at several sizes beside the model that tiles are planned from."""
-    network = case.network(device)
-    scan = next(m.scan.name for m in network.modules() if isinstance(m, SS2D))
+    network = case.network(settings.device, settings.scan)
     for precision in ("bf16", "fp32"):
-        peaks = {}
-        for part in PARTS:
-            x = case.inputs(device, count=1)[0][:, :, : case.height // part]
-            with computing(precision, device):
-                run = partial(prepared(network, precision), x)
-                run()
-                peak = peak_memory(run, device)
-            if peak:
-                over = peak["peak_allocated_MiB"] - peak["held_before_MiB"]
-                peaks[x.shape[2] * x.shape[3]] = round(over * MEBIBYTE)
-        predicted = bytes_per_pixel(case.config, precision, scan, device.type)
-        row: dict[str, object] = {"predicted_bytes_per_pixel": predicted, "peak_bytes": peaks}
-        if peaks:
-            fitted = measured_footprint(peaks, predicted)
-            row |= {
-                "measured_bytes_per_pixel": round(fitted.per_pixel, 1),
-                "fixed_MiB": round(fitted.fixed / MEBIBYTE, 1),
-                "safe": fitted.safe,
-            }
-        report.put(row, "footprint", precision)
+        report.attempt(
+            partial(_footprint, network, case, precision, settings), "footprint", precision
+        )
+
+
+def _footprint(
+    network: nn.Module, case: Case, precision: str, settings: Settings
+) -> dict[str, object]:
+    scan = next(m.scan.name for m in network.modules() if isinstance(m, SelectiveScan))
+    peaks = {}
+    for part in PARTS if settings.on_gpu else ():
+        x = case.inputs(settings.device, count=1)[0][:, :, : case.height // part]
+        with computing(precision, settings.device):
+            run = partial(prepared(network, precision), x)
+            run()
+            peak = peak_memory(run, settings.device)
+        over = peak["peak_allocated_MiB"] - peak["held_before_MiB"]
+        peaks[x.shape[2] * x.shape[3]] = round(over * MEBIBYTE)
+    predicted = bytes_per_pixel(case.config, precision, scan, settings.device.type)  # type: ignore[arg-type]
+    row: dict[str, object] = {"predicted_bytes_per_pixel": predicted, "peak_bytes": peaks}
+    if peaks:
+        fitted = measured_footprint(peaks, predicted)
+        row |= {
+            "measured_bytes_per_pixel": round(fitted.per_pixel, 1),
+            "fixed_MiB": round(fitted.fixed / MEBIBYTE, 1),
+            "safe": fitted.safe,
+        }
+    return row
 
 
 def stage_of(kernel: str) -> str:
@@ -157,11 +172,14 @@ def kernel_times(run: Callable[[Tensor], Tensor], x: Tensor) -> dict[str, tuple[
     return times
 
 
-def stages(report: Report, device: torch.device, case: Case, ceilings: dict[str, Any]) -> None:
+def stages(report: Report, settings: Settings, case: Case) -> None:
     """Time of each stage in a profiled pass beside its floors, and the kernels that take most."""
-    network, (x, *_) = case.network(device), case.inputs(device, count=1)
+    device = settings.device
+    network, (x, *_) = case.network(device, settings.scan), case.inputs(device, count=1)
     works = census(case.config, case.height, case.width)
-    for number_format in ("bf16", "fp32"):
+    measured = settings.folder / "ceilings.json"
+    ceilings = json.loads(measured.read_text()) if measured.exists() else {}
+    for number_format in ("bf16", "fp32")[0 if settings.on_gpu else 1 :]:
         with computing(number_format, device):
             run = prepared(network, number_format)
             run(x)
@@ -171,8 +189,8 @@ def stages(report: Report, device: torch.device, case: Case, ceilings: dict[str,
             spent[stage_of(kernel)] += taken
         try:
             least = floors(works, ceilings, number_format)
-        except (KeyError, *failures()):
-            least = {}  # the ceilings were not measured
+        except (KeyError, TypeError):
+            least = {}  # some ceilings were not measured
         table = {
             stage: {"measured_ms": round(spent.get(stage, 0.0), 4), **least.get(stage, {})}
             for stage in sorted({*spent, *least}, key=lambda s: -spent.get(s, 0.0))

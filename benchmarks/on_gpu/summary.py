@@ -9,13 +9,19 @@ CHARACTERS = 10_000
 
 def summary(result: dict[str, Any]) -> str:
     """Picks the figures that decide out of a result, as lines."""
-    lines = [f"commit {result['commit']}; {result['environment'].get('gpu', 'no GPU')}"]
+    environment = result["steps"].get("environment", {}).get("figures", {})
+    gpu = environment.get("gpu", {}).get("name", "no GPU")
+    lines = [f"commit {result['commit']}; {gpu}"]
     for name, step in result["steps"].items():
         kind = name.split()[0]
         lines.append(": ".join([name, step["outcome"], *filter(None, [step.get("error")])]))
-        lines += [f"  {line}" for line in LINES[kind](step["figures"])]
+        lines += [f"  {line}" for line in LINES.get(kind, _other)(step["figures"])]
     text = "\n".join(lines)
     return text if len(text) <= CHARACTERS else text[:CHARACTERS] + "\n(cut: see the file)"
+
+
+def _other(figures: dict[str, Any]) -> list[str]:
+    return [f"{key}: {value!s:.150}" for key, value in figures.items()]
 
 
 def _time(row: dict[str, Any]) -> str:
@@ -50,7 +56,7 @@ def _scans(figures: dict[str, Any]) -> list[str]:
 
 
 def _networks(figures: dict[str, Any]) -> list[str]:
-    rows = [row for backends in figures.values() for row in backends.values()]
+    rows = list(figures.values())
     lines = [f"{sum(bool(row.get('passes')) for row in rows)} of {len(rows)} right"]
     worst: dict[str, float] = {}
     for row in rows:
@@ -87,7 +93,7 @@ def _tiles(figures: dict[str, Any]) -> list[str]:
 def _footprint(figures: dict[str, Any]) -> list[str]:
     return [
         f"{precision}: {row.get('measured_bytes_per_pixel')} bytes a pixel, "
-        f"planned {row['predicted_bytes_per_pixel']}"
+        f"planned {row.get('predicted_bytes_per_pixel')}"
         for precision, row in figures.get("footprint", {}).items()
     ]
 
@@ -122,6 +128,15 @@ def _quality(figures: dict[str, Any]) -> list[str]:
     return [f"mean change from fp32, dB: {figures.get('mean_change_from_fp32_dB')}"]
 
 
+def _sweep(figures: dict[str, Any]) -> list[str]:
+    now = figures.get("as the package cuts it", {})
+    lines = [f"as it is cut now: {_time(now)}; fastest: {figures.get('fastest')}"]
+    for how, rows in figures.items():
+        if how.startswith("maxnreg"):
+            lines.append(f"{how}: " + "; ".join(f"{c} {_time(row)}" for c, row in rows.items()))
+    return lines
+
+
 LINES = {
     "ceilings": _ceilings,
     "scans": _scans,
@@ -133,4 +148,5 @@ LINES = {
     "stages": _stages,
     "peers": _peers,
     "quality": _quality,
+    "sweep": _sweep,
 }
