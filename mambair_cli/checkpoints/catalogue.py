@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Of a buffer in the files of MambaIRv2: 256x256 numbers of 8 bytes, and what surrounds them.
 POSITIONS_BYTES = 0.65e6
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class CatalogueEntry:
         channels: Image channels, 3 for RGB or 1 for gray.
         network: Name of its configuration in the catalogue.
         parameters: Number of parameters of its network.
-        licence: SPDX identifier of the weights' licence.
+        licence: SPDX identifier of the weights' licence; what they were trained on has terms of its
+            own.
         trained_on: Its training images, or `unknown`.
         degradation: What was done to them, and the model learnt to undo, in a phrase.
         megabytes: Size that its file is expected to have, in 1e6 bytes.
@@ -123,6 +125,12 @@ class CatalogueEntry:
         from mambair_cli.networks.spec import ModelSpec
 
         return ModelSpec(self.id, self.task, self.scale, self.channels, self.sigma, self.quality)
+
+    @property
+    def terms(self) -> dict[str, str]:
+        """Under which terms the makers of its training images offer them, by set, or `unknown`."""
+        known = _document()["terms"]
+        return {name: known.get(name, UNKNOWN) for name in self.trained_on.split(", ")}
 
     @property
     def page(self) -> str | None:

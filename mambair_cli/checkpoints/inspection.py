@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mambair_cli.checkpoints import catalogue
+from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.shards import digest_of, size_of
@@ -63,6 +64,18 @@ class Inspection:
     size: int
     sha256: str
     metadata: dict[str, str]
+
+    @property
+    def known(self) -> CatalogueEntry | None:
+        """The model of the catalogue that the file holds; None for weights of somebody else."""
+        return next(
+            (
+                entry
+                for entry in catalogue.entries()
+                if entry.id == self.spec.id and entry.sha256 in (None, self.sha256)
+            ),
+            None,
+        )
 
 
 def inspect_checkpoint(path: Path) -> Inspection:

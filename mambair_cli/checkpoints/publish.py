@@ -106,6 +106,10 @@ def _facts(found: Inspection) -> Iterator[tuple[str, object]]:
     for name, value in asdict(found.spec).items():
         if name != "id" and value is not None:
             yield name, value
+    if found.known is not None:
+        yield "trained on", found.known.trained_on
+        for images, terms in found.known.terms.items():
+            yield f"terms of {images}", terms
     yield "network", found.network
     yield "parameters", f"{found.parameters:,}"
     yield "format", f"safetensors, {', '.join(found.dtypes)}"

@@ -12,7 +12,13 @@ import torch
 from published_networks import FULL_SIZE, config_of
 
 from mambair_cli.checkpoints import catalogue
-from mambair_cli.checkpoints.catalogue import CatalogueEntry, PublishedScore, entries, find
+from mambair_cli.checkpoints.catalogue import (
+    UNKNOWN,
+    CatalogueEntry,
+    PublishedScore,
+    entries,
+    find,
+)
 from mambair_cli.errors import UsageError
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import ModelSpec, Task
@@ -187,3 +193,11 @@ def test_the_catalogue_is_read_without_torch():
         "choose('sr', scale=4); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_notice_names_what_bundled_weights_were_trained_on():
+    notice = (Path(__file__).parents[2] / "NOTICE").read_text()
+    for entry in entries():
+        for name, terms in entry.terms.items() if entry.bundled else ():
+            (told,) = re.findall(rf"^  {name}: (.+(?:\n    .+)*)", notice, re.MULTILINE)
+            assert ("no terms are known" if terms == UNKNOWN else terms) in " ".join(told.split())

@@ -8,20 +8,54 @@ import re
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from mambair_cli.checkpoints.catalogue import entries
+from mambair_cli.checkpoints.catalogue import bundled_directory, entries
 from mambair_cli.cli.options import complete_model, complete_variant
 
 
 def test_list_names_every_model(mambair):
     outcome = mambair("models", "list")
     assert (outcome.status, outcome.err) == (0, "")
-    header, *rows = outcome.lines
+    header, *rows, _, _ = outcome.lines
     assert header.split() == ["model", "task", "trained", "on", "size", "licence", "weights"]
     assert [row.split()[0] for row in rows] == [entry.id for entry in entries()]
-    assert rows[0].endswith("bicubic downscaling    0.6 MB  Apache-2.0  bundled ")
-    assert rows[-1].endswith("JPEG compression                      91.7 MB  Apache-2.0  not here")
+    assert rows[0].endswith("bicubic downscaling    0.6 MB  Apache-2.0 *  bundled ")
+    assert rows[-1].endswith(
+        "JPEG compression                      91.7 MB  Apache-2.0    not here"
+    )
+
+
+def test_terms_of_training_images_are_told_where_weights_are_chosen(mambair):
+    lines = mambair("models", "list").lines
+    assert lines[-2].startswith("* trained on images that are offered for research and education")
+    marked = {line.split()[0] for line in lines[1:-2] if "Apache-2.0 *" in line}
+    bundled = {entry.id for entry in entries() if entry.bundled}
+    assert bundled < marked
+    assert "mambair-real-sr-x4" not in marked  # nobody says what that one was trained on
+    facts = {"BSDS400": "non-commercial research and education", "T91": "unknown"}
+    shown = mambair("models", "show", "mambair-tiny-sr-x2").out
+    file = bundled_directory() / "mambair-tiny-sr-x2.safetensors"
+    inspected = mambair("models", "inspect", file)
+    for name, terms in facts.items():
+        for text in (shown, inspected.out):
+            assert re.search(rf"^terms of {name} +{terms} *$", text, re.MULTILINE)
+    for command in (("show", "mambair-tiny-sr-x2"), ("inspect", file)):
+        (line,) = mambair("models", *command, "--json").lines
+        assert json.loads(line)["terms"].items() >= facts.items()
+    assert "terms of" not in mambair("models", "show", "mambair-real-sr-x4").out
+
+
+def test_weights_of_somebody_else_have_other_terms(mambair, tmp_path):
+    path = bundled_directory() / "mambair-tiny-sr-x2.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    own = tmp_path / "own.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, own, metadata)
+    told = mambair("models", "inspect", own).out
+    assert "mambair-tiny-sr-x2" in told
+    assert "terms of" not in told
+    assert "Apache" not in told
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 2), (120, 1)])

@@ -24,6 +24,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+# What stands behind the licence of weights, and what it means.
+LIMITED = "*"
+TERMS_OF_IMAGES = (
+    f"{LIMITED} trained on images that are offered for research and education alone, not for\n"
+    "  commercial use: mambair models show ID"
+)
+
 Weights = Annotated[
     Path, typer.Argument(metavar="FILE", help="A weights file: .safetensors or .pth.")
 ]
@@ -51,6 +58,7 @@ def list_models(
         print_table(table)
     else:
         _print_narrow([_row(entry) for entry in catalogue.entries()])
+    print_text(Text(TERMS_OF_IMAGES, "dim"))
 
 
 def _print_narrow(rows: Sequence[tuple[str, str, str, str, str, Text]]) -> None:
@@ -63,9 +71,13 @@ def _print_narrow(rows: Sequence[tuple[str, str, str, str, str, Text]]) -> None:
 
 
 def _row(entry: CatalogueEntry) -> tuple[str, str, str, str, str, Text]:
+    from mambair_cli.checkpoints import catalogue
+
     training = f"{entry.trained_on}; {entry.degradation}"
     size = f"{entry.megabytes:.1f} MB"
-    return entry.id, entry.task, training, size, entry.licence, _availability(entry)
+    limited = any(terms != catalogue.UNKNOWN for terms in entry.terms.values())
+    licence = f"{entry.licence} {LIMITED}" if limited else entry.licence
+    return entry.id, entry.task, training, size, licence, _availability(entry)
 
 
 def _availability(entry: CatalogueEntry) -> Text:
@@ -82,7 +94,7 @@ def _facts_of(entry: CatalogueEntry) -> dict[str, object]:
     found = find(entry.id)
     path = None if found is None else str(found)
     cached = found is not None and entry.bundled is None
-    return {**dataclasses.asdict(entry), "cached": cached, "path": path}
+    return {**dataclasses.asdict(entry), "terms": entry.terms, "cached": cached, "path": path}
 
 
 @app.command()
@@ -115,6 +127,7 @@ def _description(entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
     yield "model", entry.id
     yield "use", f"mambair {catalogue.command(entry)} --model {entry.variant} IMAGE"
     yield "trained on", entry.trained_on
+    yield from _terms(entry)
     yield "to undo", entry.degradation
     for level in ("sigma", "quality"):
         if (value := getattr(entry, level)) is not None:
@@ -133,6 +146,12 @@ def _description(entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
         yield "made from", f"{pin.file}, {pin.source_size / 1e6:.2f} MB, sha256 {pin.source_sha256}"
     if not entry.published:
         yield "published scores", "none known"
+
+
+def _terms(entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
+    for images, terms in entry.terms.items():
+        if images != terms:  # unknown images under unknown terms
+            yield f"terms of {images}", terms
 
 
 def _scores(entry: CatalogueEntry) -> Table:
@@ -164,8 +183,10 @@ def inspect(
     from mambair_cli.checkpoints.inspection import inspect_checkpoint
 
     found = inspect_checkpoint(file)
+    known = found.known
     if json:
-        print_json({**dataclasses.asdict(found), "path": str(found.path)})
+        told = {"licence": known.licence, "terms": known.terms} if known else {}
+        print_json({**dataclasses.asdict(found), "path": str(found.path), **told})
         return
     table = Table.grid(padding=(0, 2))
     for name, value in _facts(found):
@@ -180,6 +201,10 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     for name, value in dataclasses.asdict(found.spec).items():
         if name != "id" and value is not None:
             yield name, str(value)
+    if found.known is not None:
+        yield "licence", found.known.licence
+        yield "trained on", found.known.trained_on
+        yield from _terms(found.known)
     yield "network", found.network
     for name, value in dataclasses.asdict(found.config).items():
         yield f"  {name}", str(value)
