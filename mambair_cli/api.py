@@ -45,9 +45,9 @@ def load_model(
     """Load a model.
 
     Args:
-        reference: A model id or its entry (see `list_models`), a `.safetensors` or `.pth` file, or
-            a file on the Hugging Face Hub: `hf://owner/repo[@revision]/path`. What is not on this
-            machine is fetched.
+        reference: A model id or its entry (see `list_models`), a `.safetensors` or `.pth` file, a
+            folder as PyTorchModelHubMixin writes it, or a file or such a folder on the Hugging Face
+            Hub: `hf://owner/repo[@revision][/path]`. What is not on this machine is fetched.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`, a `torch.device`, or a CUDA GPU's number;
             `auto` takes the fastest one there is, as None does.
         precision: `auto`, `fp32`, `bf16` or `fp16`, or torch's type for it.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mambair_cli.checkpoints import header
 from mambair_cli.checkpoints.load import open_checkpoint
-from mambair_cli.checkpoints.reference import require_file
+from mambair_cli.checkpoints.reference import require_file, weights_in
 from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint
 from mambair_cli.disk import check_writable, write_whole
@@ -55,6 +55,7 @@ def convert(
         CheckpointError: The source is not usable.
         OutputError: The target exists, or cannot be written.
     """
+    source = weights_in(source)
     require_file(source)
     _check_target(source, target, overwrite=overwrite)
     raw, network, found = open_checkpoint(source)

@@ -52,11 +52,20 @@ def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
     Returns:
         Entry name to JSON text.
     """
-    network = next(name for name, kind in NETWORKS.items() if isinstance(config, kind))
-    entries = {CONFIG: to_json({"network": network, **dataclasses.asdict(config)})}
+    entries = {CONFIG: to_json(fields_of(config))}
     if spec is not None:
         entries[SPEC] = to_json(dataclasses.asdict(spec))
     return entries
+
+
+def fields_of(config: NetworkConfig) -> dict[str, Any]:
+    """Name the network of a configuration, and list its fields."""
+    return {"network": name_of(config), **dataclasses.asdict(config)}
+
+
+def name_of(config: NetworkConfig) -> str:
+    """Name the network of a configuration."""
+    return next(name for name, kind in NETWORKS.items() if isinstance(config, kind))
 
 
 def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
@@ -82,12 +91,20 @@ def stated_config(metadata: Mapping[str, str]) -> NetworkConfig | None:
         )
     config = _record(NETWORKS[network], values, CONFIG)
     for number in (config.mlp_ratio, getattr(config, "img_range", 1.0)):
-        if not isinstance(number, int | float) or not 0 < number <= LARGEST:
-            raise CheckpointError(
-                f"metadata {CONFIG}: {reprlib.repr(number)} is not a positive number "
-                f"up to {LARGEST}"
-            )
+        require_positive(number, f"metadata {CONFIG}:")
     return config
+
+
+def require_positive(number: object, where: str, hint: str | None = None) -> None:
+    """Check a ratio or a white level.
+
+    Raises:
+        CheckpointError: It is no positive number, or larger than any is.
+    """
+    if not isinstance(number, int | float) or not 0 < number <= LARGEST:
+        raise CheckpointError(
+            f"{where} {reprlib.repr(number)} is not a positive number up to {LARGEST}", hint
+        )
 
 
 def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, header
 from mambair_cli.checkpoints.detect import detect_config
+from mambair_cli.checkpoints.folder import stated_beside
+from mambair_cli.checkpoints.reference import CONFIG, is_of_folder, weights_in
 from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
 from mambair_cli.checkpoints.unwrapping import unwrapped
@@ -95,10 +97,11 @@ def open_checkpoint(path: Path) -> tuple[RawCheckpoint, RestorationNetwork, Mode
     Raises:
         CheckpointError: As in `load_checkpoint`.
     """
+    path = weights_in(path)
     raw = read_checkpoint(path)
     with _naming(path):
         _refuse_quantised(raw.tensors)
-        config = _configuration(raw)
+        config = _configuration(path, raw)
         raw = replace(raw, tensors=_without_made(raw.tensors, config))
         network = _filled(config, raw.tensors)
         spec = _specification(path, raw, config)
@@ -192,19 +195,48 @@ def _refuse_quantised(tensors: Mapping[str, Tensor]) -> None:
             )
 
 
-def _configuration(raw: RawCheckpoint) -> NetworkConfig:
-    detected = detect_config(raw.tensors)
-    stated = header.stated_config(raw.metadata)
-    if stated is None:
-        return detected
-    if contradictions := list(_contradictions(asdict(stated), asdict(detected))):
+def _configuration(path: Path, raw: RawCheckpoint) -> NetworkConfig:
+    config = detect_config(raw.tensors)
+    untold: Sequence[str] = UNTOLD
+    if (header_says := header.stated_config(raw.metadata)) is not None:
+        stated = asdict(header_says)
+        if contradictions := _contradictions(stated, asdict(config), untold):
+            raise CheckpointError(
+                f"its metadata contradicts its tensors: {contradictions}",
+                "convert the original file again: mambair models convert FILE",
+            )
+        config, untold = _told(config, stated), ()
+    stated = {**asdict(config), **stated_beside(path, config)}
+    if contradictions := _contradictions(stated, asdict(config), untold):
         raise CheckpointError(
-            "its metadata contradicts its tensors: " + ", ".join(contradictions),
-            "convert the original file again: mambair models convert FILE",
+            f"{CONFIG} beside it contradicts it: {contradictions}",
+            f"correct or remove {path.parent / CONFIG}",
         )
-    return replace(
-        detected, **{name: getattr(stated, name) for name in UNTOLD if hasattr(detected, name)}
-    )
+    return _told(config, stated)
+
+
+def _told(detected: NetworkConfig, stated: Mapping[str, Any]) -> NetworkConfig:
+    return replace(detected, **{name: stated[name] for name in UNTOLD if hasattr(detected, name)})
+
+
+def _contradictions(
+    stated: Mapping[str, Any], detected: Mapping[str, Any], untold: Sequence[str]
+) -> str:
+    """List where a stated configuration is not the detected one.
+
+    Args:
+        stated: Field to value.
+        detected: Likewise.
+        untold: Fields of which the tensors tell at most a part: several ratios give one width.
+    """
+    width = 8 * detected["dim"] if "dim" in detected else detected["embed_dim"]
+    found = []
+    for name, value in detected.items():
+        said = stated.get(name)
+        agrees = name != "mlp_ratio" or int(width * stated[name]) == int(width * value)
+        if said != value and not (name in untold and agrees):
+            found.append(f"{name} {reprlib.repr(said)} instead of {value!r}")
+    return ", ".join(found)
 
 
 def _without_made(tensors: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
@@ -231,16 +263,6 @@ def _filled(config: NetworkConfig, tensors: Mapping[str, Tensor]) -> Restoration
     network = _outlined(config)
     _fill(network, tensors)
     return network.eval().requires_grad_(requires_grad=False)
-
-
-def _contradictions(stated: dict[str, Any], detected: dict[str, Any]) -> Iterator[str]:
-    width = 8 * detected["dim"] if "dim" in detected else detected["embed_dim"]
-    inner_differs = int(width * stated["mlp_ratio"]) != int(width * detected["mlp_ratio"])
-    for name, value in detected.items():
-        if stated.get(name) != value and (
-            name not in UNTOLD or (name == "mlp_ratio" and inner_differs)
-        ):
-            yield f"{name} {reprlib.repr(stated.get(name))} instead of {value!r}"
 
 
 def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
@@ -297,14 +319,15 @@ def identify(path: Path, config: NetworkConfig) -> ModelSpec:
     """Find out what weights are for, as far as name and configuration tell.
 
     Args:
-        path: The weights file; only its name is looked at.
+        path: The weights file; only its name is looked at, or that of its folder where it has a
+            name that weights have in every such folder.
         config: Its network's configuration.
 
     Returns:
         The specification of the published model with that configuration and such a name; else one
         with the file's stem as id, the task that such a network usually has, and no level.
     """
-    stem = header.id_from(path.stem)
+    stem = header.id_from(path.absolute().parent.name if is_of_folder(path) else path.stem)
     alike = [entry for entry in catalogue.entries() if entry.config == config]
     for entry in alike:
         if stem in {entry.id, *(Path(file).stem for file in entry.files)}:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -16,12 +14,15 @@ from mambair_cli.checkpoints import cache, catalogue
 from mambair_cli.checkpoints.cache import Pin
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.hub.address import require_address
+from mambair_cli.checkpoints.locate import fetch_config, locate
 from mambair_cli.checkpoints.reference import (
     HUB,
     WEIGHTS_SUFFIXES,
     HubReference,
+    is_of_folder,
     page,
     require_file,
+    weights_in,
 )
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError, OutputError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from mambair_cli.checkpoints.choice import Choice
     from mambair_cli.checkpoints.reference import HubFile, Listener
 
-LISTED = 20
 UNNOTICED_SECONDS = 0.5
 
 
@@ -38,7 +38,7 @@ def resolve(reference: str, listener: Listener | None = None, *, again: bool = F
     """Find the weights file that a user means, fetching it where need be.
 
     Args:
-        reference: A model id, `hf://owner/repo[@revision]/path`, or the path of a file.
+        reference: A model id, `hf://owner/repo[@revision][/path]`, or the path of a file or folder.
         listener: Is told of a download.
         again: Fetch even what was fetched before; its repository may have changed.
 
@@ -55,7 +55,7 @@ def resolve(reference: str, listener: Listener | None = None, *, again: bool = F
     if any(entry.id == reference for entry in catalogue.entries()):
         return path_of(catalogue.find(reference), listener, again=again)
     # The functions of os.path answer where those of Path raise: no home, a name too long.
-    path = Path(os.path.expanduser(reference))  # noqa: PTH111
+    path = weights_in(Path(os.path.expanduser(reference)))  # noqa: PTH111
     is_name = path.name == reference and path.suffix.lower() not in WEIGHTS_SUFFIXES
     if is_name and not os.path.exists(path):  # noqa: PTH110
         catalogue.find(reference)
@@ -182,9 +182,11 @@ def fetch(
         require_address()
         from mambair_cli.checkpoints.hub import repository as hub
 
-        entry = wanted if isinstance(wanted, CatalogueEntry) else None
-        file = _located(wanted, listener)
-        pin = _taken_in(name, entry, file, hub.download(file, listener))
+        file, is_kept = locate(wanted, listener)
+        source = hub.download(file, listener)
+        if not is_kept:
+            fetch_config(file, source, listener)
+        pin = _taken_in(name, wanted, file, source)
         cache.keep(pin)
         return pin
 
@@ -219,80 +221,25 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
         lock.release()
 
 
-def _located(wanted: CatalogueEntry | HubReference, listener: Listener | None) -> HubFile:
-    """Ask for the preferred names, then for what is there; without the Hub, for what is kept."""
-    from mambair_cli.checkpoints.hub import repository as hub
-
-    if isinstance(wanted, HubReference):
-        candidates = [wanted]
-    else:
-        assert wanted.repo is not None
-        candidates = [HubReference(wanted.repo, file) for file in wanted.files]
-    first = candidates[0]
-    try:
-        for candidate in candidates:
-            if file := hub.look_up(candidate, listener):
-                return file
-        names = hub.list_files(first, listener)
-        for name in _matching(wanted, names):
-            if file := hub.look_up(replace(first, path=name), listener):
-                return file
-    except CheckpointError:
-        kept = hub.kept_files(first)
-        named = [candidate.path for candidate in candidates if candidate.path in kept]
-        for name in (*named, *_matching(wanted, kept)):
-            return hub.kept_file(replace(first, path=name))
-        raise
-    raise _not_there(candidates, names)
-
-
-def _matching(entry: CatalogueEntry | HubReference, names: Sequence[str]) -> list[str]:
-    """List files that may be a model's, the likeliest first: same folder, then safetensors."""
-    if isinstance(entry, HubReference):
-        return []
-    folder = PurePosixPath(entry.files[0]).parent
-    found = [
-        path
-        for path in map(PurePosixPath, names)
-        if path.suffix.lower() in WEIGHTS_SUFFIXES
-        and re.search(entry.pattern, path.name, re.IGNORECASE)
-    ]
-    return [
-        str(path)
-        for path in sorted(
-            found, key=lambda path: (path.parent != folder, path.suffix.lower() != ".safetensors")
-        )
-    ]
-
-
-def _not_there(candidates: Sequence[HubReference], names: Sequence[str]) -> CheckpointError:
-    repo = candidates[0].repo
-    weights = [name for name in names if PurePosixPath(name).suffix.lower() in WEIGHTS_SUFFIXES]
-    listed = "".join(f"\n  {name}" for name in weights[:LISTED])
-    if len(weights) > LISTED:
-        listed += f"\n  and {len(weights) - LISTED} more"
-    wanted = " or ".join(candidate.path for candidate in candidates)
-    return CheckpointError(
-        f"{repo} has no {wanted}; its weights files are:{listed or ' none'}",
-        f"name one of them: --weights {HUB}{repo}/PATH ({page(repo)})",
-    )
-
-
-def _taken_in(name: str, entry: CatalogueEntry | None, file: HubFile, source: Path) -> Pin:
+def _taken_in(name: str, wanted: CatalogueEntry | HubReference, file: HubFile, source: Path) -> Pin:
     from mambair_cli.checkpoints import header
     from mambair_cli.checkpoints.convert import store
-    from mambair_cli.checkpoints.load import open_checkpoint
+    from mambair_cli.checkpoints.load import identify, open_checkpoint
 
     raw, network, found = open_checkpoint(source)
     spec = found
-    if entry is not None:
-        if network.config != entry.config:
+    if isinstance(wanted, CatalogueEntry):
+        if network.config != wanted.config:
             raise CheckpointError(
-                f"{file.path} from {file.repo} holds another network than {entry.id}: "
-                f"{network.config} instead of {entry.config}",
+                f"{file.path} from {file.repo} holds another network than {wanted.id}: "
+                f"{network.config} instead of {wanted.config}",
                 f"its authors may have changed it; see {page(file.repo)}",
             )
-        spec = entry.spec
+        spec = wanted.spec
+    elif is_of_folder(PurePosixPath(file.path)) and header.SPEC not in raw.metadata:
+        # The folder that it lies in here is named by its commit.
+        folder = PurePosixPath(file.repo, file.path).parent.name
+        spec = identify(Path(f"{folder}.safetensors"), network.config)
     digest = sha256_of(source)
     if raw.format == "safetensors" and spec == found:
         weights = source

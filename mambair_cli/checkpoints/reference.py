@@ -1,17 +1,21 @@
-"""What weights are named by: files of this machine, or `hf://owner/repo[@revision]/path`."""
+"""What weights are named by: files of this machine, or `hf://owner/repo[@revision][/path]`."""
 
 from __future__ import annotations
 
 import difflib
 import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Literal, Protocol, Self
 
 from mambair_cli.errors import CheckpointError, UsageError
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
+
+# In a folder of one model, as huggingface_hub's PyTorchModelHubMixin writes and reads it.
+FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+CONFIG = "config.json"
 
 HUB = "hf://"
 Kind = Literal["model", "dataset"]
@@ -19,7 +23,7 @@ FORM = re.compile(
     r"hf://(?:models/)?(?P<repo>[\w.-]+/[\w.-]+)"
     # Of the revisions that hold a slash, those of pull requests may be written as they are.
     r"(?:@(?P<revision>refs/pr/\d+|[^/@]+))?"
-    r"/(?P<path>.+)"
+    r"(?:/(?P<path>.+)|/?)"
 )
 # As huggingface_hub checks it.
 NAME = re.compile(r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
@@ -28,11 +32,11 @@ OTHER_REPOSITORIES = ("datasets", "spaces", "kernels", "buckets")
 
 @dataclass(frozen=True)
 class HubReference:
-    """One file of a repository.
+    """One file of a repository, or the repository as the folder of one model.
 
     Attributes:
         repo: Owner and name of the repository, such as `cguoh/MambaIR`.
-        path: Path of the file in it.
+        path: Path of the file in it; empty for the folder.
         revision: Branch, tag or commit; None for the main branch.
         kind: What the repository holds.
     """
@@ -59,9 +63,11 @@ class HubReference:
         if found is None or text.removeprefix(HUB).split("/")[0] in OTHER_REPOSITORIES:
             raise UsageError(
                 f"{text} is no reference to a file of a model repository",
-                "write hf://owner/repo/path or hf://owner/repo@revision/path",
+                "write hf://owner/repo/path, hf://owner/repo@revision/path, or hf://owner/repo for "
+                "a repository of one model",
             )
-        parts = f"{found['repo']}/{found['path']}".split("/")
+        path = found["path"] or ""
+        parts = [*found["repo"].split("/"), *(path.split("/") if path else ())]
         if "\\" in text or {"", ".", ".."} & set(parts):
             raise UsageError(f"{text} names no file", f"list them at {page(found['repo'])}")
         if not all(NAME.fullmatch(part) for part in found["repo"].split("/")):
@@ -70,15 +76,20 @@ class HubReference:
                 "names have letters, digits, and - _ . within them, and at most 96 characters",
             )
         revision = found["revision"]
-        return cls(found["repo"], found["path"], revision and revision.replace("%2F", "/"))
+        return cls(found["repo"], path, revision and revision.replace("%2F", "/"))
+
+    @property
+    def candidates(self) -> list[Self]:
+        """The files that may be meant, the likeliest first."""
+        return [self] if self.path else [replace(self, path=name) for name in FOLDER_WEIGHTS]
 
     def __str__(self) -> str:
-        revision = self.revision
+        revision, path = self.revision, f"/{self.path}" if self.path else ""
         if revision is None:
-            return f"{HUB}{self.repo}/{self.path}"
+            return f"{HUB}{self.repo}{path}"
         if not revision.startswith("refs/pr/"):
             revision = revision.replace("/", "%2F")
-        return f"{HUB}{self.repo}@{revision}/{self.path}"
+        return f"{HUB}{self.repo}@{revision}{path}"
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,25 @@ def page(repo: str, kind: Kind = "model") -> str:
         The address on the public Hub.
     """
     return f"https://huggingface.co/{'datasets/' if kind == 'dataset' else ''}{repo}"
+
+
+def weights_in(path: Path) -> Path:
+    """Find the weights in the folder of one model.
+
+    Args:
+        path: A folder, or anything else.
+
+    Returns:
+        The weights file in it; the path itself where there is none.
+    """
+    # The functions of os.path answer where those of Path raise: a name too long, no permission.
+    files = (path / name for name in FOLDER_WEIGHTS)
+    return next((file for file in files if os.path.isfile(file)), path)  # noqa: PTH113
+
+
+def is_of_folder(path: PurePath) -> bool:
+    """Tell whether weights have the name that they have in the folder of one model."""
+    return path.name in FOLDER_WEIGHTS
 
 
 def require_file(path: Path) -> None:

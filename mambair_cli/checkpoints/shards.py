@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from mambair_cli.checkpoints.reference import require_file
+from mambair_cli.checkpoints.reference import require_file, weights_in
 from mambair_cli.disk import sha256_of
 from mambair_cli.errors import CheckpointError
 
@@ -20,7 +20,7 @@ def files_of(path: Path) -> list[Path]:
     """List the files that weights lie in: one, or the parts that the Transformers library writes.
 
     Args:
-        path: A weights file, one of its parts, or the index of them.
+        path: A weights file, a folder of one, one of several parts, or the index of them.
 
     Returns:
         The files, in order of their names.
@@ -28,6 +28,7 @@ def files_of(path: Path) -> list[Path]:
     Raises:
         CheckpointError: It is missing, or parts are.
     """
+    path = weights_in(path)
     require_file(path)
     if path.name.endswith(INDEX):
         what, names = "lists the parts of weights, and holds none itself", _listed_in(path)
@@ -54,8 +55,8 @@ def files_of(path: Path) -> list[Path]:
 def digest_of(path: Path) -> str:
     """Identify weights by the content of all their files; of one file it is its sha256."""
     files = files_of(path)
-    if files == [path]:
-        return sha256_of(path)
+    if len(files) == 1:
+        return sha256_of(files[0])
     digests = "".join(f"{sha256_of(file)}\n" for file in files)
     return hashlib.sha256(digests.encode()).hexdigest()
 

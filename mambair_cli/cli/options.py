@@ -258,8 +258,8 @@ class RestoreSettings:
         _of_model(
             "--weights",
             metavar="FILE|ID|hf://...",
-            help="Weights to use: a .safetensors or .pth file, a model id, or a file on the "
-            "Hugging Face Hub, hf://owner/repo/path.",
+            help="Weights to use: a .safetensors or .pth file, a folder of one, a model id, or a "
+            "file or repository on the Hugging Face Hub, hf://owner/repo/path or hf://owner/repo.",
             autocompletion=complete_model,
         ),
     ] = None

@@ -544,8 +544,9 @@ def test_a_folder_that_cannot_be_written(hub: Hub, published, monkeypatch, tmp_p
     [
         "hf://",
         "hf://me",
-        "hf://me/weights",
-        "hf://me/weights/",
+        "hf://me/weights//",
+        "hf://me/weights@",
+        "hf://datasets/me",
         "hf://datasets/me/images/x.pth",
         "hf://me/weights@/x.pth",
         "hf://me/weights/../x.pth",
@@ -572,6 +573,8 @@ def test_references_that_are_none(text):
         ("hf://me/weights@v1.0/x.pth", ("me/weights", "x.pth", "v1.0")),
         ("hf://me/weights@refs/pr/3/x.pth", ("me/weights", "x.pth", "refs/pr/3")),
         ("hf://me/weights@a%2Fb/x.pth", ("me/weights", "x.pth", "a/b")),
+        ("hf://me/weights", ("me/weights", "", None)),
+        ("hf://me/weights@a%2Fb", ("me/weights", "", "a/b")),
     ],
 )
 def test_references_are_read_and_written(text, parts):

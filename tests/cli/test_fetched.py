@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hub_server import Hub
 from huggingface_hub import constants
 from safetensors.torch import load, load_file
@@ -18,6 +19,7 @@ from safetensors.torch import load, load_file
 from mambair_cli.checkpoints import cache
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.download import DownloadDisplay
+from mambair_cli.disk import sha256_of
 
 NAME = "hf://me/weights/sr-x2.pth"
 DENOISE = "hf://me/weights/denoise-s25.pth"
@@ -96,6 +98,11 @@ def test_every_model_of_a_task_fails_without_the_hub(hub: Hub, mambair):
         (["push", "x.pth", "me/repo/x4"], "'me/repo/x4' names no repository"),
         (["push", "x.pth", "datasets/repo"], "'datasets/repo' names no repository"),
         (["push", "x.pth", "me/repo", "--licence", "a b"], "'a b' is no SPDX identifier"),
+        (["push", "x.pth", "me/repo", "--name", "x.pth"], "'x.pth' does not end in .safetensors"),
+        (
+            ["push", "x.pth", "me/repo", "--name", "../x.safetensors"],
+            "hf://me/repo/../x.safetensors names no file",
+        ),
     ],
 )
 def test_requests_that_cannot_be_meant(mambair, arguments, message):
@@ -199,35 +206,144 @@ def test_looking_loads_no_torch(arguments):
     assert done.returncode == 0, done.stderr
 
 
-def test_push_and_use(hub: Hub, mambair, weights, monkeypatch):
+@pytest.fixture
+def accepting(hub: Hub, monkeypatch) -> Hub:
+    """A Hub that takes what is pushed."""
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    return hub
+
+
+def test_push_and_use(accepting: Hub, mambair, weights):
     source = weights / "denoise-s25.safetensors"
     outcome = mambair("models", "push", source, "me/new", "--licence", "MIT")
-    reference = "hf://me/new/test-denoise-s25.safetensors"
+    reference = "hf://me/new"
     assert (outcome.status, outcome.lines, outcome.err) == (0, [reference], "")
-    files = hub.repositories["me/new"].files
-    assert load(files["test-denoise-s25.safetensors"]).keys() == load_file(source).keys()
+    files = accepting.repositories["me/new"].files
+    assert files.keys() == {"model.safetensors", "config.json", "README.md"}
+    assert load(files["model.safetensors"]).keys() == load_file(source).keys()
+    config = json.loads(files["config.json"])
+    assert (config["network"], config["upscale"], config["embed_dim"]) == ("MambaIR", 1, 16)
     card = files["README.md"].decode()
-    assert card.startswith("---\nlibrary_name: mambair\n")
-    assert "\nlicense: mit\n---\n# test-denoise-s25\n" in card
+    header = yaml.safe_load(card.split("---")[1])
+    assert header == {
+        "library_name": "mambair",
+        "license": "mit",
+        "pipeline_tag": "image-to-image",
+        "tags": ["mambair"],
+    }
+    assert "\n---\n# test-denoise-s25\n" in card
+    assert "## Scores" not in card
     assert f"    mambair denoise --sigma 25 photo.png --weights {reference}\n" in card
     assert re.search(r"^\| sigma \| 25 \|$", card, re.MULTILINE)
     assert mambair("models", "pull", reference).status == 0
 
 
-def test_push_leaves_the_model_card_of_a_repository_alone(hub: Hub, mambair, weights, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    hub.add("me/old", {"README.md": b"mine"})
-    assert mambair("models", "push", weights / "sr-x2.safetensors", "me/old").status == 0
-    assert hub.repositories["me/old"].files["README.md"] == b"mine"
+@pytest.mark.usefixtures("accepting")
+def test_what_was_pushed_comes_back_and_restores(mambair, weights, photo):
+    source = weights / "sr-x2.safetensors"
+    assert mambair("models", "push", source, "me/new").status == 0
+    plain = ("sr", photo, "--scan", "reference", "--json", "-o")
+    for name, reference in (("a.png", source), ("b.png", "hf://me/new")):
+        assert mambair(*plain, photo.parent / name, "--weights", reference).status == 0
+    assert (photo.parent / "a.png").read_bytes() == (photo.parent / "b.png").read_bytes()
+    assert mambair("models", "path", "hf://me/new/").lines[0].endswith(".safetensors")
+    assert mambair("models", "verify").lines == ["hf://me/new: ok"]
+    assert mambair("models", "remove", "hf://me/new").status == 0
+
+
+def test_push_to_a_repository_of_several(accepting: Hub, mambair, weights):
+    for name in ("sr-x2", "sr-x4"):
+        source = weights / f"{name}.safetensors"
+        outcome = mambair("models", "push", source, "me/all", "--name", f"nets/{name}.safetensors")
+        assert outcome.lines == [f"hf://me/all/nets/{name}.safetensors"]
+    files = accepting.repositories["me/all"].files
+    assert files.keys() == {"nets/sr-x2.safetensors", "nets/sr-x4.safetensors", "README.md"}
+    assert mambair("models", "pull", "hf://me/all/nets/sr-x4.safetensors").status == 0
+
+
+def report_of(weights: Path, **changes) -> dict:
+    run = {
+        "model": "test-sr-x2",
+        "sha256": sha256_of(weights),
+        "dataset": "Set5",
+        "images": 5,
+        "complete": True,
+        "protocol": "paper",
+        "precision": "fp32",
+        "ensemble": False,
+        "psnr": 37.543,
+        "ssim": 0.9591,
+    }
+    return {"version": 1, "runs": [run, run | {"ensemble": True, "psnr": 37.6} | changes]}
+
+
+def test_push_with_scores(accepting: Hub, mambair, weights, tmp_path):
+    source, report = weights / "sr-x2.safetensors", tmp_path / "scores.json"
+    report.write_text(json.dumps(report_of(source, complete=False, dataset="a | b")))
+    assert mambair("models", "push", source, "me/new", "--scores", report).status == 0
+    card = accepting.repositories["me/new"].files["README.md"].decode()
+    (model,) = yaml.safe_load(card.split("---")[1])["model-index"]
+    assert model["name"] == "test-sr-x2"
+    assert [
+        (result["dataset"]["name"], metric["type"], metric["value"])
+        for result in model["results"]
+        for metric in result["metrics"]
+    ] == [
+        ("Set5", "psnr", 37.543),
+        ("Set5", "ssim", 0.9591),
+        ("a | b, self-ensemble", "psnr", 37.6),
+        ("a | b, self-ensemble", "ssim", 0.9591),
+    ]
+    assert "| Set5 | 5 | 37.543 | 0.9591 | the authors' partition: " in card
+    assert r"| a \| b | 5 | 37.600 | 0.9591 | self-ensemble, the authors' partition: " in card
+    assert "fp32; not all images of the set |" in card
+
+
+REPORTS = {
+    "missing": (None, "cannot be read: No such file"),
+    "no JSON": ("psnr 37", "is no report of mambair bench as JSON"),
+    "a list": ("[]", "is no report of mambair bench as JSON"),
+    "deep": ("[" * 100_000, "is no report of mambair bench as JSON"),
+    "another version": ('{"version": 9, "runs": []}', "is a report of version 9"),
+    "empty": ('{"version": 1, "runs": []}', "has no score of"),
+    "of other weights": (lambda: {"sha256": "0" * 64}, "it measured test-sr-x2"),
+    "a perfect score": (lambda: {"psnr": None}, "lacks a score where one should be"),
+    "no score": (lambda: {"psnr": "high"}, "lacks a score where one should be"),
+    "another protocol": (lambda: {"protocol": "mine"}, "lacks a score where one should be"),
+}
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_scores_that_cannot_be_used(hub: Hub, mambair, weights, tmp_path, kind):
+    content, message = REPORTS[kind]
+    source, report = weights / "sr-x2.safetensors", tmp_path / "scores.json"
+    if callable(content):
+        whole = report_of(source)
+        whole["runs"] = [whole["runs"][0] | content()]
+        content = json.dumps(whole)
+    if content is not None:
+        report.write_text(content)
+    outcome = mambair("models", "push", source, "me/new", "--scores", report)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"error: {report} ")
+    assert message in outcome.err
+    assert "hint: measure them: mambair bench" in outcome.err
+    assert hub.requests == []
+
+
+def test_push_leaves_the_model_card_of_a_repository_alone(accepting: Hub, mambair, weights):
+    accepting.add("me/old", {"README.md": b"mine"})
+    outcome = mambair("models", "push", weights / "sr-x2.safetensors", "me/old")
+    assert (outcome.status, outcome.err) == (0, "the model card of me/old was left as it is\n")
+    assert accepting.repositories["me/old"].files["README.md"] == b"mine"
 
 
 def test_push_that_the_hub_refuses(hub: Hub, mambair, weights):
     hub.replies["/api/repos/create"] = (403, {"X-Error-Message": "no write access"}, b"")
     outcome = mambair("models", "push", weights / "sr-x2.safetensors", "they/own")
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.startswith("error: the Hub answers 403 for test-sr-x2.safetensors from they")
+    assert outcome.err.startswith("error: the Hub answers 403 for model.safetensors from they")
 
 
 def test_the_bar_shows_what_arrived(capfd, monkeypatch):

@@ -175,7 +175,7 @@ def download(file: HubFile, listener: Listener | None = None) -> Path:
     return _verified(file, Path(path))
 
 
-def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str) -> str:
+def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str) -> bool:
     """Put files into a model repository, and make it if there is none.
 
     Args:
@@ -186,7 +186,7 @@ def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str)
         message: What the commit says.
 
     Returns:
-        The commit.
+        Whether there was a model card.
 
     Raises:
         CheckpointError: The Hub cannot be reached, or does not take them.
@@ -200,7 +200,8 @@ def upload(files: Mapping[str, Path], repo: str, *, private: bool, message: str)
             for path, local in files.items()
             if not (has_card and path == MODEL_CARD)
         ]
-        return str(api.create_commit(repo, operations, commit_message=message).oid)
+        api.create_commit(repo, operations, commit_message=message)
+    return has_card
 
 
 def _patience() -> float:

@@ -17,7 +17,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="ID...",
-        help="Model ids, or hf://owner/repo/path, also with owner/repo@revision.",
+        help="Model ids, or hf://owner/repo/path, hf://owner/repo, also with owner/repo@revision.",
         autocompletion=complete_model,
         show_default=False,
     ),
@@ -153,16 +153,41 @@ def push(
             show_default=False,
         ),
     ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--scores",
+            metavar="REPORT.json",
+            help="Report of `mambair bench` on these weights, for the model card; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="PATH.safetensors",
+            help="Name in a repository of several models. By default the repository is the folder "
+            "of one: model.safetensors and config.json.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
-    """Upload weights to the Hugging Face Hub: as safetensors, with a model card."""
+    """Upload weights to the Hugging Face Hub: safetensors, configuration and a model card."""
     from mambair_cli.checkpoints import publish
+    from mambair_cli.evaluation.scores import scores_of
 
     messages = Messages(quiet=quiet)
+    measured = [score for report in scores or () for score in scores_of(report, file)]
     with messages.waiting(f"uploading {file} to {repo} ..."):
-        reference = publish.push(file, repo, private=private, licence=licence)
-    print_data(str(reference))
+        pushed = publish.push(
+            file, repo, name=name, private=private, licence=licence, scores=measured
+        )
+    if pushed.kept_card:
+        messages.notice(f"the model card of {repo} was left as it is")
+    print_data(str(pushed.reference))
 
 
 def _each(names: Sequence[str], act: Callable[[str], None], messages: Messages) -> None:
