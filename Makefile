@@ -1,8 +1,8 @@
 # Tools come from the active environment; `make check PYTHON=.venv/bin/python` names another one.
 PYTHON ?= python
-SOURCES = mambair_cli tests $(wildcard benchmarks examples)
+SOURCES = mambair_cli tests release $(wildcard benchmarks examples)
 
-.PHONY: check lint types test slow format wheel
+.PHONY: check lint types test slow format wheel generated
 
 check: lint types test
 
@@ -25,3 +25,7 @@ format:
 
 wheel:
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# The manual page and the completions of shells, in share/.
+generated:
+	$(PYTHON) release/generate.py

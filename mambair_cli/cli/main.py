@@ -39,6 +39,9 @@ ENVIRONMENT_DEFAULTS: dict[str, str] = {
     "LRU_CACHE_CAPACITY": "128",
 }
 
+# What a shell sets to have words completed.
+COMPLETION_VARIABLE = "_MAMBAIR_COMPLETE"
+
 app = typer.Typer(
     name="mambair",
     help="Restore images with MambaIR: super-resolution, denoising, removal of JPEG artefacts.",
@@ -102,10 +105,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         status = ExitStatus.INTERRUPTED
-    except SystemExit:
+    except SystemExit as ended:
         # How Typer ends when nobody reads standard output any more. To the shell it is as if the
-        # signal had ended us that ends other programs then; nothing is said.
-        status = ExitStatus.READER_GONE
+        # signal had ended us that ends other programs then; nothing is said. A shell that has words
+        # completed is told by the status whether there are any.
+        completes = COMPLETION_VARIABLE in os.environ
+        status = ended.code if completes else ExitStatus.READER_GONE
     # Nothing below this function catches broadly, so that a bug of ours is told from a failure.
     except Exception as error:  # noqa: BLE001
         status = _report(error, invocation)

@@ -1,0 +1,1 @@
+complete --command mambair --no-files --arguments "(env _MAMBAIR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) mambair)" --condition "env _MAMBAIR_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) mambair"
