@@ -28,7 +28,9 @@ def describe_cpu() -> dict[str, object]:
     import numba
     import torch
 
-    cpuinfo = Path("/proc/cpuinfo")
+    from mambair_cli.kernels.instruction_set import target
+
+    kernels, cpuinfo = target(), Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
@@ -36,6 +38,7 @@ def describe_cpu() -> dict[str, object]:
         "cpu": fields.get("model name", platform.processor()),
         "family_model": f"{fields.get('cpu family')}/{fields.get('model')}",
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "kernels": f"{kernels.instruction_set.name} ({kernels.cpu})",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "numba": numba.__version__,

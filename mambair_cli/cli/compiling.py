@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, duration
+from mambair_cli.cli.garbage import end_start
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,7 @@ def prepare_scan(
     from mambair_cli.restoration.device.scan_backend import prepare_kernels
     from mambair_cli.restoration.memory.allocator import keep_freed_memory
 
+    end_start()
     if device.type == "cpu":
         keep_freed_memory()
         _compile(

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mambair_cli.cli import interrupts, preferences, streams
+from mambair_cli.cli import garbage, interrupts, preferences, streams
 from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
 from mambair_cli.cli.preferences import Invocation
@@ -171,6 +171,7 @@ def _stop_at_once() -> None:
 
 def main() -> NoReturn:
     """Entry point of the `mambair` command."""
+    garbage.begin_start()
     streams.install()  # first: other files would take the place of closed streams
     interrupts.install(_stop_at_once)
     status = run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -111,3 +113,19 @@ def test_a_cpu_needs_no_kernels_for_a_network(model, capfd):
     model.network.register_forward_pre_hook(lambda *_: pytest.fail("the network ran"))
     compiling.prepare_network(model, Messages())
     assert capfd.readouterr() == ("", "")
+
+
+def test_no_garbage_is_searched_for_until_kernels_are_ready():
+    program = """
+import gc, sys
+from mambair_cli.cli import compiling, garbage
+from mambair_cli.cli.console import Messages
+usual = gc.get_threshold()
+garbage.begin_start()
+assert gc.get_threshold()[0] > 1_000_000
+import torch
+from mambair_cli.kernels.scan.dispatch import REFERENCE
+compiling.prepare_scan(REFERENCE, torch.device("cpu"), Messages())
+sys.exit(gc.get_threshold() != usual)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
