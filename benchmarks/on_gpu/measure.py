@@ -7,7 +7,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS, Graphs, empty_cache
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
 
@@ -61,9 +62,7 @@ class Report:
 def release() -> None:
     """Gives cached memory back, so that the next case starts as the first did."""
     if torch.cuda.is_available():
-        # After a capture that failed, releases of PyTorch before 2.13 refuse.
-        with suppress(RuntimeError):
-            torch.cuda.empty_cache()
+        empty_cache(torch.cuda)
 
 
 @contextmanager
@@ -139,32 +138,26 @@ def wall_milliseconds(run: Callable[[], object], least: int = 2) -> dict[str, fl
 
 
 def replayed(run: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor]:
-    """Captures a call as a CUDA graph.
+    """Records a call as a CUDA graph, as the engine does.
 
     Args:
         run: Without synchronisation and of fixed shapes.
         example: An input.
 
     Returns:
-        What copies an input of that shape in, replays the graph and returns its output.
+        What copies an input of that shape in, replays the graph and copies its output out.
+
+    Raises:
+        RuntimeError: It cannot be recorded, or the engine has given up recording in this process.
     """
-    held = example.clone()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            run(held)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        output = run(held)
-
-    def replay(x: Tensor) -> Tensor:
-        held.copy_(x)
-        graph.replay()
-        return output
-
-    return replay
+    told: list[str] = []
+    graphs = Graphs(torch.cuda)
+    recorded = graphs.recording(object(), "fp32", run, told.append)
+    for _ in range(EAGER_RUNS + 1):
+        recorded(example)
+    if not graphs.held:
+        raise RuntimeError(told[0] if told else "an earlier recording failed in this process")
+    return recorded
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> dict[str, float]:

@@ -44,9 +44,9 @@ def perform(
     """
     end = clock() + budget - RESERVE
     for step in steps:
-        if step.ahead:
-            performer.begin(step)
-    for step in steps:
+        for other in steps:
+            if other.beside == step.name:
+                performer.begin(other)
         left, limit = end - clock(), step.limit * slower
         if left < WORTHWHILE * limit:
             result: dict[str, Any] = {"outcome": LEFT_OUT, "took_s": 0.0, "figures": {}, "log": ""}

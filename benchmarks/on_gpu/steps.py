@@ -20,14 +20,15 @@ class Step:
         kind: What is done, a key of `FUNCTIONS`.
         case: On which network, where it is about one.
         limit: Seconds after which it is stopped; on a CPU several times as many.
-        ahead: Whether it is begun at once and only waited for in its turn: it needs no GPU.
+        beside: Name of the step that it is begun with, to be waited for in its turn only: it needs
+            no GPU.
         process: Which process runs it; default: one for each network, one for all else.
     """
 
     kind: str
     case: str = ""
     limit: int = 60
-    ahead: bool = False
+    beside: str = ""
     process: str = ""
 
     @property
@@ -63,13 +64,13 @@ FUNCTIONS = {
 }
 
 STEPS = (
-    Step("environment", limit=20),
-    Step("ceilings", limit=20),
-    Step("warm", limit=45, ahead=True, process="compiler"),
+    Step("environment", limit=60),
+    Step("ceilings", limit=30),
+    Step("warm", limit=60, process="compiler"),
     Step("tests", limit=75),
     Step("scans", limit=45),
     Step("networks", limit=30),
-    Step("build", limit=60, ahead=True, process="builder"),
+    Step("build", limit=60, beside="warm", process="builder"),
     Step("whole", "classic_x4", 40),
     Step("stages", "classic_x4", 25),
     Step("sweep", "classic_x4", 20, process=OPERATOR),

@@ -90,7 +90,7 @@ def step(report: Report, settings: Settings, case: Case) -> None:
     timed = partial(milliseconds, run, inputs, 0 if settings.quick else SECONDS)
     report.attempt(timed, "as the package cuts it")
     for registers in REGISTERS:
-        for chunks in (2, 3) if settings.quick else CHUNKS:
+        for chunks in (3,) if settings.quick else CHUNKS:
             with cut_into(chunks, registers):
                 report.attempt(timed, f"maxnreg {registers}", f"{chunks} chunks")
     _choose(report)

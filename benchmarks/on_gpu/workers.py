@@ -42,7 +42,7 @@ def serve(
     connection.send(None)
     while step := connection.recv():
         run_step(step, settings)
-        if settings.on_gpu:
+        if settings.on_gpu and torch.cuda.is_initialized():
             torch.cuda.synchronize()  # fails where a kernel has broken the device's context
             torch.cuda.empty_cache()
         sys.stdout.flush()

@@ -13,8 +13,8 @@ MISSING = {
 _find = PathFinder.find_spec
 
 
-def _find_what_is_there(name: str, *where: Any) -> ModuleSpec | None:
+def _find_what_is_there(_finder: type, name: str, *where: Any) -> ModuleSpec | None:
     return None if name.partition(".")[0] in MISSING else _find(name, *where)
 
 
-PathFinder.find_spec = _find_what_is_there  # type: ignore[assignment,method-assign]
+PathFinder.find_spec = classmethod(_find_what_is_there)  # type: ignore[assignment]
