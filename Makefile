@@ -1,6 +1,6 @@
 # Tools come from the active environment; `make check PYTHON=.venv/bin/python` names another one.
 PYTHON ?= python
-SOURCES = mambair_cli tests release $(wildcard benchmarks examples)
+SOURCES = mambair_cli tests release $(wildcard benchmarks examples integrations)
 
 .PHONY: check lint types test slow format wheel generated
 

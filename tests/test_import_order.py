@@ -29,6 +29,7 @@ LEVELS = {
     "training": 9,
     "api": 10,
     "spandrel": 10,
+    "workflow": 10,
     "distributed": 11,
     "__init__": 12,
     "cli": 13,

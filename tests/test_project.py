@@ -26,7 +26,8 @@ def canonical(requirement: str) -> str:
 
 
 def documents() -> list[Path]:
-    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md"), SCAN_PAGE]
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")]
+    return [*pages, *(ROOT / "integrations").glob("*/README.md"), SCAN_PAGE]
 
 
 def prose(document: Path) -> list[str]:
