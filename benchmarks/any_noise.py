@@ -28,7 +28,7 @@ from PIL import Image
 from skimage.restoration import estimate_sigma as wavelet_sigma
 
 from mambair_cli.api import load_model
-from mambair_cli.batches.treatment import fitted_to_noise
+from mambair_cli.batches.treatment.steps import fitted_to_noise
 from mambair_cli.checkpoints.choice import nearest_level
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.pixels.noise import estimate_sigma

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mambair_cli.batches.jobs import Job
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import MambairError
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
@@ -36,10 +37,14 @@ class TileDone:
 
 @dataclass(frozen=True)
 class FileNoted:
-    """How a started file is run, or what did not go as planned; `text` is for people."""
+    """How a started file is run, or what did not go as planned; `text` is for people.
+
+    `steps` is what is done about it, where `text` says what was found in it; None elsewhere.
+    """
 
     job: Job
     text: str
+    steps: tuple[Request, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mambair_cli.batches.events import FileFailed, FileSkipped
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.places import nearest_directory
+from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import ImageHeader
 
@@ -23,7 +24,7 @@ class Forecast:
         source: What its header announces; None where nothing will be written.
         result: What will be written, or None.
         outcome: That nothing will be written, and why; None where something will.
-        found: What was found in it and follows, for people; empty where nothing was looked for.
+        found: What was found in it and follows; None where nothing was looked for.
         file: The input, left open for who reads it next; None where it was closed.
     """
 
@@ -31,7 +32,7 @@ class Forecast:
     source: ImageHeader | None = None
     result: ImageHeader | None = None
     outcome: FileSkipped | FileFailed | None = None
-    found: str = ""
+    found: Finding | None = None
     file: InputFile | None = field(default=None, compare=False, repr=False)
 
     @property

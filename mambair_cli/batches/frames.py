@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from mambair_cli.batches.work import Restore
+from mambair_cli.batches.work import OnNote, Restore
 from mambair_cli.imaging.y4m import Frame, FrameReader, StreamHeader
 from mambair_cli.pixels.video import Matrix, frame_of, image_of
 
 
 def restored_frames(
-    frames: FrameReader, restore: Restore, on_notice: Callable[[str], None]
+    frames: FrameReader, restore: Restore, on_note: OnNote
 ) -> Iterator[tuple[StreamHeader, Frame]]:
     """Restore a stream; no frame is read before the one in front of it was taken.
 
@@ -20,7 +20,7 @@ def restored_frames(
     Args:
         frames: The stream.
         restore: Restores images.
-        on_notice: Told how each is run and what was found in it.
+        on_note: Told how each is run and what was found in it.
 
     Yields:
         Each frame of the result, with the header of their stream.
@@ -33,7 +33,7 @@ def restored_frames(
     matrix = Matrix.usual(header)
     for frame in frames:
         source = image_of(frame, header, matrix)
-        restored = restore.image(source, lambda *_: None, on_notice)
+        restored = restore.image(source, lambda *_: None, on_note)
         if restored.left_alone:
             yield header, frame
             continue

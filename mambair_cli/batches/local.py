@@ -14,8 +14,11 @@ from mambair_cli.batches.events import Event, FileFailed, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
-from mambair_cli.batches.models import Model, ModelCache, restorer_with, sample_of
-from mambair_cli.batches.treatment import MEASURED_TASKS, Treatment, treatment_of
+from mambair_cli.batches.models import Model, ModelCache
+from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.choice import measures, treatment_of
+from mambair_cli.batches.treatment.sample import sample_of
+from mambair_cli.batches.treatment.steps import Treatment
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
@@ -148,10 +151,10 @@ class LocalEngine:
         request = batch.request
         if request.by_file:
             treated = (each for each in treatments.values() if isinstance(each, Treatment))
-            first = next((each.request for each in treated if each.request is not None), None)
+            first = next((step for each in treated for step in each.steps), None)
             if first is None:
                 return None
-            request = first
+            request = first.request
         if request.weights is None and not find(request.choose(self.device_type).entry.id):
             return None
         self._prepare(self._first)
@@ -166,7 +169,7 @@ class LocalEngine:
 
 def _treatments(batch: Batch) -> dict[Path, Treatment | ImageError]:
     """Look at the images of a request that measures something; some turn out to be hopeless."""
-    if batch.request.task not in MEASURED_TASKS:
+    if not measures(batch.request):
         return {}
     assert on_this_machine(batch.jobs)
     found: dict[Path, Treatment | ImageError] = {}
@@ -188,7 +191,7 @@ def _with_findings(
         return forecast
     if isinstance(treatment, ImageError):
         return Forecast(job, outcome=FileFailed(job, treatment))
-    return replace(forecast, found=treatment.found)
+    return replace(forecast, found=treatment.finding)
 
 
 def _recipe_of(batch: Batch, models: ModelCache) -> RecipeOf:

@@ -4,44 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from mambair_cli.batches.treatment import FOUND, Sample, Treatment, treatment_of
-from mambair_cli.batches.work import Restore
+from mambair_cli.batches.treatment.choice import treatment_of
+from mambair_cli.batches.treatment.sample import Sample, sample_of
+from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.imaging.files import InputFile
-from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
-from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.pixels.traces import measure_traces
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
-from mambair_cli.restoration.reduction import Reduction, reduced
-from mambair_cli.restoration.restorer import (
-    Notice,
-    Progress,
-    RestoreOptions,
-    restore_image,
-    restore_tensor,
-)
-from mambair_cli.restoration.sizing import Sizing
-from mambair_cli.restoration.streaming import has_binary_alpha, restore_bands
+from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 # Height and width of what a network restores to have its kernels compiled.
 SMALL_IMAGE = (48, 64)
-# Read at a time of an image that is handed on as it is.
-_VALUES = 2**22
-# What a note on an image begins with that shows traces of a camera, for weights that keep them.
-LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
 
 
 @dataclass(frozen=True)
@@ -161,21 +146,18 @@ class ModelCache:
         """
         return treatment_of(self._request, sample)
 
-    def suited_to(self, treatment: Treatment) -> Model:
-        """Return the model for a treatment: the only one, or that for what the image has.
+    def suited_to(self, step: Step) -> Model:
+        """Return the model for a step: the only one, or that for what the image has.
 
         Raises:
             CheckpointError: The weights cannot be had.
         """
-        if self.single is not None:
-            return self.single
-        assert treatment.request is not None
-        return self._load(treatment.request)
+        return self.single or self._load(step.request)
 
     def digest_for(self, file: InputFile) -> str:
-        """Return the sha256 of the weights that are `suited_to` the image in a file; load none.
+        """Return the sha256 of the weights that restore the image in a file; load none.
 
-        Of an image that is left alone it is empty.
+        Of an image that is left alone it is empty; several are joined.
 
         Raises:
             ImageError: What has to be known can neither be read nor measured.
@@ -183,9 +165,10 @@ class ModelCache:
         """
         if self.single is not None:
             return self.single.sha256
-        request = self.treatment_of(sample_of(file)).request
-        if request is None:
-            return ""
+        treatment = self.treatment_of(sample_of(file))
+        return "+".join(self._digest(step.request) for step in treatment.steps)
+
+    def _digest(self, request: Request) -> str:
         # Files are read by several threads.
         with self._loading:
             weights = self._find(request)
@@ -203,100 +186,3 @@ class ModelCache:
                 self._on_load(model, request, loaded.notes)
                 self._loaded[weights] = model
             return self._loaded[weights]
-
-
-def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -> Restore:
-    """Give what restores the images of files with the models that are suited to them.
-
-    Images with traces of a camera are noted where their weights were trained on clean ones.
-
-    Args:
-        models: On their device.
-        options: How images are restored.
-        sizing: Which size results are asked to have.
-    """
-
-    def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
-        treatment = models.treatment_of(Sample.of_image(source))
-        if treatment.found:
-            on_notice(f"{FOUND}{treatment.found}")
-        if treatment.request is None:
-            return replace(source, left_alone=True, least_quality=treatment.least_quality)
-        model = models.suited_to(treatment)
-        if model.spec.task == "sr":
-            _note_traces(source, on_notice)
-        scale, (height, width) = model.spec.scale, source.pixels.shape[:2]
-        size = sizing.size_of(width, height, scale)
-        restored = restore_image(
-            model.network,
-            source,
-            model.spec,
-            options,
-            on_progress,
-            on_notice,
-            fitting=treatment.fitting(model.spec),
-        )
-        if sizing.is_free:
-            restored = reduced(restored, *size)
-        return replace(restored, least_quality=treatment.least_quality)
-
-    def bands(
-        reader: BandReader,
-        look: Callable[[], BandReader],
-        on_progress: Progress,
-        on_notice: Notice,
-    ) -> tuple[ImageHeader, Iterator[Band]]:
-        treatment = models.treatment_of(Sample.of_bands(look()))
-        if treatment.found:
-            on_notice(f"{FOUND}{treatment.found}")
-        if treatment.request is None:
-            return reader.header, _unchanged(reader)
-        model, callbacks = models.suited_to(treatment), (on_progress, on_notice)
-        binary_alpha = has_binary_alpha(look())
-        header, restored = restore_bands(
-            model.network,
-            reader,
-            model.spec,
-            options,
-            *callbacks,
-            binary_alpha=binary_alpha,
-            fitting=treatment.fitting(model.spec),
-        )
-        if not sizing.is_free:
-            return header, restored
-        size = sizing.size_of(reader.header.width, reader.header.height, model.spec.scale)
-        reduction = Reduction(header, *size, binary_alpha)
-        return reduction.result, reduction.bands(restored)
-
-    return Restore(image, bands)
-
-
-def sample_of(file: InputFile) -> Sample:
-    """Read what decides about the treatment of the first image of a file.
-
-    Raises:
-        ImageError: It cannot be read.
-    """
-    if file.header.in_bands:
-        return Sample.of_bands(file.bands(), str(file.path))
-    return Sample.of_image(file.read().images[0], str(file.path))
-
-
-def _unchanged(reader: BandReader) -> Iterator[Band]:
-    rows = max(1, _VALUES // (reader.header.width * reader.header.channels))
-    for top in range(0, reader.header.height, rows):
-        yield reader.read(top, min(top + rows, reader.header.height))
-
-
-def _note_traces(image: RestorableImage, on_notice: Notice) -> None:
-    traces = measure_traces(in_8_bits(image))
-    if traces.found is not None:
-        measured = f"blocking {traces.blocking:.2f}, noise {traces.noise:.1f}"
-        on_notice(f"{LOOKS_LIKE_A_PHOTOGRAPH}{traces.found}: {measured}")
-
-
-def traces_in(note: str) -> str | None:
-    """Return the traces of a camera that a note on an image names; None where it names none."""
-    if not note.startswith(LOOKS_LIKE_A_PHOTOGRAPH):
-        return None
-    return note.removeprefix(LOOKS_LIKE_A_PHOTOGRAPH).rpartition(":")[0]

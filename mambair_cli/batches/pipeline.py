@@ -37,6 +37,7 @@ from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry
 from mambair_cli.batches.queues import QueuedJob, ReadAhead, WriteBehind
 from mambair_cli.batches.stages import Settled, Stages
+from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.batches.work import Restore
 from mambair_cli.imaging.image import ImageSequence
 
@@ -127,7 +128,7 @@ class Pipeline:
             self._settle(queued, reading.outcome)
             return True
         self._tell_started(queued, device)
-        callbacks = partial(self._on_tile, queued.job), partial(self._on_notice, queued.job)
+        callbacks = partial(self._on_tile, queued.job), partial(self._on_note, queued.job)
         start = time.perf_counter()
         try:
             if reading.sequence is None:
@@ -188,8 +189,11 @@ class Pipeline:
             raise _Stopped
         self._events.tell(TileDone(job, done, total))
 
-    def _on_notice(self, job: Job, text: str) -> None:
-        self._events.tell(FileNoted(job, text))
+    def _on_note(self, job: Job, note: str | Finding) -> None:
+        if isinstance(note, str):
+            self._events.tell(FileNoted(job, note))
+        else:
+            self._events.tell(FileNoted(job, note.note, note.steps))
 
     def _write(
         self,

@@ -15,7 +15,7 @@ from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.places import check_directory, make_directory
-from mambair_cli.batches.work import Restore, Stopwatch
+from mambair_cli.batches.work import OnNote, Restore, Stopwatch
 from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
     DEFAULT_MAX_PIXELS,
@@ -29,9 +29,9 @@ from mambair_cli.imaging.image import ImageHeader, ImageSequence
 from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataMode
 from mambair_cli.imaging.writing.targets import check_images, check_target, target_file
 from mambair_cli.restoration.memory.available import available_main_memory
-from mambair_cli.restoration.restorer import Notice, Progress
 from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import needs_bands
+from mambair_cli.restoration.tiled_run import Progress
 
 DONE_BEFORE = "done by an earlier run"
 
@@ -240,7 +240,7 @@ class Stages:
         ready: Ready,
         restore: Restore,
         on_progress: Progress,
-        on_notice: Notice,
+        on_note: OnNote,
     ) -> FileDone:
         """Read, restore and write an image band by band, and keep its record.
 
@@ -249,7 +249,7 @@ class Stages:
             ready: What `read` gave.
             restore: What restores it.
             on_progress: Told of tiles.
-            on_notice: Told how it is run.
+            on_note: Told how it is run.
 
         Raises:
             MambairError, MemoryError, OSError, RuntimeError: The file's failure, the device's, or a
@@ -261,7 +261,7 @@ class Stages:
             source = file.bands()
             with watch.restoring():
                 header, bands = restore.bands(
-                    watch.reading(source), file.bands, on_progress, on_notice
+                    watch.reading(source), file.bands, on_progress, on_note
                 )
             report = write_bands(
                 job.target,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from mambair_cli.batches.events import Timings
+from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.imaging.image import (
     Band,
     BandReader,
@@ -17,7 +18,10 @@ from mambair_cli.imaging.image import (
     ValueRange,
 )
 from mambair_cli.imaging.metadata.image_metadata import Metadata
-from mambair_cli.restoration.restorer import Notice, Progress
+from mambair_cli.restoration.tiled_run import Progress
+
+# Told how an image is run, and what was found in it.
+OnNote = Callable[[str | Finding], None]
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,14 @@ class Restore:
             image for another pass, to look at it beforehand.
     """
 
-    image: Callable[[RestorableImage, Progress, Notice], RestorableImage]
+    image: Callable[[RestorableImage, Progress, OnNote], RestorableImage]
     bands: Callable[
-        [BandReader, Callable[[], BandReader], Progress, Notice],
+        [BandReader, Callable[[], BandReader], Progress, OnNote],
         tuple[ImageHeader, Iterator[Band]],
     ]
 
     def sequence(
-        self, sequence: ImageSequence, on_progress: Progress, on_notice: Notice
+        self, sequence: ImageSequence, on_progress: Progress, on_note: OnNote
     ) -> ImageSequence:
         """Restore all images of a file one after the other.
 
@@ -46,22 +50,22 @@ class Restore:
             sequence: What was read.
             on_progress: Told of the tiles of all images together; those of images to come are
                 guessed to be as many as those of the present one.
-            on_notice: Told how images are run, once where it is the same for several.
+            on_note: Told how images are run, once where it is the same for several.
 
         Returns:
             The restored images, timed like the source.
         """
         restored: list[RestorableImage] = []
         tiles = _Tiles(len(sequence.images), on_progress)
-        notices: set[str] = set()
+        noted: set[str | Finding] = set()
 
-        def notify(text: str) -> None:
-            if text not in notices:
-                notices.add(text)
-                on_notice(text)
+        def note(each: str | Finding) -> None:
+            if each not in noted:
+                noted.add(each)
+                on_note(each)
 
         for image in sequence.images:
-            restored.append(self.image(image, tiles.report, notify))
+            restored.append(self.image(image, tiles.report, note))
             tiles.next_image()
         return replace(sequence, images=tuple(restored))
 

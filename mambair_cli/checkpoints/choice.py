@@ -73,7 +73,8 @@ def choose(
     notices = sigma_notices + quality_notices
     rows.sort(key=lambda entry: _is_blind_in_colour(entry) != (channels > 1))
     if variant is not None:
-        return Choice(_named(rows, task, variant), notices)
+        named = _named(rows, task, variant)
+        return Choice(named, () if _is_blind_in_colour(named) else notices)
     wanted = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
     best, *others = sorted(
         rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mambair_cli.checkpoints.choice import Choice, blind_in_colour, choose, trained_levels
 from mambair_cli.checkpoints.load import require_scale
@@ -12,9 +12,14 @@ from mambair_cli.errors import UsageError
 if TYPE_CHECKING:
     from mambair_cli.networks.spec import ModelSpec, Task
 
+    Wish = Task | Literal["fix"]
+
 DEFAULT_SCALE = 4
+# What `fix` was measured with, and promises never to make a photograph worse with.
+FIX_VARIANT = "tiny"
 # What is typed to have a task done.
-COMMANDS: dict[Task, str] = {
+COMMANDS: dict[Wish, str] = {
+    "fix": "fix",
     "sr": "sr",
     "realsr": "realsr",
     "denoise": "denoise",
@@ -28,8 +33,8 @@ class Request:
     """What is to be done to images, and with which weights.
 
     Attributes:
-        task: What is restored.
-        scale: Asked output side over input side; None for the default.
+        task: What is restored; `fix` for what each image turns out to need.
+        scale: Asked output side over input side; None for the default, of `fix` the same size.
         sigma: Asked noise level on the 0-255 scale; None to measure it in each file.
         quality: Asked JPEG quality; None to read it from each file.
         variant: Variant of the model, or None for the best on the device.
@@ -38,7 +43,7 @@ class Request:
             where that is not known yet.
     """
 
-    task: Task
+    task: Wish
     scale: int | None = None
     sigma: float | None = None
     quality: int | None = None
@@ -60,6 +65,7 @@ class Request:
         Raises:
             UsageError: There is no such model.
         """
+        assert self.task != "fix"
         default = DEFAULT_SCALE if self.task == "sr" else None
         return choose(
             self.task,
@@ -75,6 +81,8 @@ class Request:
         """List the requests that files can turn this one into, one for each weights."""
         if self.weights is not None or self.channels is not None:
             return [self]
+        if self.task == "fix":
+            return [case for step in self.every_step() for case in step.every_case()]
         if self.task == "denoise" and self.sigma is None:
             return [replace(self, sigma=sigma) for sigma in trained_levels(self.task, "sigma")]
         if self.task == "dejpeg":
@@ -85,6 +93,15 @@ class Request:
                 return [*gray, replace(cases[0], channels=3)]
             return cases
         return [self]
+
+    def every_step(self) -> list[Request]:
+        """List what `fix` may do to an image, in its order."""
+        variant = self.variant or FIX_VARIANT
+        mending: tuple[Task, ...] = ("dejpeg", "denoise", "denoise-real")
+        steps = [Request(task, variant=variant) for task in mending]
+        if self.scale is not None:
+            steps.append(Request("sr", self.scale, variant=variant))
+        return steps
 
     def check(self, spec: ModelSpec) -> None:
         """Refuse weights that cannot do what was asked for.

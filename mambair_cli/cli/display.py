@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.notices import Notice
     from mambair_cli.batches.urls import Place
+    from mambair_cli.checkpoints.request import Request
 
 # Seconds that the time left is reckoned from: an image may take many minutes.
 SPEED_PERIOD = 3600
@@ -108,7 +109,6 @@ class BatchDisplay:
     def show(self, event: events.Event) -> None:
         """Show one event of the batch."""
         from mambair_cli.batches import events
-        from mambair_cli.batches.treatment import FOUND
 
         name, values = describe(event)
         self._messages.event(name, **values)
@@ -118,9 +118,8 @@ class BatchDisplay:
             case events.TileDone():
                 self._tile_done(event)
             case events.FileNoted():
-                tell = (
-                    self._messages.notice if event.text.startswith(FOUND) else self._messages.detail
-                )
+                is_finding = event.steps is not None
+                tell = self._messages.notice if is_finding else self._messages.detail
                 tell(f"{event.job.source}: {event.text}")
             case events.DeviceLost():
                 self._device_lost(event)
@@ -277,7 +276,7 @@ def describe(event: events.Event) -> tuple[str, dict[str, object]]:
             values |= {"done": event.done, "total": event.total}
         case events.FileNoted():
             name = "file_noted"
-            values |= {"text": event.text}
+            values |= {"text": event.text, "steps": describe_steps(event.steps)}
         case events.DeviceLost():
             name = "device_lost"
             values |= {"device": event.device, "reason": event.reason}
@@ -291,6 +290,16 @@ def describe(event: events.Event) -> tuple[str, dict[str, object]]:
             name = "file_failed"
             values |= _target(event.job) | _failure(event.error)
     return name, values
+
+
+def describe_steps(steps: Sequence[Request] | None) -> list[dict[str, object]] | None:
+    """Give what is done about an image, as `docs/events.md` describes it."""
+    if steps is None:
+        return None
+    return [
+        {"task": step.task, "scale": step.scale, "sigma": step.sigma, "quality": step.quality}
+        for step in steps
+    ]
 
 
 def _target(job: Job) -> dict[str, object]:

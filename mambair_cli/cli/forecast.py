@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration, failure_of
+from mambair_cli.cli.display import describe_steps
 from mambair_cli.errors import MemoryLimitError, OutputError
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def tell_files(
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.events import FileFailed, FileSkipped
-    from mambair_cli.batches.treatment import FOUND
 
     for forecast in forecasts:
         job, outcome, result = forecast.job, forecast.outcome, forecast.result
+        found = forecast.found
         cost = costs.get(job.source)
         error = outcome.error if isinstance(outcome, FileFailed) else None
         reason = outcome.reason if isinstance(outcome, FileSkipped) else None
@@ -84,8 +85,8 @@ def tell_files(
             messages.notice(f"would skip {job.source}: {reason}", "dim")
         else:
             messages.notice(f"would write {job.target} from {job.source}{_details(forecast, cost)}")
-            if forecast.found:
-                messages.notice(f"{job.source}: {FOUND}{forecast.found}")
+            if found is not None and found.text:
+                messages.notice(f"{job.source}: {found.note}")
         messages.event(
             "file_planned",
             source=str(job.source),
@@ -94,7 +95,8 @@ def tell_files(
             height=None if result is None else result.height,
             images=None if result is None else result.images,
             tiles=None if cost is None else cost.tiles,
-            found=forecast.found or None,
+            found=(found and found.text) or None,
+            steps=None if found is None else describe_steps(found.steps),
             skip=reason,
             refusal=None if error is None else error.message,
             hint=None if error is None else error.hint,

@@ -51,6 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(restore.fix)
 app.command()(restore.sr)
 app.command()(restore.realsr)
 app.command()(restore.denoise)

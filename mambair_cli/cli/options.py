@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -353,37 +353,50 @@ def _is_preferred(context: typer.Context, name: str) -> bool:
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the parameters of `RestoreSettings` beside its own.
+    """Give a command the options of the settings that it takes, beside its own.
 
     Args:
-        command: A function whose first parameter is the settings; its other parameters are its own
-            options and must be keyword-only.
+        command: A function whose positional parameters are settings: dataclasses whose fields are
+            options, the first with the inputs before all others. Its keyword-only parameters are
+            its own options.
 
     Returns:
         A function with one parameter for each field and each own option, as Typer reads them.
     """
-    hints = get_type_hints(RestoreSettings, include_extras=True)
-    shared = [
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    own = [each for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    _, *others = [each.annotation for each in parameters if each not in own]
+
+    @functools.wraps(command)
+    def flat(context: typer.Context, **values: Any) -> None:
+        taken = _taken(_OPTIONS, values)
+        preferred = frozenset(name for name in taken if _is_preferred(context, name))
+        settings = RestoreSettings(**taken, preferred=preferred)
+        command(settings, *(kind(**_taken(fields(kind), values)) for kind in others), **values)
+
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    inputs, *shared = _parameters(RestoreSettings, _OPTIONS)
+    of_others = [each for kind in others for each in _parameters(kind, fields(kind))]
+    listed = [context, inputs, *own, *of_others, *shared]
+    flat.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
+    flat.__annotations__ = {item.name: item.annotation for item in listed}
+    return flat
+
+
+def _taken(options: Sequence[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
+    return {item.name: values.pop(item.name) for item in options}
+
+
+def _parameters(settings: type, options: Sequence[Field[Any]]) -> list[inspect.Parameter]:
+    hints = get_type_hints(settings, include_extras=True)
+    return [
         inspect.Parameter(
             item.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if item.default is MISSING else item.default,
             annotation=hints[item.name],
         )
-        for item in _OPTIONS
+        for item in options
     ]
-    _, *own = inspect.signature(command, eval_str=True).parameters.values()
-
-    @functools.wraps(command)
-    def flat(context: typer.Context, **values: Any) -> None:
-        taken = {item.name: values.pop(item.name) for item in _OPTIONS}
-        preferred = frozenset(name for name in taken if _is_preferred(context, name))
-        command(RestoreSettings(**taken, preferred=preferred), **values)
-
-    context = inspect.Parameter(
-        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-    )
-    parameters = [context, shared[0], *own, *shared[1:]]
-    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    flat.__annotations__ = {item.name: item.annotation for item in parameters}
-    return flat

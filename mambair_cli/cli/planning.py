@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from mambair_cli.networks.spec import ModelSpec
     from mambair_cli.restoration.sizing import Sizing
 
-SUFFIXES = {"denoise": "_denoised", "denoise-real": "_denoised", "dejpeg": "_dejpeg"}
+SUFFIXES = {
+    "fix": "_fixed",
+    "denoise": "_denoised",
+    "denoise-real": "_denoised",
+    "dejpeg": "_dejpeg",
+}
 
 
 def plan(
@@ -48,7 +53,7 @@ def plan(
     scale = 1 if spec is None else spec.scale
     suffix = SUFFIXES.get(request.task, f"_x{scale}")
     if sizing.is_free:
-        suffix = sizing.suffix
+        suffix = SUFFIXES.get(request.task, "") + sizing.suffix
     names, listed = _names(settings)
     if settings.engine == "local":
         _refuse_addresses([*names, *listed, settings.output or ""])

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from mambair_cli.batches.events import Event, Summary
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.notices import Notice
+    from mambair_cli.batches.treatment.steps import Finding
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
-    from mambair_cli.checkpoints.request import Request
-    from mambair_cli.networks.spec import ModelSpec, Task
+    from mambair_cli.checkpoints.request import Request, Wish
+    from mambair_cli.networks.spec import ModelSpec
     from mambair_cli.restoration.device.precision import Precision
     from mambair_cli.restoration.plan import RestoreOptions
 
@@ -38,7 +39,7 @@ ANY_SIZE = Sizing()
 
 def restore_files(
     settings: RestoreSettings,
-    task: Task,
+    task: Wish,
     *,
     scale: int | None = None,
     sigma: float | None = None,
@@ -49,7 +50,7 @@ def restore_files(
 
     Args:
         settings: What all restoring commands take.
-        task: What is restored.
+        task: What is restored; `fix` for what each image turns out to need.
         scale: Asked output side over input side; None for the default.
         sigma: Asked noise level on the 0-255 scale.
         quality: Asked JPEG quality; None to read it from each file.
@@ -88,8 +89,9 @@ def _restore(
         # fetched. Only what the user wants to know of the weights themselves needs them before.
         if request.weights is not None or (names_the_model(settings) and not settings.dry_run):
             spec = engine.load(request)
-        elif not request.by_file:
-            spec = request.choose(engine.device_type).entry
+        else:
+            choices = [case.choose(engine.device_type) for case in request.every_case()]
+            spec = None if request.by_file else choices[0].entry
         notices: list[Notice] = []
         jobs = plan(request, settings, spec, sizing, notices.append)
         tell_notices(notices, messages)
@@ -123,7 +125,8 @@ def _restore_stream(request: Request, sizing: Sizing, settings: RestoreSettings)
         if request.task == "denoise" and request.by_file:
             messages.notice("noise: measured in each frame; --sigma N is the same for all")
 
-        def tell(text: str) -> None:
+        def tell(note: str | Finding) -> None:
+            text = note if isinstance(note, str) else note.note
             _warn_of_traces(text, spec, messages)
             messages.detail(text)
 
@@ -135,8 +138,8 @@ def _look_at_the_only(names: Sequence[str], request: Request) -> None:
     """Refuse a single image that lacks what decides about it before kernels are compiled for it."""
     from pathlib import Path
 
-    from mambair_cli.batches.models import sample_of
-    from mambair_cli.batches.treatment import treatment_of
+    from mambair_cli.batches.treatment.choice import treatment_of
+    from mambair_cli.batches.treatment.sample import sample_of
     from mambair_cli.imaging.files import InputFile
 
     if len(names) != 1 or not Path(names[0]).is_file():
@@ -199,7 +202,7 @@ def _batch(
         jobs,
         _options(settings, engine.precision),
         FileOptions(
-            scale=1 if spec is None else spec.scale,
+            scale=(request.scale or 1) if spec is None else spec.scale,
             quality=settings.quality_out,
             metadata=settings.metadata,
             max_pixels=limit,
@@ -275,7 +278,7 @@ def _watched(
 
 
 def _warn_of_traces(note: str, spec: ModelSpec | None, messages: Messages) -> None:
-    from mambair_cli.batches.models import traces_in
+    from mambair_cli.batches.restorers import traces_in
 
     if spec and (found := traces_in(note)):
         warn_of_traces(found, spec.id, messages)

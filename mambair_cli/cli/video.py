@@ -19,7 +19,7 @@ from mambair_cli.errors import UsageError
 from mambair_cli.restoration.sizing import Sizing
 
 if TYPE_CHECKING:
-    from mambair_cli.batches.work import Restore
+    from mambair_cli.batches.work import OnNote, Restore
     from mambair_cli.checkpoints.request import Request
     from mambair_cli.imaging.y4m import Frame, FrameReader, StreamHeader
 
@@ -54,6 +54,11 @@ def opened_frames(settings: RestoreSettings, request: Request) -> Iterator[Frame
             "the frames of a stream do not say with which JPEG quality they were compressed",
             "give it: --quality 10, 30 or 40",
         )
+    if request.task == "fix":
+        raise UsageError(
+            "fix decides for each image by itself, and a video would flicker",
+            "name what is to be done: mambair denoise --stream y4m, or sr, realsr, dejpeg",
+        )
     named = named_source(settings, EXAMPLE)
     name = INPUT if named == STANDARD_STREAM else named
     limit = FileOptions.max_pixels if settings.max_pixels is None else settings.max_pixels
@@ -82,7 +87,7 @@ def pass_on(
     frames: FrameReader,
     restore: Restore,
     sizing: Sizing,
-    on_notice: Callable[[str], None],
+    on_note: OnNote,
     messages: Messages,
 ) -> None:
     """Restore a stream to standard output, where each frame appears as soon as it is done.
@@ -91,7 +96,7 @@ def pass_on(
         frames: The stream.
         restore: Restores images.
         sizing: Which size results are asked to have.
-        on_notice: Told how each frame is run and what was found in it.
+        on_note: Told how each frame is run and what was found in it.
         messages: Where to tell how far it is.
 
     Raises:
@@ -107,7 +112,7 @@ def pass_on(
         messages.notice(reason)
         results: Iterator[tuple[StreamHeader, Frame]] = ((header, frame) for frame in frames)
     else:
-        results = restored_frames(frames, restore, on_notice)
+        results = restored_frames(frames, restore, on_note)
     with _counting(messages) as count:
         for number, (result, frame) in enumerate(results):
             if number == 0:

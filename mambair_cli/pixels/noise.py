@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.pixels.traces import LUMA, Luma, detail_in_patches
 
 _SMALLEST_SIDE = 32
@@ -17,6 +19,11 @@ _STEP = 2
 _SMOOTHEST = 0.05
 _TEXTURE, _SELECTED = 1.2, 0.77
 _LUMA_OF_RGB = float(np.sqrt(np.sum(LUMA**2)))
+# How strong independent noise of three colours is in the planes of chroma.
+_CHROMA_OF_RGB = (0.62, 0.65)
+_NEXT_TO_NOTHING = 0.05
+# Share of the patches that tell the grain of a compressed image.
+_GRAIN = 0.02
 
 
 def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
@@ -45,11 +52,71 @@ def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
     return _in_least_directions(values)
 
 
-def _in_smooth_patches(luma: Luma) -> float:
-    detail = detail_in_patches(luma)
-    if not len(detail):
+@dataclass(frozen=True)
+class ColourNoise:
+    """What the chroma of an image shows in its smoothest patches.
+
+    Attributes:
+        level: Standard deviation of the white noise in each colour that shows as much, in levels of
+            255.
+        evenness: How the smoothest patches compare to the ordinary ones: near 1 where noise lies
+            over all of them, small where they are merely smooth.
+    """
+
+    level: float
+    evenness: float
+
+
+def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
+    """Tell how much noise the colours of an image show that was never compressed with losses.
+
+    Texture is mostly of one colour: in the smoothest patches both planes of chroma hold noise, of
+    whatever kind, and hardly anything else. Chroma that is held at a lower resolution or was
+    quantised has lost it.
+
+    Args:
+        pixels: `(h w 3)`.
+
+    Returns:
+        What was measured; nothing of an image with a side below 32 pixels.
+    """
+    if min(pixels.shape[:2]) < _SMALLEST_SIDE:
+        return ColourNoise(0.0, 0.0)
+    chroma = rgb_to_ycbcr(pixels)[..., 1:]
+    levels, evenness = [], []
+    for plane, norm in enumerate(_CHROMA_OF_RGB):
+        smooth, ordinary = _quantiles(chroma[..., plane], (_SMOOTHEST, 0.5))
+        levels.append(smooth / norm / _SELECTED)
+        evenness.append(smooth / (ordinary + _NEXT_TO_NOTHING))
+    return ColourNoise(min(levels), min(evenness))
+
+
+def grain_of(luma: Luma) -> float:
+    """Measure what is left of noise, and what looks like it, in an image that was compressed.
+
+    Args:
+        luma: `(h w)` in levels of 255.
+
+    Returns:
+        The mean of the finest detail in the smoothest patches, at full and at half resolution; 0 of
+        an image with a side below 32 pixels.
+    """
+    if min(luma.shape) < _SMALLEST_SIDE:
         return 0.0
-    measured = float(np.quantile(np.sqrt((detail**2).mean(axis=1)), _SMOOTHEST))
+    height, width = (side // 2 for side in luma.shape)
+    halves = luma[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
+    return float(np.mean([_quantiles(each, (_GRAIN,))[0] for each in (luma, halves)]))
+
+
+def _quantiles(plane: Luma, shares: tuple[float, ...]) -> list[float]:
+    detail = detail_in_patches(plane)
+    if not len(detail):
+        return [0.0 for _ in shares]
+    return [float(each) for each in np.quantile(np.sqrt((detail**2).mean(axis=1)), shares)]
+
+
+def _in_smooth_patches(luma: Luma) -> float:
+    (measured,) = _quantiles(luma, (_SMOOTHEST,))
     return max(0.0, (measured - _TEXTURE) / _SELECTED)
 
 

@@ -46,7 +46,7 @@ class Reduction:
         Args:
             bands: The enlarged image.
         """
-        window = _Window(bands)
+        window = Window(bands)
         row = self.source.width * self.source.channels * self.source.height // self.height + 1
         step = max(1, _VALUES // row)
         for top in range(0, self.height, step):
@@ -99,8 +99,12 @@ def reduced(image: RestorableImage, width: int, height: int) -> RestorableImage:
     return replace(image, pixels=pixels, alpha=alpha)
 
 
-class _Window:
-    """The rows of an image that came and may still be asked for."""
+class Window:
+    """The rows of an image that came and may still be asked for.
+
+    Args:
+        bands: The image, from top to bottom.
+    """
 
     def __init__(self, bands: Iterator[Band]) -> None:
         self._bands = bands
@@ -108,6 +112,7 @@ class _Window:
         self._first = self._stop = 0
 
     def rows(self, wanted: slice) -> Band:
+        """Return rows that begin at no earlier one than those before."""
         while self._stop < wanted.stop:
             band = next(self._bands)
             self._kept.append(band)

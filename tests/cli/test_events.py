@@ -11,7 +11,7 @@ from event_lines import DOCS, EVENTS, SCHEMA, read_events
 from hub_server import Repository
 from PIL import Image
 
-from mambair_cli.batches import models
+from mambair_cli.restoration import chain
 
 TOLD: list[list[str]] = []
 
@@ -117,7 +117,7 @@ def test_an_interrupt_is_told_and_summed_up(restore, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "restore_image", interrupt)
+    monkeypatch.setattr(chain, "restore_image", interrupt)
     outcome = restore()
     assert outcome.status == 130
     *_, interrupted, summary = read_events(outcome.out)
@@ -128,7 +128,7 @@ def test_an_interrupt_is_told_and_summed_up(restore, monkeypatch):
 def test_a_lost_device_and_a_download_are_told(restore, hub, weights, monkeypatch):
     content = (weights / "sr-x2.safetensors").read_bytes()
     hub.repositories["me/weights"] = Repository(files={"sr-x2.safetensors": content})
-    calls, restore_image = [], models.restore_image
+    calls, restore_image = [], chain.restore_image
 
     def lose_the_first(*arguments, **options):
         calls.append(arguments)
@@ -136,7 +136,7 @@ def test_a_lost_device_and_a_download_are_told(restore, hub, weights, monkeypatc
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
         return restore_image(*arguments, **options)
 
-    monkeypatch.setattr(models, "restore_image", lose_the_first)
+    monkeypatch.setattr(chain, "restore_image", lose_the_first)
     outcome = restore("--weights", "hf://me/weights/sr-x2.safetensors")
     (download,) = of_kind(outcome, "download")
     assert download["bytes"] == len(content)

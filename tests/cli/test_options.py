@@ -19,6 +19,7 @@ SHARED = {
 }
 SIZES = {"--scale", "--long-side", "--size", "--megapixels", "--only-below"}
 OWN = {
+    "fix": SIZES,
     "sr": SIZES,
     "realsr": SIZES,
     "denoise": {"--sigma", "--real"},

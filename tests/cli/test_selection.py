@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from mambair_cli.api import load_model
-from mambair_cli.batches.models import Model, ModelCache, restorer_with, traces_in
-from mambair_cli.batches.treatment import Sample
+from mambair_cli.batches.models import Model, ModelCache
+from mambair_cli.batches.restorers import restorer_with, traces_in
+from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.request import Request
@@ -55,7 +56,8 @@ def dejpeg_bundled(monkeypatch, weights):
 
 def model_for(path: Path, models: ModelCache) -> Model:
     """What restores the image of a file."""
-    return models.suited_to(models.treatment_of(Sample.of_image(read_image(path))))
+    (step,) = models.treatment_of(Sample.of_image(read_image(path))).steps
+    return models.suited_to(step)
 
 
 @pytest.mark.usefixtures("dejpeg_bundled")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.batches import models
 from mambair_cli.batches.events import FileDone
 from mambair_cli.batches.models import LocalWeights
 from mambair_cli.batches.stages import FileOptions
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.worker import Worker
+from mambair_cli.restoration import chain
 from mambair_cli.restoration.plan import RestoreOptions
 
 
@@ -48,7 +48,7 @@ def test_an_image_larger_than_memory_is_restored_in_bands(restored, tmp_path, mo
     noise = np.random.default_rng(0).integers(0, 256, (150, 70, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "in.png")
     whole = np.asarray(Image.open(restored("whole.png", None)))
-    monkeypatch.setattr(models, "restore_image", None)
+    monkeypatch.setattr(chain, "restore_image", None)
     bands = np.asarray(Image.open(restored("bands.png", 1)))
     assert whole.shape == (300, 140, 3)
     assert np.array_equal(whole, bands)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.pixels.noise import estimate_sigma
+from mambair_cli.pixels.noise import estimate_sigma, grain_of, noise_of_colours
 
 CAT = Path(__file__).parents[2] / "examples" / "cat.png"
 
@@ -47,3 +47,27 @@ def test_of_a_compressed_picture():
 
 def test_where_all_light_is_clipped():
     assert estimate_sigma(np.full((64, 48, 1), 255, np.uint8), compressed=True) == 0
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 30])
+def test_noise_that_colours_show(sigma):
+    shown = noise_of_colours(noisy(sigma))
+    assert shown.level == pytest.approx(sigma, rel=0.25)
+    assert shown.evenness > 0.6
+
+
+def test_colours_of_a_clean_and_of_a_small_picture():
+    clean = noise_of_colours(noisy(0))
+    assert clean.level * clean.evenness < 1.1
+    assert noise_of_colours(noisy(20)[:20, :50]).level == 0
+
+
+def test_grain_outlives_compression():
+    def grain(sigma):
+        coded = io.BytesIO()
+        Image.fromarray(noisy(sigma)).save(coded, "JPEG", quality=75)
+        return grain_of(np.asarray(Image.open(coded).convert("L")).astype(np.float32))
+
+    grains = [grain(sigma) for sigma in (0, 8, 16)]
+    assert grains[0] < 1.5 < grains[1] < grains[2]
+    assert grain_of(np.zeros((20, 50), np.float32)) == 0

@@ -1,131 +1,57 @@
-"""The restoring commands: `sr`, `realsr`, `denoise`, `dejpeg`."""
+"""The restoring commands: `fix`, `sr`, `realsr`, `denoise`, `dejpeg`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mambair_cli.cli.option_values import parse_box, parse_factor, parse_megapixels, parse_side
 from mambair_cli.cli.options import RestoreSettings, takes_settings
 from mambair_cli.cli.restoring import restore_files
+from mambair_cli.cli.sizes import SizeSettings
 from mambair_cli.errors import UsageError
-from mambair_cli.restoration.sizing import Sizing
 
 REALSR_SCALE = 4
-
-
-Scale = Annotated[
-    Any,
-    typer.Option(
-        "--scale",
-        metavar="2|3|4|1.5|...",
-        parser=parse_factor,
-        help="How many times larger each side becomes; between whole numbers by the next larger "
-        "model, whose result is reduced. By default 4, or that of --weights.",
-        show_default=False,
-    ),
-]
-LongSide = Annotated[
-    Any,
-    typer.Option(
-        "--long-side",
-        metavar="PIXELS",
-        parser=parse_side,
-        help="Enlarge until the longer side has so many pixels.",
-        show_default=False,
-    ),
-]
-Box = Annotated[
-    Any,
-    typer.Option(
-        "--size",
-        metavar="WIDTHxHEIGHT",
-        parser=parse_box,
-        help="Enlarge until the image fills this size in one direction and fits inside it.",
-        show_default=False,
-    ),
-]
-Megapixels = Annotated[
-    Any,
-    typer.Option(
-        "--megapixels",
-        metavar="N",
-        parser=parse_megapixels,
-        help="Enlarge until the image has so many millions of pixels.",
-        show_default=False,
-    ),
-]
-OnlyBelow = Annotated[
-    Any,
-    typer.Option(
-        "--only-below",
-        metavar="N[MP]",
-        parser=parse_megapixels,
-        help="Leave images of so many megapixels and more alone.",
-        show_default=False,
-    ),
-]
+# Of models of `sr`: it reaches every size, and takes no longer than smaller ones.
+LARGEST_SCALE = 4
 
 
 @takes_settings
-def sr(
-    settings: RestoreSettings,
-    *,
-    scale: Scale = None,
-    long_side: LongSide = None,
-    size: Box = None,
-    megapixels: Megapixels = None,
-    only_below: OnlyBelow = None,
-) -> None:
-    """Enlarge clean images: photo.png becomes photo_x4.png."""
-    sizing = _sizing(scale, long_side, size, megapixels, only_below)
-    # The next larger model; of any size, the largest, which takes the same time.
-    whole = None if scale is None or settings.weights else max(2, math.ceil(scale))
-    if scale is not None and scale.denominator == 1:
-        whole, sizing = int(scale), replace(sizing, factor=None)
-    restore_files(settings, "sr", scale=whole, sizing=sizing)
+def fix(settings: RestoreSettings, sizes: SizeSettings) -> None:
+    """Make photographs better: look what each has, do what helps, leave good ones alone.
 
-
-@takes_settings
-def realsr(
-    settings: RestoreSettings,
-    *,
-    scale: Scale = None,
-    long_side: LongSide = None,
-    size: Box = None,
-    megapixels: Megapixels = None,
-    only_below: OnlyBelow = None,
-) -> None:
-    """Enlarge photographs, by default four times, removing their blur, noise and compression."""
-    sizing = _sizing(scale, long_side, size, megapixels, only_below)
-    if scale == REALSR_SCALE:
-        sizing = replace(sizing, factor=None)
-    restore_files(settings, "realsr", sizing=sizing)
-
-
-def _sizing(
-    scale: Fraction | None,
-    long_side: int | None,
-    size: tuple[int, int] | None,
-    megapixels: int | None,
-    only_below: int | None,
-) -> Sizing:
-    asked = {
-        "--scale": scale,
-        "--long-side": long_side,
-        "--size": size,
-        "--megapixels": megapixels,
-    }
-    given = [option for option, value in asked.items() if value is not None]
-    if len(given) > 1:
+    Blocks of JPEG and noise are removed; with a size the picture is enlarged at last.
+    """
+    if "model" in settings.preferred:  # it speaks of one model, of most steps there is none such
+        settings = replace(settings, model=None)
+    if settings.weights is not None:
         raise UsageError(
-            f"{' and '.join(given)} exclude each other", "each says how large results become"
+            "fix takes several models, and --weights names one",
+            "use it for its task, such as: mambair denoise --weights ...; or name a variant: "
+            "--model tiny",
         )
-    return Sizing(scale, long_side, size, megapixels, only_below)
+    sizing = sizes.sizing
+    scale = sizes.next_scale or (LARGEST_SCALE if sizing.is_free else None)
+    restore_files(settings, "fix", scale=scale, sizing=sizing)
+
+
+@takes_settings
+def sr(settings: RestoreSettings, sizes: SizeSettings) -> None:
+    """Enlarge clean images, by default four times: photo.png becomes photo_x4.png."""
+    if sizes.scale is not None and sizes.scale.denominator == 1:
+        whole = int(sizes.scale)
+        restore_files(settings, "sr", scale=whole, sizing=sizes.sizing_of_model(whole))
+        return
+    # The next larger model; of any size, the largest, which takes the same time.
+    scale = None if settings.weights else sizes.next_scale
+    restore_files(settings, "sr", scale=scale, sizing=sizes.sizing)
+
+
+@takes_settings
+def realsr(settings: RestoreSettings, sizes: SizeSettings) -> None:
+    """Enlarge photographs, by default four times, removing their blur, noise and compression."""
+    restore_files(settings, "realsr", sizing=sizes.sizing_of_model(REALSR_SCALE))
 
 
 @takes_settings

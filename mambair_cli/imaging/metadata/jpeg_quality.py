@@ -26,6 +26,15 @@ _LUMINANCE_TABLE = np.array(
     ]
 )
 
+# By the sampling factors of luma, where those of chroma are 1.
+_SUBSAMPLING = {
+    (1, 1): "4:4:4",
+    (1, 2): "4:4:0",
+    (2, 1): "4:2:2",
+    (2, 2): "4:2:0",
+    (4, 1): "4:1:1",
+}
+
 
 @dataclass(frozen=True)
 class JpegCoding:
@@ -49,6 +58,15 @@ class JpegCoding:
     def quality(self) -> int:
         """The libjpeg quality that is nearest, 1 to 100, by the luminance."""
         return estimate_jpeg_quality(self.tables[0])
+
+    @property
+    def subsampling(self) -> str | None:
+        """How chroma is sampled, such as `4:2:0`; None of a gray file."""
+        if len(self.sampling) < 3:
+            return None
+        luma, *chroma = self.sampling[:3]
+        known = _SUBSAMPLING.get(luma) if chroma == [(1, 1), (1, 1)] else None
+        return known or "unusual sampling"
 
 
 def jpeg_coding_of(file: IO[bytes]) -> JpegCoding | None:

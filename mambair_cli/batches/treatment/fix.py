@@ -1,0 +1,148 @@
+"""What is done about a photograph of which nothing is known: all that is found and can be helped.
+
+Which weights, in which order, from which strength on, is what gained most while no kind of file
+lost (benchmarks/fix.py). Blocks go first, within the cells of the file: a network against noise
+takes them for detail. Then noise. A larger size comes last, from the weights for clean images: that
+is what the picture is by then. Against blur alone there are no weights: it is only told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mambair_cli.batches.treatment.blocks import blocks_found
+from mambair_cli.batches.treatment.sample import Sample
+from mambair_cli.batches.treatment.steps import Step, Treatment, left_alone
+from mambair_cli.checkpoints.choice import nearest_level, trained_levels
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.pixels.blur import estimate_blur
+from mambair_cli.pixels.noise import estimate_sigma, grain_of, noise_of_colours
+
+# Points between which values lie on straight lines.
+Curve = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on something is done or told, and how much; chosen by benchmarks/fix.py.
+
+    Attributes:
+        noise: Of pixels that were never compressed, noise of the colours times its evenness. Clean
+            pictures have 0 to 1.02, noise of sigma 4 more than 1.3, that of a camera mostly.
+        gaussian: From this sigma on noise that is white is left to the weights for Gaussian noise;
+            of weaker noise those for cameras remove more.
+        white: Share of the noise of the colours that the least directions of patches show, where it
+            is white.
+        by_noise: Share of the change against noise that is kept, by its strength.
+        by_grain: The same for compressed pictures, by their grain. Those without noise have grain
+            too: what gained most for all of them together, and left none worse than it came.
+        least_share: A smaller change is not worth its time.
+        by_quality: How the share goes down where a file is so fine that there is little to gain.
+        blur: Of edges, in pixels. Undegraded pictures have 0.3 to 0.8, blurred by 1.2 0.9 to 1.5;
+            what is as blurred as this has lost its grain too.
+    """
+
+    noise: float = 1.15
+    gaussian: float = 12.0
+    white: float = 0.75
+    by_noise: Curve = ((2, 0.4), (4, 0.65), (8, 1.0))
+    by_grain: Curve = ((0.5, 0.0), (1.875, 0.55))
+    least_share: float = 0.2
+    by_quality: Curve = ((92, 1.0), (96, 0.0))
+    blur: float = 0.85
+
+
+THRESHOLDS = Thresholds()
+_Possible = dict[str, Request]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was found of one kind, a phrase each, and what is done about it."""
+
+    found: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    least_quality: int = 0
+
+
+def against_all(request: Request, sample: Sample) -> Treatment:
+    """Remove blocks and noise as far as they are found, and enlarge where that is asked for."""
+    possible: _Possible = {step.task: step for step in request.every_step()}
+    height, width = sample.size
+    blur = estimate_blur(sample.luma)
+    blocks = _blocks(possible, sample)
+    noise = _grain(possible, sample, blur) if blocks.steps else _noise(possible, sample)
+    parts = [_Part((f"{width}x{height} pixels",)), blocks, noise]
+    if blur >= THRESHOLDS.blur:
+        parts.append(_Part((f"blur {blur:.1f}",)))
+    if "sr" in possible:
+        parts.append(_Part(steps=(Step(possible["sr"]),)))
+    steps = tuple(step for part in parts for step in part.steps)
+    found = ", ".join(phrase for part in parts for phrase in part.found)
+    if not steps:
+        return left_alone(found)
+    # Of an enlarged picture files of the ordinary quality lose less than they have won.
+    keeps = 0 if "sr" in possible else max(part.least_quality for part in parts)
+    return Treatment(steps, f"{found}: {', '.join(map(_told, steps))}", keeps)
+
+
+def _blocks(possible: _Possible, sample: Sample) -> _Part:
+    treatment, coding = blocks_found(possible["dejpeg"], sample), sample.metadata.jpeg
+    found, own = [], ""
+    if coding is not None:
+        own = f"JPEG quality {coding.quality}"
+        chroma = coding.subsampling
+        found.append(own if chroma is None else f"{own} with {chroma}")
+    if treatment is None or not treatment.steps:
+        return _Part(tuple(found))
+    if treatment.found != own:
+        found.append(treatment.found)
+    return _Part(tuple(found), treatment.steps, treatment.least_quality)
+
+
+def _noise(possible: _Possible, sample: Sample) -> _Part:
+    """Look at pixels that were never compressed, as far as is known."""
+    if sample.pixels.shape[2] < 3:
+        return _Part()
+    shown = noise_of_colours(sample.pixels)
+    if shown.level * shown.evenness < THRESHOLDS.noise:
+        return _Part()
+    sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
+    if sigma >= max(THRESHOLDS.gaussian, THRESHOLDS.white * shown.level):
+        level = nearest_level("sigma", sigma, trained_levels("denoise", "sigma"))
+        step = Step(replace(possible["denoise"], sigma=level), sigma)
+        return _Part((f"noise {sigma:g}",), (step,))
+    # Where there is texture everywhere the finest detail is not only noise.
+    strength = min(estimate_sigma(sample.pixels, compressed=True), 2 * shown.level)
+    share = _at(THRESHOLDS.by_noise, strength)
+    return _Part((f"noise {strength:.1f}",), (Step(possible["denoise-real"], strength=share),))
+
+
+def _grain(possible: _Possible, sample: Sample, blur: float) -> _Part:
+    """Look at pixels whose noise went through a compression."""
+    if sample.pixels.shape[2] < 3 or blur >= THRESHOLDS.blur:
+        return _Part()
+    grain, coding = grain_of(sample.luma), sample.metadata.jpeg
+    share = _at(THRESHOLDS.by_grain, grain)
+    if coding is not None:
+        share *= _at(THRESHOLDS.by_quality, coding.quality)
+    if share < THRESHOLDS.least_share:
+        return _Part()
+    return _Part((f"grain {grain:.1f}",), (Step(possible["denoise-real"], strength=share),))
+
+
+def _at(curve: Curve, value: float) -> float:
+    points, shares = zip(*curve, strict=True)
+    return float(np.interp(value, points, shares))
+
+
+def _told(step: Step) -> str:
+    request = step.request
+    if request.task == "denoise":
+        return f"denoise {step.sigma:g}"
+    if request.task == "denoise-real":
+        share = "" if step.strength == 1 else f" at {step.strength:.0%}"
+        return f"denoise --real{share}"
+    return request.task if request.scale is None else f"{request.task} x{request.scale}"

@@ -1,0 +1,104 @@
+"""What is done about an image, step by step, and how people are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.jpeg_cells import JpegCells
+from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
+
+# Quality of a lossy result that keeps what little may be gained from a coarse and a fine file.
+KEEPS_COARSE, KEEPS_FINE = 98, 100
+# Share of a network's change that gained most, by the noise of the image.
+_STRENGTH = {2: 0.0, 3: 0.25, 4: 0.4, 6: 0.72, 8: 0.88, 12: 1.0}
+# Weaker noise is not removed.
+LEAST_NOISE = min(_STRENGTH)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One network, and how it is used for an image.
+
+    Attributes:
+        request: What weights are chosen for.
+        sigma: Strength of the noise that is removed.
+        cells: How far the result may leave the file.
+        strength: Share of the change that is taken.
+    """
+
+    request: Request
+    sigma: float | None = None
+    cells: JpegCells | None = None
+    strength: float = 1.0
+
+    def fitting(self, spec: ModelSpec) -> Fitting:
+        """Fit weights to the image."""
+        if self.sigma is not None and spec.sigma is not None:
+            return fitted_to_noise(self.sigma, spec.sigma)
+        if self.cells is None and self.strength == 1:
+            return AS_TRAINED
+        return Fitting(strength=self.strength, cells=self.cells)
+
+
+class Finding(NamedTuple):
+    """What was found in an image and follows, for people, and what is done, for programs."""
+
+    text: str
+    steps: tuple[Request, ...]
+
+    @property
+    def note(self) -> str:
+        """The note on the image."""
+        return f"found: {self.text}"
+
+
+@dataclass(frozen=True, eq=False)
+class Treatment:
+    """What is done about an image.
+
+    Attributes:
+        steps: In their order; none where the image is left alone.
+        found: What was found and what follows, for people; empty where the user said it all.
+        least_quality: As `RestorableImage.least_quality`.
+    """
+
+    steps: tuple[Step, ...]
+    found: str = ""
+    least_quality: int = 0
+
+    @property
+    def finding(self) -> Finding:
+        """What to tell of it; a step names the noise as it was measured."""
+        steps = (
+            step.request if step.sigma is None else replace(step.request, sigma=step.sigma)
+            for step in self.steps
+        )
+        return Finding(self.found, tuple(steps))
+
+
+def left_alone(found: str, why: str = "nothing to gain") -> Treatment:
+    """Do nothing about an image."""
+    return Treatment((), f"{found}: left alone, {why}", KEEPS_FINE)
+
+
+def fitted_to_noise(sigma: float, trained: float) -> Fitting:
+    """Fit weights for one strength of noise to another.
+
+    Less contrast makes noise weaker, more makes it stronger. Beyond what the weakest weights know,
+    and where much of the noise is clipped, half of the way measured best (benchmarks/any_noise.py).
+
+    Args:
+        sigma: Of the image, in levels of 255.
+        trained: Of the weights.
+    """
+    if sigma == trained:
+        return AS_TRAINED
+    half_way = sigma < trained <= 15 or sigma > trained >= 50
+    contrast = (trained / sigma) ** (0.5 if half_way else 1)
+    strength = float(np.interp(sigma, list(_STRENGTH), list(_STRENGTH.values())))
+    return Fitting(contrast, strength if sigma < trained else 1.0)

@@ -1,0 +1,216 @@
+"""Restores one image by several networks, one after the other, whole or in bands.
+
+Between networks values are floating point: they are rounded once, to the type of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from mambair_cli.imaging.image import (
+    Band,
+    BandReader,
+    ImageHeader,
+    Pixels,
+    RestorableImage,
+    ValueRange,
+)
+from mambair_cli.imaging.metadata.image_metadata import Metadata
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.fitting import Fitting
+from mambair_cli.restoration.memory.available import available_main_memory, resident_memory
+from mambair_cli.restoration.reduction import Window
+from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
+from mambair_cli.restoration.streaming import restore_bands
+
+_FLOAT = np.dtype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """One network of several.
+
+    Attributes:
+        network: As for `restorer.restore_tensor`.
+        spec: Likewise.
+        fitting: As for `restorer.restore_image`.
+    """
+
+    network: nn.Module
+    spec: ModelSpec
+    fitting: Fitting
+
+
+def restore_in_turn(
+    links: Sequence[Link],
+    image: RestorableImage,
+    options: RestoreOptions,
+    on_progress: Progress,
+    on_notice: Notice,
+) -> RestorableImage:
+    """Restore an image by each network in turn.
+
+    Args:
+        links: At least one.
+        image: As for `restorer.restore_image`.
+        options: Of all networks. Each keeps its share of the change (`strength`).
+        on_progress: Told of the tiles of all together.
+        on_notice: As for `restorer.restore_tensor`.
+
+    Raises:
+        BackendError: As for `restorer.restore_tensor`.
+        MemoryLimitError: Likewise.
+    """
+    dtype, tiles = image.pixels.dtype, _Tiles(len(links), on_progress)
+    between = _FLOAT if len(links) > 1 else dtype
+    image = replace(image, **_values(image, between))
+    for index, link in enumerate(links):
+        image = restore_image(
+            link.network,
+            image,
+            link.spec,
+            options,
+            tiles.of(index),
+            on_notice,
+            fitting=link.fitting,
+        )
+    return replace(image, **_values(image, dtype))
+
+
+def restore_bands_in_turn(
+    links: Sequence[Link],
+    reader: BandReader,
+    options: RestoreOptions,
+    on_progress: Progress,
+    on_notice: Notice,
+    *,
+    binary_alpha: bool,
+) -> tuple[ImageHeader, Iterator[Band]]:
+    """Restore an image by each network in turn while it is read and written.
+
+    Args:
+        links: At least one.
+        reader: The open file.
+        options: As for `restore_in_turn`; the networks share the memory.
+        on_progress: Told of the tiles of all together.
+        on_notice: As for `restorer.restore_tensor`.
+        binary_alpha: As for `streaming.restore_bands`.
+
+    Returns:
+        As `streaming.restore_bands`.
+
+    Raises:
+        BackendError: As for `streaming.restore_bands`.
+        MemoryLimitError: Likewise.
+        ImageError: Likewise.
+    """
+    dtype, tiles = reader.header.dtype, _Tiles(len(links), on_progress)
+    source: BandReader = reader
+    if len(links) > 1:
+        share = available_main_memory(options.max_memory) // len(links)
+        options = replace(options, max_memory=resident_memory() + share)
+        source = _Converted(reader)
+    for index, link in enumerate(links):
+        header, bands = restore_bands(
+            link.network,
+            source,
+            link.spec,
+            options,
+            tiles.of(index),
+            on_notice,
+            binary_alpha=binary_alpha,
+            fitting=link.fitting,
+        )
+        source = _Restored(reader, header, Window(bands))
+    if len(links) > 1:
+        bands = (Band(**_values(band, dtype)) for band in bands)
+    return replace(header, dtype=dtype), bands
+
+
+def _values(image: RestorableImage | Band, dtype: np.dtype[Any]) -> dict[str, Any]:
+    alpha = None if image.alpha is None else _as_type(image.alpha, dtype)
+    return {"pixels": _as_type(image.pixels, dtype), "alpha": alpha}
+
+
+def _as_type(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
+    """Convert between floating point, where 1 is white, and the type of an image."""
+    if values.dtype == dtype:
+        return values
+    if dtype == _FLOAT:
+        return np.asarray(values / np.float32(ValueRange.of(values.dtype).white), dtype)
+    white = ValueRange.of(dtype).white
+    return np.asarray(np.rint(values * np.float32(white)).clip(0, white).astype(dtype))
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """An open file, read in floating point."""
+
+    reader: BandReader
+
+    @property
+    def header(self) -> ImageHeader:
+        return replace(self.reader.header, dtype=_FLOAT)
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.reader.metadata
+
+    @property
+    def span(self) -> ValueRange | None:
+        return self.reader.span
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.reader.changes
+
+    def read(self, start: int, stop: int) -> Band:
+        return Band(**_values(self.reader.read(start, stop), _FLOAT))
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """What one network makes of an open file, for the next to read."""
+
+    reader: BandReader
+    header: ImageHeader
+    window: Window
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.reader.metadata
+
+    @property
+    def span(self) -> ValueRange | None:
+        return self.reader.span
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.reader.changes
+
+    def read(self, start: int, stop: int) -> Band:
+        return self.window.rows(slice(start, stop))
+
+
+class _Tiles:
+    """Add up the tiles of several networks, in turn or at once."""
+
+    def __init__(self, networks: int, on_progress: Progress) -> None:
+        self._done = [0] * networks
+        self._totals = [0] * networks
+        self._on_progress = on_progress
+
+    def of(self, index: int) -> Progress:
+        """Return what is told of one network; those to come are guessed to have as many."""
+
+        def report(done: int, total: int) -> None:
+            self._done[index], self._totals[index] = done, total
+            in_all = sum(each or total for each in self._totals)
+            self._on_progress(sum(self._done), in_all)
+
+        return report

@@ -1,0 +1,116 @@
+"""What is found in photographs of which nothing is known, and what is done about each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.training.degradations.camera import Camera
+from mambair_cli.training.parsing import Span
+
+FIX = Request("fix")
+
+
+def tasks(found):
+    return [step.request.task for step in found.steps]
+
+
+def test_blocks_are_removed_in_the_cells_of_the_file(treated, cat):
+    found = treated(FIX, cat, quality=41, subsampling="4:2:0")
+    width, height = cat.size
+    told = f"{width}x{height} pixels, JPEG quality 41 with 4:2:0: dejpeg"
+    assert (tasks(found), found.found) == (["dejpeg"], told)
+    assert found.steps[0].cells.factors == (2, 2)
+    assert found.steps[0].request.choose("cpu").entry.id == "mambair-tiny-dejpeg-color"
+    assert found.least_quality == 98
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"suffix": "png"}, ""),
+        ({"quality": 97, "subsampling": "4:2:0"}, ", JPEG quality 97 with 4:2:0"),
+        ({"quality": 98, "subsampling": "4:4:4"}, ", JPEG quality 98 with 4:4:4"),
+    ],
+)
+def test_a_good_picture_is_left_alone(treated, cat, options, told):
+    found = treated(FIX, cat, **options)
+    width, height = cat.size
+    assert found.steps == ()
+    assert found.found == f"{width}x{height} pixels{told}: left alone, nothing to gain"
+
+
+@pytest.mark.parametrize("sigma", [15, 30])
+def test_strong_white_noise_is_removed_as_it_is_measured(treated, cat, noisy, sigma):
+    found = treated(FIX, noisy(cat, sigma), "png")
+    assert tasks(found) == ["denoise"]
+    measured = found.steps[0].sigma
+    assert measured == pytest.approx(sigma, rel=0.15)
+    assert found.found.endswith(f", noise {measured:g}: denoise {measured:g}")
+    assert found.finding.steps[0].sigma == measured
+
+
+def test_of_weak_noise_the_less_is_removed_the_weaker_it_is(treated, cat, noisy):
+    shares = []
+    for sigma in (4, 7, 10):
+        (step,) = treated(FIX, noisy(cat, sigma), "png").steps
+        assert step.request.task == "denoise-real"
+        assert step.fitting(ModelSpec("stub", "denoise-real", 1, 3)).strength == step.strength
+        shares.append(step.strength)
+    assert 0.3 < shares[0] < shares[1] < shares[2] <= 1
+
+
+def test_noise_of_a_camera(treated, cat):
+    camera = Camera("camera", Span(2e-3, 2e-3))
+    even = np.asarray(cat.crop((0, 0, cat.width // 2 * 2, cat.height // 2 * 2)))
+    noisy = Image.fromarray(camera(even, np.random.default_rng(0)))
+    (step,) = treated(FIX, noisy, "png").steps
+    assert step.request.task == "denoise-real"
+    assert step.strength > 0.6
+
+
+def test_noise_in_a_compressed_picture_is_removed_after_its_blocks(treated, cat, noisy):
+    found = treated(FIX, noisy(cat, 12), quality=80)
+    assert tasks(found) == ["dejpeg", "denoise-real"]
+    assert found.steps[1].strength == pytest.approx(0.55)
+    assert found.found.endswith(": dejpeg, denoise --real at 55%")
+    finer = treated(FIX, noisy(cat, 12), quality=94)
+    assert 0.2 < finer.steps[1].strength < 0.3
+
+
+def test_an_earlier_compression_is_told_beside_that_of_the_file(treated, cat, tmp_path):
+    cat.save(tmp_path / "first.jpg", quality=30)
+    first = Image.open(tmp_path / "first.jpg").crop((3, 5, *cat.size))
+    found = treated(FIX, first, quality=96)
+    assert "JPEG quality 96 with 4:2:0, blocks of an earlier JPEG quality 30: dejpeg" in found.found
+    assert (found.steps[0].cells.top, found.steps[0].cells.left) == (3, 5)
+
+
+def test_blur_is_told_and_nothing_claimed_against_it(treated, cat):
+    found = treated(FIX, cat.filter(ImageFilter.GaussianBlur(1.5)), "png")
+    assert found.steps == ()
+    assert ", blur 1." in found.found
+
+
+def test_a_size_makes_enlarging_the_last_step(treated, cat):
+    found = treated(Request("fix", scale=2), cat, quality=30)
+    assert tasks(found) == ["dejpeg", "sr"]
+    assert found.found.endswith(": dejpeg, sr x2")
+    assert [step.scale for step in found.finding.steps] == [None, 2]
+    assert found.least_quality == 0
+    assert tasks(treated(Request("fix", scale=4), cat, "png")) == ["sr"]
+
+
+def test_a_gray_file_takes_weights_for_gray(treated, cat):
+    found = treated(FIX, cat.convert("L"), quality=30)
+    assert found.steps[0].request.choose("cpu").entry.id == "mambair-tiny-dejpeg-q30"
+    assert "JPEG quality 30: dejpeg" in found.found
+
+
+def test_tiny_and_even_pictures_are_left_alone(treated):
+    even = Image.fromarray(np.full((40, 60, 3), 90, np.uint8))
+    assert treated(FIX, even, "png").steps == ()
+    assert treated(FIX, even.resize((7, 3)), "png").steps == ()

@@ -1,0 +1,32 @@
+"""What is done about Gaussian noise."""
+
+from __future__ import annotations
+
+import pytest
+
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.restoration.fitting import AS_TRAINED
+
+
+@pytest.mark.parametrize(("sigma", "level"), [(8, 15), (20, 15), (33, 25), (45, 50)])
+def test_noise_is_measured(treated, cat, noisy, sigma, level):
+    found = treated(Request("denoise"), noisy(cat, sigma), "png")
+    assert found.steps[0].sigma == pytest.approx(sigma, rel=0.15)
+    assert found.steps[0].request.sigma == level
+    assert found.found == f"noise {found.steps[0].sigma:g}"
+
+
+def test_a_clean_image_is_left_alone(treated, cat):
+    found = treated(Request("denoise"), cat, "png")
+    assert found.steps == ()
+    assert found.found.endswith(": left alone, nothing to gain")
+    assert treated(Request("denoise", sigma=0), cat, "png").steps == ()
+
+
+def test_a_given_sigma_is_taken_as_it_is(treated, cat):
+    found = treated(Request("denoise", sigma=20), cat, "png")
+    assert (found.steps[0].request.sigma, found.steps[0].sigma, found.found) == (20, 20, "")
+    fitting = found.steps[0].fitting(ModelSpec("stub", "denoise", 1, 3, 15))
+    assert (fitting.contrast, fitting.strength) == (0.75, 1)
+    assert found.steps[0].fitting(ModelSpec("stub", "denoise", 1, 3)) is AS_TRAINED
