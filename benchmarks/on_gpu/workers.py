@@ -55,8 +55,9 @@ class _Worker:
     def __init__(self, settings: Settings, log: Path, environment: dict[str, str]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self.connection, theirs = spawn.Pipe()
+        log.touch()
         self.log, self.asked, self.ready = log, False, False
-        self.read = log.stat().st_size if log.exists() else 0
+        self.read = log.stat().st_size
         self.process = spawn.Process(target=serve, args=(theirs, settings, log, environment))
         self.process.start()
         theirs.close()
