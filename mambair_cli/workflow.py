@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mambair_cli.batches.models import LocalWeights, ModelCache, restorer_with
+from mambair_cli.batches.models import LocalWeights, ModelCache
+from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.obtain import obtain, resolve
@@ -176,10 +178,11 @@ def _restored(
         # Tiles start again where memory runs out.
         watch.progress(done + tiles / of, watch.images)
 
+    def note(each: str | Finding) -> None:
+        watch.notice(str(each))
+
     taken = in_memory.take(array)
     for change in taken.image.changes:
         watch.notice(change)
-    result: NDArray[np.float32] = taken.given_back(
-        restore.image(taken.image, progress, watch.notice)
-    )
+    result: NDArray[np.float32] = taken.given_back(restore.image(taken.image, progress, note))
     return result

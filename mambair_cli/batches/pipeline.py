@@ -190,10 +190,8 @@ class Pipeline:
         self._events.tell(TileDone(job, done, total))
 
     def _on_note(self, job: Job, note: str | Finding) -> None:
-        if isinstance(note, str):
-            self._events.tell(FileNoted(job, note))
-        else:
-            self._events.tell(FileNoted(job, note.note, note.steps))
+        steps = None if isinstance(note, str) else note.steps
+        self._events.tell(FileNoted(job, str(note), steps))
 
     def _write(
         self,

@@ -86,7 +86,7 @@ def tell_files(
         else:
             messages.notice(f"would write {job.target} from {job.source}{_details(forecast, cost)}")
             if found is not None and found.text:
-                messages.notice(f"{job.source}: {found.note}")
+                messages.notice(f"{job.source}: {found}")
         messages.event(
             "file_planned",
             source=str(job.source),

@@ -126,9 +126,8 @@ def _restore_stream(request: Request, sizing: Sizing, settings: RestoreSettings)
             messages.notice("noise: measured in each frame; --sigma N is the same for all")
 
         def tell(note: str | Finding) -> None:
-            text = note if isinstance(note, str) else note.note
-            _warn_of_traces(text, spec, messages)
-            messages.detail(text)
+            _warn_of_traces(str(note), spec, messages)
+            messages.detail(str(note))
 
         options = _options(settings, engine.precision)
         pass_on(frames, engine.restorer(request, options, sizing), sizing, tell, messages)

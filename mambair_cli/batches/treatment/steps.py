@@ -51,8 +51,7 @@ class Finding(NamedTuple):
     text: str
     steps: tuple[Request, ...]
 
-    @property
-    def note(self) -> str:
+    def __str__(self) -> str:
         """The note on the image."""
         return f"found: {self.text}"
 
