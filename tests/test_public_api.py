@@ -46,7 +46,7 @@ FIELDS = {
     "ModelSpec": "id task scale channels sigma quality",
     "CatalogueEntry": (
         "id task variant scale channels network parameters licence trained_on degradation "
-        "megabytes sigma quality stands_in_for bundled sha256 repo files pattern published"
+        "megabytes sigma quality bundled sha256 repo files pattern published"
     ),
 }
 EXIT_STATUSES = {

@@ -64,7 +64,6 @@ class CatalogueEntry:
         megabytes: Size that its file is expected to have, in 1e6 bytes.
         sigma: Gaussian noise level on the 0-255 scale that a denoiser was trained for.
         quality: JPEG quality that an artefact remover was trained for.
-        stands_in_for: Other tasks that it is used for where nothing better can be had.
         bundled: Name of its file among the weights that ship with the package.
         sha256: Digest of that file; that of a published one is unknown until the Hub is asked.
         repo: Model repository on the Hugging Face Hub, for what is not bundled.
@@ -86,7 +85,6 @@ class CatalogueEntry:
     megabytes: float
     sigma: int | None = None
     quality: int | None = None
-    stands_in_for: tuple[Task, ...] = ()
     bundled: str | None = None
     sha256: str | None = None
     repo: str | None = None
@@ -145,9 +143,9 @@ def _document() -> dict[str, Any]:
 
 
 def _entry(row: Mapping[str, Any]) -> CatalogueEntry:
-    lists = {key: tuple(row.get(key, ())) for key in ("files", "stands_in_for")}
     published = tuple(PublishedScore(**score) for score in row.get("published", ()))
-    return CatalogueEntry(**{**row, **lists, "published": published})
+    files = tuple(row.get("files", ()))
+    return CatalogueEntry(**{**row, "files": files, "published": published})
 
 
 @functools.cache

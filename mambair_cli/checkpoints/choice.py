@@ -69,7 +69,6 @@ def choose(
     rows = _at_scale(rows, task, scale)
     rows, sigma_notices = _at_level(rows, "sigma", sigma)
     rows, quality_notices = _at_level(rows, "quality", quality)
-    rows += [entry for entry in catalogue.entries() if task in entry.stands_in_for]
     notices = sigma_notices + quality_notices
     rows.sort(key=lambda entry: _is_blind_in_colour(entry) != (channels > 1))
     if variant is not None:
