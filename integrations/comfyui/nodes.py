@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("mambair")
 TASKS = {
+    "fix": "look what each image has, and do what helps, at its size",
     "sr": "enlarge a clean image",
     "realsr": "enlarge a photograph four times",
     "denoise": "remove noise",

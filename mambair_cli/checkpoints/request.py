@@ -41,6 +41,9 @@ class Request:
         weights: Weights that the user named: a file, a model id or an `hf://` reference.
         channels: Of the image: 3 takes weights for colour where a task has some of its own; None
             where that is not known yet.
+
+    Raises:
+        UsageError: Weights are named for `fix`, which takes several.
     """
 
     task: Wish
@@ -50,6 +53,14 @@ class Request:
     variant: str | None = None
     weights: str | None = None
     channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.task == "fix" and self.weights is not None:
+            raise UsageError(
+                "fix takes several models, and --weights names one",
+                "use it for its task, such as: mambair denoise --weights ...; or name a variant: "
+                "--model tiny",
+            )
 
     @property
     def by_file(self) -> bool:

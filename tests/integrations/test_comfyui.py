@@ -102,7 +102,7 @@ def test_the_schema_is_what_execute_takes(node):
     for name, one in inputs.items():
         if one.kind == "Combo.Input":
             assert one.default in one.options, name
-    assert inputs["task"].options == ["sr", "realsr", "denoise", "denoise-real", "dejpeg"]
+    assert inputs["task"].options == ["fix", "sr", "realsr", "denoise", "denoise-real", "dejpeg"]
     assert set(inputs["model"].options) >= {"best", "tiny", "light", "classic", "v2-large"}
     assert set(inputs["model"].options) >= {entry.id for entry in catalogue.entries()}
     assert (inputs["strength"].min, inputs["strength"].max) == (0.0, 1.0)
@@ -166,6 +166,7 @@ def test_strength_tile_and_ensemble_are_heeded(run):
         ("denoise-real", {}),
         ("dejpeg", {"quality": 10}),
         ("realsr", {}),
+        ("fix", {}),
     ],
 )
 def test_every_task(run, task, more):
@@ -258,6 +259,10 @@ ODD = {
             "weights": str(catalogue.bundled_directory() / "mambair-tiny-denoise-s25.safetensors")
         },
         "mambair-tiny-denoise-s25 does not enlarge",
+    ),
+    "weights for what is to be found": (
+        lambda: {"task": "fix", "weights": str(bundled("mambair-tiny-denoise-s25"))},
+        "fix takes several models, and --weights names one (use it for its task",
     ),
     "no blocks": (lambda: {"task": "dejpeg"}, "no blocks of one are found in it (give it: "),
     "a tile that cannot be": (lambda: {"tile": 1}, "tile"),

@@ -52,7 +52,7 @@ class Finding(NamedTuple):
     steps: tuple[Request, ...]
 
     def __str__(self) -> str:
-        """The note on the image."""
+        """Give the note on the image."""
         return f"found: {self.text}"
 
 

@@ -25,12 +25,6 @@ def fix(settings: RestoreSettings, sizes: SizeSettings) -> None:
     """
     if "model" in settings.preferred:  # it speaks of one model, of most steps there is none such
         settings = replace(settings, model=None)
-    if settings.weights is not None:
-        raise UsageError(
-            "fix takes several models, and --weights names one",
-            "use it for its task, such as: mambair denoise --weights ...; or name a variant: "
-            "--model tiny",
-        )
     sizing = sizes.sizing
     scale = sizes.next_scale or (LARGEST_SCALE if sizing.is_free else None)
     restore_files(settings, "fix", scale=scale, sizing=sizing)
