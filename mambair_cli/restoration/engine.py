@@ -13,6 +13,7 @@ from mambair_cli.restoration.device.cuda_graphs import empty_cache, graphs_of
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
 from mambair_cli.restoration.device.transfers import direct, overlapped
+from mambair_cli.restoration.device.workers import side_by_side
 from mambair_cli.restoration.ensemble import self_ensemble
 from mambair_cli.restoration.plan import Plan
 
@@ -57,6 +58,11 @@ class Engine:
         return self._interface is not None
 
     @property
+    def threads(self) -> int:
+        """How many threads share the network's work, inside of a run or one run each."""
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
+
+    @property
     def records(self) -> bool:
         """Whether runs can be recorded as graphs."""
         return self._graphs is not None
@@ -74,7 +80,8 @@ class Engine:
 
         Args:
             batches: `(g c h w)` float32 each.
-            plan: How many orientations run together, and whether runs are recorded.
+            plan: How many run side by side, how many orientations together, whether runs are
+                recorded.
             home: The device of the batches.
 
         Returns:
@@ -83,6 +90,8 @@ class Engine:
         run = self._run(plan)
         if self._interface is not None and home.type == "cpu":
             return overlapped(batches, run, self.device, self._interface)
+        if plan.workers > 1:
+            return side_by_side(batches, run, plan.workers)
         return direct(batches, run, self.device)
 
     def release(self) -> bool:

@@ -14,6 +14,7 @@ from mambair_cli.errors import MemoryLimitError, UsageError
 from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.restoration.device.precision import Precision
+from mambair_cli.restoration.device.workers import workers_for
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, widest
 from mambair_cli.restoration.memory.tile_size import (
@@ -100,17 +101,19 @@ class Plan:
         tiles: Tiles in one run of the network.
         members: Orientations of each in one run; 1 without self-ensemble.
         graphs: Whether shapes that come again and again are recorded.
+        workers: Runs of the network side by side, each on threads of its own.
     """
 
     grid: Grid
     tiles: int = 1
     members: int = 1
     graphs: bool = False
+    workers: int = 1
 
     @property
     def pixels(self) -> int:
-        """Input pixels in one run of the network."""
-        return self.grid.tile_pixels * self.tiles * self.members
+        """Input pixels in the network at the same time."""
+        return self.grid.tile_pixels * self.tiles * self.members * self.workers
 
     def __str__(self) -> str:
         height, width = self.grid.rows.size, self.grid.columns.size
@@ -120,6 +123,8 @@ class Plan:
         )
         if self.tiles > 1:
             text += f", {self.tiles} together"
+        if self.workers > 1:
+            text += f", {self.workers} side by side"
         if self.members > 1:
             text += f", {self.members} orientations together"
         return text + (", CUDA graphs" if self.graphs else "")
@@ -138,6 +143,7 @@ class Limits:
         known: Bytes that turned out to work after memory had run out, or None.
         rows: Most rows of a tile that is planned; None for no limit.
         strict: Whether tiles that the user chose must fit too.
+        threads: How many threads share the work, inside of a run or one run each.
     """
 
     per_pixel: int
@@ -148,6 +154,7 @@ class Limits:
     known: int | None = None
     rows: int | None = None
     strict: bool = False
+    threads: int = 1
 
     def plan(self, height: int, width: int, options: RestoreOptions) -> Plan:
         """Plan an image.
@@ -180,7 +187,8 @@ class Limits:
         tiles = 1
         if self.batches:
             tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
-        plan = Plan(grid, max(1, tiles), members)
+        workers = workers_for(min(together // members, len(grid)), self.threads)
+        plan = Plan(grid, max(1, tiles), members, workers=workers)
         return replace(plan, graphs=self._pays_recorded(plan))
 
     def _pays_recorded(self, plan: Plan) -> bool:
@@ -192,7 +200,7 @@ class Limits:
 
     def _auto(self, height: int, width: int, available: int) -> int:
         most = self.most if self.most is None else min(self.most, LARGEST_WHOLE)
-        tile = auto_tile(height, width, self.per_pixel, available, most)
+        tile = auto_tile(height, width, self.per_pixel, available, most, self.threads)
         if self.rows is None or self.rows >= (tile or height):
             return tile
         return self.rows
@@ -239,6 +247,9 @@ def attempts(first: Plan, options: RestoreOptions, release: Callable[[], bool]) 
 
 
 def _smaller(plan: Plan, options: RestoreOptions) -> Iterator[Plan]:
+    while plan.workers > 1:
+        plan = replace(plan, workers=plan.workers // 2)
+        yield plan
     while plan.tiles > 1:
         plan = replace(plan, tiles=plan.tiles // 2)
         yield plan
@@ -271,6 +282,7 @@ def limits_of(
     graphs: bool,
     max_memory: int | None = None,
     rows: int | None = None,
+    threads: int = 1,
 ) -> Limits:
     """Ask what the network and its device allow.
 
@@ -282,6 +294,7 @@ def limits_of(
         graphs: Whether runs can be recorded.
         max_memory: Bytes of main memory that the process stays below; None for what is free.
         rows: Most rows of a tile that is planned; None for no limit.
+        threads: How many threads share the work.
 
     Returns:
         What plans are made from.
@@ -302,4 +315,5 @@ def limits_of(
         _WORKED.get(network),
         rows,
         strict,
+        threads,
     )

@@ -108,6 +108,7 @@ def plan_whole(
         batches=engine.batches,
         graphs=engine.records,
         max_memory=options.max_memory,
+        threads=engine.threads,
     )
     return limits.plan(*sides, options), limits
 

@@ -163,6 +163,7 @@ def plan_bands(
         batches=engine.batches,
         graphs=engine.records,
         max_memory=options.max_memory,
+        threads=engine.threads,
         rows=most,
     )
     return limits.plan(height, width, options), limits

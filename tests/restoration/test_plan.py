@@ -141,6 +141,27 @@ def test_under_a_limit_on_memory_the_users_tile_has_to_fit():
     assert caught.value.hint == "use --tile auto, or raise --max-memory"
 
 
+def test_a_cpu_runs_tiles_side_by_side_as_memory_allows():
+    tiles = RestoreOptions(tile=64)
+    room = Limits(PER_PIXEL, 10**9, threads=8)
+    assert str(room.plan(300, 400, tiles)) == "48 tiles of 64x64, 8 side by side"
+    three = round((3 * 64 * 64 * PER_PIXEL + 9) / PLANNED_SHARE)
+    plan = Limits(PER_PIXEL, three, threads=8).plan(300, 400, tiles)
+    assert (plan.workers, plan.pixels) == (3, 3 * 64 * 64)
+    assert room.plan(300, 400, AUTO).workers == 1
+    fewer = [each.workers for each in attempts(plan, tiles, lambda: False)]
+    assert fewer == [3, 1]
+
+
+def test_large_tiles_become_smaller_so_that_they_run_side_by_side():
+    room = round((1000 * 1000 * PER_PIXEL + 9) / PLANNED_SHARE)
+    sides = [
+        Limits(PER_PIXEL, room, threads=threads).plan(3000, 4000, AUTO).grid.columns.size
+        for threads in (1, 2, 64)
+    ]
+    assert sides == [832, 696, 480]
+
+
 def test_a_plan_says_what_it_is():
     plan = limits(10**9).plan(300, 400, RestoreOptions(tile=64, ensemble=True))
     assert str(plan) == "48 tiles of 64x64, 48 together, 4 orientations together"

@@ -9,8 +9,9 @@ import sys
 
 import torch
 
-# Parameters of glibc's mallopt: how much free memory is kept, and what is mapped on its own.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# Parameters of glibc's mallopt: how much free memory is kept, what is mapped on its own, and how
+# many threads have a heap of their own, which would give back what is free at its end.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES = 2**30
 
 
@@ -24,6 +25,7 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+        mallopt(M_ARENA_MAX, 1)
 
 
 def give_back() -> None:

@@ -16,12 +16,20 @@ SMALLEST_AUTO_TILE = 64
 LARGEST_AUTO_TILE = 1024
 
 
+# Tiles that run side by side share the memory, but smaller ones than this cost more in overlaps
+# than running side by side gains.
+SMALLEST_SHARED_TILE = 512
 # On a GPU neither is one of more pixels than this that does fit: it is full long before.
 LARGEST_WHOLE = 2**22
 
 
 def auto_tile(
-    height: int, width: int, per_pixel: int, available: int, most: int | None = None
+    height: int,
+    width: int,
+    per_pixel: int,
+    available: int,
+    most: int | None = None,
+    threads: int = 1,
 ) -> int:
     """Choose the tile: the whole image if it fits, else the largest tile that does, within limits.
 
@@ -31,6 +39,7 @@ def auto_tile(
         per_pixel: Bytes of working memory for each input pixel.
         available: Bytes that the network may use; memory of the images themselves not counted.
         most: Most pixels of a tile, at least those of the smallest; None for no limit.
+        threads: How many tiles could run side by side.
 
     Returns:
         Largest side of a tile, a multiple of 8; 0 for the whole image.
@@ -52,6 +61,8 @@ def auto_tile(
     if height * width <= pixels:
         return 0
     side = math.isqrt(pixels) // 8 * 8
+    if side > SMALLEST_SHARED_TILE:
+        side = max(math.isqrt(pixels // threads) // 8 * 8, SMALLEST_SHARED_TILE)
     return min(max(side, SMALLEST_AUTO_TILE), LARGEST_AUTO_TILE)
 
 
