@@ -15,8 +15,8 @@ from torch import Tensor
 
 Run = Callable[[Tensor], Tensor]
 
-# Share of a run that gains nothing from threads inside: 0.15 on a quiet machine, and far more on one
-# that other programs use, as most are.
+# Share of a run that gains nothing from threads inside: 0.15 on a quiet machine, and far more on
+# one that other programs use, as most are.
 SERIAL_SHARE = 0.35
 
 
