@@ -2,7 +2,7 @@
 PYTHON ?= python
 SOURCES = mambair_cli tests release $(wildcard benchmarks examples integrations)
 
-.PHONY: check lint types test slow format wheel generated
+.PHONY: check lint types test slow format wheel generated release sbom
 
 check: lint types test
 
@@ -29,3 +29,13 @@ wheel:
 # The manual page and the completions of shells, in share/.
 generated:
 	$(PYTHON) release/generate.py
+
+# Source archive and wheel into dist/, and whether they are sound. It needs build and twine.
+release: generated
+	$(PYTHON) release/check.py
+
+# What was tested, as a bill of materials (CycloneDX) into dist/. It needs cyclonedx-bom.
+sbom:
+	mkdir -p dist
+	$(PYTHON) -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/mambair.cdx.json constraints.txt

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from mambair_cli.cli.option_values import parse_bytes, parse_pixels, parse_shard, parse_tile
-from mambair_cli.cli.preferences import Invocation, variable_of
+from mambair_cli.cli.preferences import Invocation, is_preferred, variable_of
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 MetadataMode = Literal["keep", "strip", "private"]
@@ -347,11 +347,6 @@ class RestoreSettings:
 _OPTIONS = fields(RestoreSettings)[:-1]
 
 
-def _is_preferred(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name in ("ENVIRONMENT", "DEFAULT_MAP")
-
-
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of the settings that it takes, beside its own.
 
@@ -370,7 +365,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def flat(context: typer.Context, **values: Any) -> None:
         taken = _taken(_OPTIONS, values)
-        preferred = frozenset(name for name in taken if _is_preferred(context, name))
+        preferred = frozenset(name for name in taken if is_preferred(context, name))
         settings = RestoreSettings(**taken, preferred=preferred)
         command(settings, *(kind(**_taken(fields(kind), values)) for kind in others), **values)
 

@@ -113,6 +113,12 @@ def apply(context: typer.Context) -> None:
         context.obj.preferences = [*in_force, *variables]
 
 
+def is_preferred(context: typer.Context, name: str) -> bool:
+    """Tell whether an option has its value from a preference."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("ENVIRONMENT", "DEFAULT_MAP")
+
+
 def _read(path: Path) -> dict[str, Any]:
     import tomllib
 

@@ -39,8 +39,8 @@ def opened_frames(settings: RestoreSettings, request: Request) -> Iterator[Frame
         request: What is to be done.
 
     Raises:
-        UsageError: One of the streams is a terminal or closed, there is no such file, or what
-            decides about the weights is not known of a stream.
+        UsageError: One of the streams is a terminal or closed, there is no such file, or frames
+            do not say what would have to be known of them.
         ImageError: It is no such stream, or none of frames that can be restored.
     """
     from pathlib import Path

@@ -176,6 +176,12 @@ def test_dejpeg_has_to_be_told_the_quality(stream, video):
     assert "hint: give it: --quality 10, 30 or 40\n" in err
 
 
+def test_frames_are_treated_alike(stream, video):
+    status, out, err = stream(video(), "fix")
+    assert (status, out) == (2, b"")
+    assert "error: fix decides for each image by itself" in err
+
+
 def test_a_file_is_read_as_standard_input_is(stream, x2, video):
     path = video()
     words = ("--stream", "y4m", str(path), "-o", "-")
