@@ -4,6 +4,7 @@
 
     model = mambair.load_model("mambair-tiny-sr-x4")
     restored = mambair.restore(image, model)
+    better = mambair.fix(photograph)
 
 Importing the package loads neither PyTorch nor Pillow; they come with the first function used.
 """
@@ -25,7 +26,7 @@ from mambair_cli.errors import (
 )
 
 if TYPE_CHECKING:
-    from mambair_cli.api import list_models, load_model, restore
+    from mambair_cli.api import fix, list_models, load_model, restore
     from mambair_cli.batches.models import Model
     from mambair_cli.checkpoints.catalogue import CatalogueEntry
     from mambair_cli.networks.spec import ModelSpec
@@ -34,6 +35,7 @@ else:
         "CatalogueEntry": "mambair_cli.checkpoints.catalogue",
         "Model": "mambair_cli.batches.models",
         "ModelSpec": "mambair_cli.networks.spec",
+        "fix": "mambair_cli.api",
         "list_models": "mambair_cli.api",
         "load_model": "mambair_cli.api",
         "restore": "mambair_cli.api",
@@ -60,6 +62,7 @@ __all__ = [
     "OutputError",
     "RecipeError",
     "UsageError",
+    "fix",
     "list_models",
     "load_model",
     "restore",

@@ -1,11 +1,14 @@
-"""The public Python API: load a model, restore an image, list the models."""
+"""The public Python API: load a model, restore an image, fix a photograph, list the models."""
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -14,15 +17,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from mambair_cli.batches.models import Model
+from mambair_cli.batches.models import LocalWeights, Model, ModelCache
+from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import UsageError
 from mambair_cli.imaging import in_memory
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.restorer import RestoreOptions, restore_image
+from mambair_cli.restoration.sizing import Sizing
 
 if TYPE_CHECKING:
     from mambair_cli.restoration.device.precision import PrecisionRequest
@@ -119,6 +126,75 @@ def restore(
     return result
 
 
+def fix(
+    image: Picture,
+    scale: float | None = None,
+    device: str | int | torch.device | None = "auto",
+    precision: PrecisionRequest | torch.dtype | None = "auto",
+    scan: str | None = "auto",
+    tile: int | Literal["auto"] | None = "auto",
+    ensemble: bool = False,
+    strength: float = 1.0,
+    on_found: Callable[[str], None] | None = None,
+) -> Picture:
+    """Make a photograph better: look what it has, and do what helps, with the bundled weights.
+
+    A Pillow image that is as it was opened from a JPEG file tells how it is coded, and the result
+    stays within what the file can have come from. In others blocks are looked for.
+
+    Args:
+        image: As for `restore`.
+        scale: How many times larger each side becomes at last, more than 1; None for the same size.
+        device: As for `load_model`.
+        precision: As for `load_model`.
+        scan: As for `load_model`.
+        tile: As for `restore`.
+        ensemble: As for `restore`.
+        strength: As for `restore`, of the change by each model.
+        on_found: Told what was found and is done, in one line.
+
+    Returns:
+        The better image, of the kind that came in; one with the same values where there is nothing
+        to gain.
+
+    Raises:
+        ImageError: The image is of another kind, or is not enlarged so.
+        UsageError: An argument cannot work, or is of another kind.
+        BackendError: The device, precision or scan backend cannot run here.
+        MemoryLimitError: Memory is short even with the smallest tiles.
+    """
+    compute = Compute.resolve(
+        _device_named(device), _precision_named(precision), _text("scan", scan)
+    )
+    options = RestoreOptions(
+        tile=_tile_side(tile),
+        ensemble=_flag(ensemble),
+        precision=compute.precision,
+        strength=_fraction(strength),
+    )
+    factor = None if scale is None else _factor(scale)
+    models = _models_that_fix(None if factor is None else math.ceil(factor), compute)
+    taken = in_memory.take(image)
+    for change in taken.image.changes:
+        warnings.warn(change, stacklevel=2)
+
+    def note(each: str | Finding) -> None:
+        if on_found is not None and isinstance(each, Finding):
+            on_found(each.text)
+
+    restore_one = restorer_with(models, options, Sizing(factor)).image
+    result: Picture = taken.given_back(restore_one(taken.image, lambda *_: None, note))
+    return result
+
+
+@cache
+def _models_that_fix(scale: int | None, compute: Compute) -> ModelCache:
+    def find(request: Request) -> LocalWeights:
+        return LocalWeights(resolve(request.choose(compute.device.type).entry.id))
+
+    return ModelCache(Request("fix", scale), compute, find)
+
+
 def list_models() -> list[CatalogueEntry]:
     """List the models that the package knows.
 
@@ -196,6 +272,13 @@ def _flag(ensemble: object) -> bool:
     if isinstance(ensemble, (bool, np.bool_)) or (isinstance(ensemble, int) and ensemble in (0, 1)):
         return bool(ensemble)
     raise UsageError(f"ensemble {_shown(ensemble)} is neither True nor False", "give one of them")
+
+
+def _factor(scale: object) -> Fraction:
+    numbers = (int, float, np.integer, np.floating, Fraction)
+    if not isinstance(scale, numbers) or isinstance(scale, bool) or not 1 < scale <= 4:
+        raise UsageError(f"scale {_shown(scale)} is none", "give a number above 1, 4 at most")
+    return Fraction(scale if isinstance(scale, Fraction) else str(scale))
 
 
 def _fraction(strength: object) -> float:

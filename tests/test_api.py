@@ -487,3 +487,46 @@ def test_gradients_after_an_image_was_restored(double, photo):
     x = torch.rand(1, 3, 9, 14, requires_grad=True)
     model.network(x).mean().backward()
     assert x.grad.abs().max() > 0
+
+
+@pytest.fixture
+def snapshot():
+    """A photograph as it comes from a camera's file, of 64x40 pixels."""
+    saved = io.BytesIO()
+    part = photographs.astronaut()[100:140, 150:214]
+    Image.fromarray(part).save(saved, "JPEG", quality=30)
+    return Image.open(saved)
+
+
+def test_a_photograph_is_fixed_as_it_was_opened(snapshot):
+    told = []
+    result = mambair.fix(snapshot, device="cpu", on_found=told.append)
+    assert told == ["64x40 pixels, JPEG quality 30 with 4:2:0: dejpeg"]
+    assert (result.size, result.mode) == (snapshot.size, snapshot.mode)
+    difference = np.abs(np.asarray(result).astype(int) - np.asarray(snapshot)).max()
+    assert 0 < difference < 60
+    as_it_was = mambair.fix(snapshot, device="cpu", strength=0)
+    np.testing.assert_array_equal(np.asarray(as_it_was), np.asarray(snapshot))
+
+
+def test_a_good_picture_is_left_alone_and_enlarged_where_that_is_asked_for(photo):
+    told = []
+    result = mambair.fix(photo, device="cpu", on_found=told.append)
+    np.testing.assert_array_equal(result, photo)
+    larger = mambair.fix(photo, 1.5, device="cpu", on_found=told.append)
+    assert (larger.shape, larger.dtype) == ((20, 32, 3), np.uint8)
+    assert told == ["21x13 pixels: left alone, nothing to gain", "21x13 pixels: sr x2"]
+
+
+@pytest.mark.parametrize("scale", [1, 0.5, 5, "2", True])
+def test_scales_that_do_not_enlarge(photo, scale):
+    with pytest.raises(mambair.UsageError, match="is none") as raised:
+        mambair.fix(photo, scale)
+    assert raised.value.hint == "give a number above 1, 4 at most"
+
+
+def test_a_picture_that_was_opened_smaller_than_its_file_has_other_blocks(snapshot):
+    snapshot.draft("RGB", (20, 20))
+    told = []
+    mambair.fix(snapshot, device="cpu", on_found=told.append)
+    assert "JPEG" not in told[0]

@@ -24,6 +24,7 @@ NAMES = {
     "OutputError",
     "RecipeError",
     "UsageError",
+    "fix",
     "list_models",
     "load_model",
     "restore",
@@ -38,6 +39,14 @@ SIGNATURES = {
     "restore": (
         "(image: 'Picture', model: 'Model', tile: \"int | Literal['auto'] | None\" = 'auto', "
         "ensemble: 'bool' = False, strength: 'float' = 1.0) -> 'Picture'"
+    ),
+    "fix": (
+        "(image: 'Picture', scale: 'float | None' = None, "
+        "device: 'str | int | torch.device | None' = 'auto', "
+        "precision: 'PrecisionRequest | torch.dtype | None' = 'auto', "
+        "scan: 'str | None' = 'auto', tile: \"int | Literal['auto'] | None\" = 'auto', "
+        "ensemble: 'bool' = False, strength: 'float' = 1.0, "
+        "on_found: 'Callable[[str], None] | None' = None) -> 'Picture'"
     ),
     "list_models": "() -> 'list[CatalogueEntry]'",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -14,6 +14,8 @@ from PIL import Image
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.float_range import measured, told
 from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.imaging.metadata.image_metadata import Metadata
+from mambair_cli.imaging.metadata.jpeg_quality import JpegCoding, coding_of_image
 from mambair_cli.imaging.reading.opening import DAMAGE
 
 GRAY_MODES = ("1", "L", "LA", "La")
@@ -139,7 +141,15 @@ def _taken_from_pillow(image: Image.Image) -> Taken:
         result.info.update(info)
         return result
 
-    return Taken(_image_of(values.reshape(*values.shape[:2], -1)), given_back)
+    taken = _image_of(values.reshape(*values.shape[:2], -1))
+    metadata = Metadata(source_format=image.format or "PNG", jpeg=_coding_of(image))
+    return Taken(replace(taken, metadata=metadata), given_back)
+
+
+def _coding_of(image: Image.Image) -> JpegCoding | None:
+    """Return how the file is coded that an image was opened from and still is the content of."""
+    drafted = getattr(image, "decoderconfig", ())
+    return None if drafted and drafted[0] != 1 else coding_of_image(image)
 
 
 def _decode(image: Image.Image) -> None:

@@ -24,6 +24,7 @@ _CHROMA_OF_RGB = (0.62, 0.65)
 _NEXT_TO_NOTHING = 0.05
 # Share of the patches that tell the grain of a compressed image.
 _GRAIN = 0.02
+_LEAST_PIXELS = 30_000
 
 
 def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
@@ -99,9 +100,9 @@ def grain_of(luma: Luma) -> float:
 
     Returns:
         The mean of the finest detail in the smoothest patches, at full and at half resolution; 0 of
-        an image with a side below 32 pixels.
+        an image of less than 30 000 pixels, which has too few patches to tell.
     """
-    if min(luma.shape) < _SMALLEST_SIDE:
+    if luma.size < _LEAST_PIXELS:
         return 0.0
     height, width = (side // 2 for side in luma.shape)
     halves = luma[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))

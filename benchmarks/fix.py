@@ -1,0 +1,200 @@
+"""What `mambair fix` does about photographs harmed in known ways, and what it gains.
+
+    python benchmarks/fix.py --data /data/Kodak24 /data/McMaster [--every 1] [--rivals 6]
+
+Files are made of the middle of each picture (`photograph_ways.py`), read back and treated as the
+command treats them. RGB PSNR against what the file was made of, result minus input; for enlarged
+pictures minus the bicubic enlargement. Of each way: the mean, the worst picture, and what was done.
+`--rivals N` also measures, on every N-th picture, what single commands and other orders would have
+gained; `--pictures DIR` keeps the pictures, harmed and fixed. Writes `results/fix.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import torch
+from hardware import describe_commit, describe_cpu
+from photograph_ways import ENLARGED, WAYS, Pixels, Way
+from PIL import Image
+
+from mambair_cli.batches.models import LocalWeights, ModelCache
+from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.steps import Finding
+from mambair_cli.checkpoints.catalogue import bundled_directory
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.errors import ImageError
+from mambair_cli.evaluation.metrics import psnr
+from mambair_cli.imaging.files import read_image
+from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.pixels.resize import imresize
+from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.sizing import Sizing
+
+RESULT = Path(__file__).parent / "results" / "fix.json"
+# Height and width of what is taken of a picture: of those that are reduced at first, twice as much.
+CROP = (168, 208)
+# In the order of their commands; each is given what the one before it made.
+RIVALS: dict[str, tuple[str, ...]] = {
+    "dejpeg": ("dejpeg",),
+    "denoise": ("denoise",),
+    "denoise --real": ("denoise-real",),
+    "dejpeg, denoise --real": ("dejpeg", "denoise-real"),
+    "denoise --real, dejpeg": ("denoise-real", "dejpeg"),
+}
+ENLARGING_RIVALS: dict[str, tuple[str, ...]] = {
+    "sr": ("sr",),
+    "realsr": ("realsr",),
+    "dejpeg, sr": ("dejpeg", "sr"),
+    "dejpeg, denoise --real, sr": ("dejpeg", "denoise-real", "sr"),
+}
+
+Restore = Callable[[RestorableImage], RestorableImage]
+
+
+@dataclass
+class Score:
+    """Gains of one way, in dB, and what was done about its files."""
+
+    gains: list[float]
+    done: Counter[str]
+
+    def told(self) -> dict[str, object]:
+        """As it is written."""
+        return {
+            "mean": round(fmean(self.gains), 3),
+            "worst": round(min(self.gains), 3),
+            "pictures": len(self.gains),
+            "done": dict(self.done.most_common()),
+        }
+
+
+class Commands:
+    """What restores images as the commands do, by the bundled weights."""
+
+    def __init__(self) -> None:
+        self._compute = Compute.resolve("cpu", "fp32", "auto")
+        self._caches: dict[Request, ModelCache] = {}
+
+    def run(self, request: Request, image: RestorableImage, tell: Callable[[str], None]) -> Pixels:
+        """Restore one image; tell what was done where the command says so."""
+        if request not in self._caches:
+            self._caches[request] = ModelCache(request, self._compute, _bundled)
+
+        def note(each: str | Finding) -> None:
+            if isinstance(each, Finding):
+                tell(each.text.rpartition(": ")[2])
+
+        restorer = restorer_with(self._caches[request], RestoreOptions(tile=0), Sizing())
+        pixels: Pixels = restorer.image(image, lambda *_: None, note).pixels
+        return pixels
+
+    def in_turn(
+        self, tasks: Iterable[str], image: RestorableImage, scale: int | None
+    ) -> Pixels | None:
+        """Restore one image by several commands; None where one of them refuses."""
+        for task in tasks:
+            request = Request(task, scale if task == "sr" else None, variant="tiny")  # type: ignore[arg-type]
+            try:
+                pixels = self.run(request, image, lambda _: None)
+            except ImageError:
+                return None
+            image = RestorableImage(pixels, metadata=image.metadata)
+        return image.pixels
+
+
+def _bundled(request: Request) -> LocalWeights:
+    return LocalWeights(bundled_directory() / str(request.choose("cpu").entry.bundled))
+
+
+def middle(picture: Pixels, crop: tuple[int, int]) -> Pixels:
+    """Cut out the middle, so that no block of an earlier compression is cut."""
+    top, left = (
+        (side - part) // 2 // 8 * 8 for side, part in zip(picture.shape, crop, strict=False)
+    )
+    return picture[top : top + crop[0], left : left + crop[1]]
+
+
+def measure(
+    ways: dict[str, Way],
+    pictures: list[Path],
+    rivals: dict[str, tuple[str, ...]],
+    arguments: argparse.Namespace,
+) -> dict[str, dict[str, object]]:
+    """Make the files of all ways, and restore them."""
+    commands = Commands()
+    scores: dict[str, Score] = defaultdict(lambda: Score([], Counter()))
+    others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for index, source in enumerate(pictures):
+        picture = np.asarray(Image.open(source).convert("RGB"))
+        for name, way in ways.items():
+            whole = middle(picture, (CROP[0] * min(way.scale, 2), CROP[1] * min(way.scale, 2)))
+            with tempfile.TemporaryDirectory() as folder:
+                made = way.write(whole, Path(folder, "made"), np.random.default_rng(index))
+                image = read_image(made)
+            truth, scale = way.seen(whole), way.scale if way.scale > 1 else None
+            start = image.pixels if scale is None else imresize(image.pixels, scale)
+            before = psnr(start, truth, border=0)
+            score = scores[name]
+            fixed = commands.run(
+                Request("fix", scale), image, lambda done, score=score: score.done.update([done])
+            )
+            score.gains.append(psnr(fixed, truth, border=0) - before if fixed is not start else 0.0)
+            if arguments.pictures:
+                _keep(arguments.pictures, f"{source.stem} {name}", start, fixed, truth)
+            if arguments.rivals and index % arguments.rivals == 0:
+                for rival, tasks in rivals.items():
+                    if "realsr" in tasks and scale != 4:
+                        continue
+                    result = commands.in_turn(tasks, image, scale)
+                    if result is not None:
+                        others[name][rival].append(psnr(result, truth, border=0) - before)
+        print(f"{source.parent.name} {source.stem}", flush=True)
+    return {
+        name: score.told()
+        | {"rivals": {rival: round(fmean(gains), 3) for rival, gains in others[name].items()}}
+        for name, score in scores.items()
+    }
+
+
+def _keep(folder: Path, name: str, *pixels: Pixels) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(pixels, axis=1)).save(folder / f"{name.replace(' ', '_')}.png")
+
+
+def main() -> None:
+    """Measure all ways on all pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
+    parser.add_argument("--rivals", type=int, default=0, metavar="N")
+    parser.add_argument("--pictures", type=Path, metavar="DIR")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    pictures = [path for folder in arguments.data for path in sorted(folder.glob("*.png"))]
+    pictures = pictures[:: arguments.every]
+    content = {
+        "commit": describe_commit(),
+        "cpu": describe_cpu(),
+        "crop": CROP,
+        "same_size": measure(WAYS, pictures, RIVALS, arguments),
+        "enlarged": measure(ENLARGED, pictures, ENLARGING_RIVALS, arguments),
+    }
+    arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+    for table in ("same_size", "enlarged"):
+        for name, row in content[table].items():
+            print(f"{name:44} mean {row['mean']:+.2f}  worst {row['worst']:+.2f}  {row['done']}")
+
+
+if __name__ == "__main__":
+    main()
