@@ -101,16 +101,19 @@ def restore_batch(
         CheckpointError: The weights cannot be had or used.
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
-    arrays = _arrays(images)
-    watch = Watch(progress, notice, len(arrays))
-    watch.progress(0, len(arrays))
-    models = ModelCache(request, compute, lambda wanted: _weights(wanted, compute, watch))
-    restore = restorer_with(models, options, Sizing())
-    results = []
-    for done, array in enumerate(arrays):
-        results.append(_restored(array, restore, watch, done))
-        watch.progress(done + 1, len(arrays))
-    return torch.from_numpy(np.stack(results)).clamp(0, 1)
+    # Programs that run nodes in inference mode would make weights tensors whose changes nobody
+    # counts: nothing that is made of them could be kept, and no graph be recorded.
+    with torch.inference_mode(mode=False):
+        arrays = _arrays(images)
+        watch = Watch(progress, notice, len(arrays))
+        watch.progress(0, len(arrays))
+        models = ModelCache(request, compute, lambda wanted: _weights(wanted, compute, watch))
+        restore = restorer_with(models, options, Sizing())
+        results = []
+        for done, array in enumerate(arrays):
+            results.append(_restored(array, restore, watch, done))
+            watch.progress(done + 1, len(arrays))
+        return torch.from_numpy(np.stack(results)).clamp(0, 1)
 
 
 def resize_masks(masks: Tensor, images: Tensor, restored: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mambair_cli.batches import models
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError
@@ -61,6 +62,21 @@ def test_what_progress_raises_ends_the_work(compute):
             compute,
             progress,
         )
+
+
+def test_programs_may_run_it_in_inference_mode(compute, monkeypatch):
+    kept = []
+    placed = models.Model.placed
+    monkeypatch.setattr(
+        models.Model, "placed", lambda *given: kept.append(placed(*given)) or kept[-1]
+    )
+    with torch.inference_mode():
+        images = torch.rand(1, 8, 12, 3)
+        request = Request("sr", scale=2, variant="tiny")
+        restored = restore_batch(images, request, RestoreOptions(), compute)
+    (model,) = kept
+    assert not any(parameter.is_inference() for parameter in model.network.parameters())
+    assert torch.equal(restored, restore_batch(images, request, RestoreOptions(), compute))
 
 
 def test_masks_of_another_size():

@@ -98,7 +98,8 @@ class Descriptor(ImageModelDescriptor):  # type: ignore[misc]
         if dtype is not None and dtype not in PRECISIONS:
             raise UnsupportedDtypeError(f"{self.architecture.name} does not support {dtype}")
         self._dtype = dtype or self._dtype
-        super().to(device)
+        with torch.inference_mode(mode=False):
+            super().to(device)
         return self
 
     def _run(self, network: nn.Module, image: Tensor) -> Tensor:
@@ -127,7 +128,14 @@ class MambaArchitecture(Architecture):  # type: ignore[misc]
         Raises:
             CheckpointError: One of its tensors is missing, of a wrong shape or not finite.
         """
-        return Descriptor(network_of(state_dict), self)
+        # Programs load in inference mode, which counts no changes of the tensors made in it:
+        # nothing that kernels make of such weights could be kept.
+        with torch.inference_mode(mode=False):
+            counted = {
+                key: value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+                for key, value in state_dict.items()
+            }
+            return Descriptor(network_of(counted), self)
 
 
 def _tags(config: NetworkConfig) -> list[str]:

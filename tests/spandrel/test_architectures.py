@@ -268,6 +268,27 @@ def test_kernels_follow_the_network_to_its_device(loader, monkeypatch):
     assert chosen == [("cpu", "auto"), ("meta", "auto")]
 
 
+def test_programs_may_load_and_move_in_inference_mode(loader):
+    with torch.inference_mode():
+        state = {key: value * 1 for key, value in state_of(NETWORKS["MambaIR"][0]).items()}
+        model = loader.load_from_state_dict(state).to("cpu", torch.half)
+        assert all(value.is_inference() for value in state.values())
+    tensors = [*model.model.parameters(), *model.model.buffers()]
+    assert not any(tensor.is_inference() for tensor in tensors)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gpu_and_back(loader, relative_rms, dtype):
+    model = loader.load_from_state_dict(state_of(NETWORKS["MambaIR"][0]))
+    image = torch.rand(1, 3, 40, 56, generator=torch.manual_seed(1))
+    expected = model(image)
+    restored = model.to("cuda", dtype)(image.to("cuda", dtype))
+    assert (restored.device.type, restored.dtype) == ("cuda", dtype)
+    assert relative_rms(restored.cpu(), expected) < (0.02 if dtype != torch.float32 else 1e-3)
+    assert torch.equal(model.cpu().float()(image), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_the_weights_and_the_state(loader, dtype, relative_rms):
     model = loader.load_from_state_dict(state_of(NETWORKS["MambaIR"][0]))
