@@ -62,13 +62,14 @@ def scan_pass(
     b, h, w, d = u.shape
     # The last chunk's effect on the state is nobody's.
     chunks = division.chunks - (planes is None)
+    limit = {} if division.registers is None else {"maxnreg": division.registers}
     launch(
         scan_chunks, (division.blocks, chunks, len(A) * b), u.device,
         u, projected, *(channels_last(p) for p in (step_weight, step_bias, A, D)),
         states, steps, u if planes is None else planes,
         b, h, w, d, division.length, division.chunks,
         **block_sizes(A, step_weight), BLOCK=division.block, WRITE_PLANES=planes is not None,
-        num_warps=division.warps,
+        num_warps=division.warps, **limit,
     )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
     plane_stride = dy.stride(0) if dy.dim() == 5 else 0
     row_bytes = 4 * h * w * n * d
     rows_at_once = min(k * b, max(1, HISTORY_BYTES // row_bytes))
-    division = divide(rows_at_once, h * w, d, processor(u.device))
+    division = divide(rows_at_once, h * w, d, n, r, processor(u.device))
     blocks, chunks = division.blocks, division.chunks
     sizes = block_sizes(A, step_weight)
     weight, bias, matrix, skip = (
@@ -152,10 +153,11 @@ class _SelectiveScan2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *tensors: Tensor) -> Tensor:
-        u, _, _, _, A, _ = tensors
+        u, _, step_weight, _, A, _ = tensors
         b, h, w, d = u.shape
-        division = divide(len(A) * b, h * w, d, processor(u.device))
-        planes = u.new_empty(len(A), b, h, w, d)
+        (k, _, n), r = A.shape, step_weight.shape[-1]
+        division = divide(k * b, h * w, d, n, r, processor(u.device))
+        planes = u.new_empty(k, b, h, w, d)
         states, steps = chunk_states(tensors, division)
         scan_pass(tensors, division, states, steps, planes)
         ctx.save_for_backward(*tensors)

@@ -19,7 +19,7 @@ from mambair_cli.errors import BackendError
 from mambair_cli.kernels.scan import reference, triton_division, triton_forward, triton_gpu
 from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
-H200 = Processor(132, 32)
+H200 = Processor(132, 32, limits_registers=True)
 
 # b, h, w, d, n, r, and k where it is not 4: the interpreter takes some milliseconds for each token
 # of each direction
@@ -170,7 +170,7 @@ def test_every_token_is_in_one_chunk_and_every_channel_in_one_block():
     for images, tokens, channels in product(
         (1, 2, 16, 64), (1, 2, 63, 64, 65, 4096, 57600), (1, 72, 360, 768)
     ):
-        cut = divide(4 * images, tokens, channels, H200)
+        cut = divide(4 * images, tokens, channels, 16, 12, H200)
         if not (
             (cut.chunks - 1) * cut.length < tokens <= cut.chunks * cut.length
             and (cut.blocks - 1) * cut.block < channels <= cut.blocks * cut.block
@@ -181,15 +181,80 @@ def test_every_token_is_in_one_chunk_and_every_channel_in_one_block():
     assert not wrong
 
 
+# Images, height, width, channels, states: chunks, and warps on each multiprocessor.
+CUTS = {
+    "classic x4, 320x180": ((4, 180 * 320, 360, 16, 12), 44, 8),
+    "light x4, 320x180": ((4, 180 * 320, 72, 10, 4), 88, 8),
+    "classic x4, a tile of 64x64": ((4, 64 * 64, 360, 16, 12), 44, 8),
+    "classic x4, 4 tiles of 256x256": ((4 * 4, 256 * 256, 360, 16, 12), 11, 8),
+    "classic x4, 44 images": ((4 * 44, 180 * 320, 360, 16, 12), 1, 8),
+    "denoise, 1280x720": ((4, 720 * 1280, 216, 16, 12), 75, 16),
+}
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_whole_warps_share_each_scheduler_in_whole_waves(name, monkeypatch):
+    monkeypatch.undo()
+    divide.cache_clear()
+    work, chunks, warps = CUTS[name]
+    cut = divide(*work, H200)
+    assert cut.chunks == chunks
+    programs = -(-cut.chunks * cut.blocks * work[0] // H200.multiprocessors)
+    assert programs * cut.warps == warps
+    assert programs * cut.warps % triton_division.SCHEDULERS == 0
+    assert cut.registers * 32 * warps <= triton_division.REGISTERS
+
+
 def test_few_sequences_are_cut_and_many_are_not(monkeypatch):
     monkeypatch.undo()
     divide.cache_clear()
-    tile = divide(4, 64 * 64, 360, H200)
-    assert tile.chunks * tile.blocks * tile.warps * 4 > 0.7 * 132 * triton_division.BUSY_WARPS
+    tile = divide(4, 64 * 64, 360, 16, 12, H200)
+    full = 132 * triton_division.SCHEDULERS * triton_division.BUSY_WARPS
+    assert tile.chunks * tile.blocks * tile.warps * 4 > 0.7 * full
     assert tile.length >= triton_division.SHORTEST_CHUNK
-    assert divide(4 * 64, 64 * 64, 360, H200).chunks == 1
+    assert divide(4 * 64, 64 * 64, 360, 16, 12, H200).chunks == 1
     # No more lanes are idle than whole warps leave.
-    assert divide(4, 64 * 64, 72, H200).blocks * 32 == 96
+    assert divide(4, 64 * 64, 72, 10, 4, H200).blocks * 32 == 96
+
+
+def test_a_batch_is_filled_before_its_sequences_are_cut(monkeypatch):
+    monkeypatch.undo()
+    divide.cache_clear()
+    chunks = [divide(4 * images, 64 * 64, 360, 16, 12, H200).chunks for images in (1, 4, 16, 44)]
+    assert chunks[0] > max(chunks[1:3]) > chunks[3] == 1
+
+
+# States, rank, channels of a lane, most registers: published networks, and sizes of users' own.
+LANES = [
+    (16, 12, 2, 168),  # classic
+    (16, 24, 2, None),  # U-Net, fourth level
+    (20, 12, 1, None),
+    (24, 12, 1, None),
+    (64, 12, 1, None),
+    (16, 48, 1, None),
+]
+
+
+@pytest.mark.parametrize(("states", "rank", "channels", "registers"), LANES)
+def test_what_a_lane_cannot_hold_leaves_it_one_channel(states, rank, channels, registers):
+    cut = divide(4, 180 * 320, 384, states, rank, H200)
+    assert cut.block == cut.warps * 32 * channels
+    assert cut.registers == registers
+
+
+@pytest.mark.parametrize(
+    ("channels", "states", "rank", "registers"),
+    [(216, 16, 12, 128), (72, 10, 4, 128), (348, 16, 22, 168)],  # denoise, light, v2 base
+)
+def test_one_channel_of_a_lane_leaves_room_for_more_warps(channels, states, rank, registers):
+    cut = divide(4, 180 * 320, channels, states, rank, H200)
+    assert cut.block == cut.warps * 32
+    assert cut.registers == registers
+
+
+def test_only_nvidia_s_compiler_is_told_how_many_registers_to_take():
+    assert divide(4, 64 * 64, 360, 16, 12, Processor(304, 64)).registers is None
+    assert divide(4, 64 * 64, 360, 16, 12, H200).registers == 168
 
 
 @pytest.mark.parametrize(
