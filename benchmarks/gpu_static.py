@@ -82,6 +82,7 @@ class Launch:
         constants: Values of the constants, by position.
         aligned: Positions of the arguments that 16 divides.
         warps: Of a program.
+        registers: Most of a lane, None where the compiler decides.
         grid: Programs.
         step: The step of the network that it belongs to.
         tokens: How many positions a program of the scan walks, 0 for other kernels.
@@ -92,6 +93,7 @@ class Launch:
     constants: tuple[tuple[int, Any], ...]
     aligned: tuple[int, ...]
     warps: int
+    registers: int | None
     grid: tuple[int, ...]
     step: str
     tokens: int
@@ -138,15 +140,16 @@ def recorded(launches: list[Launch], step: str) -> Iterator[None]:
     """Records launches instead of making them; divides work as for the predicted GPU."""
 
     def run(kernel: Any, *values: Any, grid: tuple[int, ...], **named: Any) -> None:
-        warps = named.pop("num_warps", 4)
+        warps, registers = named.pop("num_warps", 4), named.pop("maxnreg", None)
         named.pop("warmup", None)
         names = [parameter.name for parameter in kernel.params]
         arguments = dict(zip(names, values, strict=False)) | named
         tokens = arguments.get("chunk_length", 0)
         kind = specialise(kernel, arguments)
-        launches.append(Launch(kernel, warps=warps, grid=grid, step=step, tokens=tokens, **kind))
+        made = {"warps": warps, "registers": registers, "grid": grid, "step": step}
+        launches.append(Launch(kernel, tokens=tokens, **made, **kind))
 
-    chip = Processor(H200.multiprocessors, 32)
+    chip = Processor(H200.multiprocessors, 32, limits_registers=True)
     with (
         patch.object(JITFunction, "run", run),
         patch.object(triton_gpu, "processor", lambda _: chip),
@@ -226,7 +229,10 @@ def compiled(launch: Launch, target: GPUTarget) -> Any:
         constexprs={(position,): value for position, value in launch.constants},
         attrs={(position,): [["tt.divisibility", 16]] for position in launch.aligned},
     )
-    return triton.compile(source, target=target, options={"num_warps": launch.warps})
+    options = {"num_warps": launch.warps}
+    if launch.registers is not None and target.backend == "cuda":
+        options["maxnreg"] = launch.registers
+    return triton.compile(source, target=target, options=options)
 
 
 def walking_loop(launch: Launch, loops: list[Loop]) -> tuple[Loop, int]:

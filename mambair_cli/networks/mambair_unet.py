@@ -130,7 +130,8 @@ class MambaIRUNet(nn.Module):
 
 def run_blocks(blocks: nn.ModuleList, features: Tensor) -> Tensor:
     """Run blocks that work channels last on features `(b c h w)`."""
-    x = features.permute(0, 2, 3, 1)
+    # What was concatenated or shuffled lies channels first; every reader would lay it out anew.
+    x = features.permute(0, 2, 3, 1).contiguous()
     for block in blocks:
         x = block(x)
     return x.permute(0, 3, 1, 2)

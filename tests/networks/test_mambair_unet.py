@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mambair_cli.networks import MambaIRUNetConfig, build_network
+from mambair_cli.networks.layers import ResidualStateSpaceBlock
 from mambair_cli.networks.padding import pad_to_multiple
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
@@ -47,3 +48,16 @@ def test_it_learns_what_to_add_to_the_image():
     image = torch.rand(1, 3, 5, 11)
     with torch.inference_mode():
         assert torch.equal(network(image), image)
+
+
+def test_blocks_get_pixels_whose_channels_lie_together():
+    network, laid_out = build(TINY), []
+    for module in network.modules():
+        if isinstance(module, ResidualStateSpaceBlock):
+            module.register_forward_pre_hook(
+                lambda _, inputs: laid_out.append(inputs[0].is_contiguous())
+            )
+    with torch.inference_mode():
+        network(torch.rand(1, 3, 9, 13))
+    assert len(laid_out) == 8
+    assert all(laid_out)

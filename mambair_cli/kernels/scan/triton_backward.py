@@ -54,7 +54,7 @@ def adjoint_chunks(
     first = chunk * chunk_length
     last = tl.minimum(first + chunk_length, tokens) - 1
     pixel, place, length, step, wrap = walk_from(tokens - 1 - last, (k + 2) % 4, h, w)
-    dy_ptr = dplanes_ptr + k * plane_stride + image.to(tl.int64) * tokens * d + channel
+    dy_ptr = dplanes_ptr + k.to(tl.int64) * plane_stride + image.to(tl.int64) * tokens * d + channel
     token_ptr = projected_ptr + (image.to(tl.int64) * tokens * K + k) * (R + 2 * N)
     adjoint = tl.zeros([NP, BLOCK], tl.float32)
     total = tl.zeros([BLOCK], tl.float32)
@@ -136,7 +136,7 @@ def scan_gradients(
     adjoint = adjoint_after(adjoints_ptr, steps_ptr, A, row, chunks, chunk, d, channel, N, NP)
     dA = tl.zeros([NP, BLOCK], tl.float32)
     plane = (k * b + image).to(tl.int64) * tokens * d + channel
-    dy_ptr = dplanes_ptr + k * plane_stride + image.to(tl.int64) * tokens * d + channel
+    dy_ptr = dplanes_ptr + k.to(tl.int64) * plane_stride + image.to(tl.int64) * tokens * d + channel
     dBC_at = dBC_ptr + ((block * b + image).to(tl.int64) * tokens * K + k) * (2 * N) + n
     pixel, place, length, step, wrap = walk_from(tokens - first - count, (k + 2) % 4, h, w)
     history_at += (count - 1).to(tl.int64) * N * d

@@ -95,7 +95,9 @@ def processor(device: torch.device) -> Processor:
     """Read what the division of work depends on from a device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        lanes = getattr(properties, "warp_size", 32)
+        # AMD's accelerators have warps of 64 lanes, its other GPUs of 32.
+        usual = 64 if getattr(properties, "gcnArchName", "").startswith("gfx9") else 32
+        lanes = getattr(properties, "warp_size", usual)
         nvidia = torch.version.hip is None
         return Processor(properties.multi_processor_count, lanes, limits_registers=nvidia)
     if device.type == "xpu":

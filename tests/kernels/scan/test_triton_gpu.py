@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import mmap
 import sys
 from itertools import product
 from subprocess import CalledProcessError
@@ -16,7 +17,13 @@ pytest.importorskip("triton")
 from triton.compiler.errors import CompilationError
 
 from mambair_cli.errors import BackendError
-from mambair_cli.kernels.scan import reference, triton_division, triton_forward, triton_gpu
+from mambair_cli.kernels.scan import (
+    reference,
+    triton_backward,
+    triton_division,
+    triton_forward,
+    triton_gpu,
+)
 from mambair_cli.kernels.scan.triton_division import Division, Processor, divide
 
 H200 = Processor(132, 32, limits_registers=True)
@@ -102,6 +109,29 @@ def planes_by_definition(u, projected, *parameters):
         D = parameters[3] * kept[:, None]
         planes.append(reference.selective_scan_2d(u, projected * mask, *parameters[:3], D))
     return torch.stack(planes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory that is taken only where it is touched")
+def test_planes_may_lie_further_apart_than_32_bits_count():
+    _, projected, weight, bias, A, _ = scan_inputs(1, 1, 4, 5, 2, 1)
+    dy = torch.randn(4, 4, 5).bfloat16()
+    plane_stride = 2**30
+    # Of Linux: MAP_NORESERVE.
+    room = mmap.mmap(-1, 2 * (3 * plane_stride + 20), flags=mmap.MAP_PRIVATE | 0x4000)
+    apart = torch.frombuffer(room, dtype=torch.bfloat16)
+    adjoints = []
+    for place, stride in ((dy, 20), (apart, plane_stride)):
+        for k in range(4):
+            place.flatten()[k * stride : k * stride + 20] = dy[k].flatten()
+        found = torch.zeros(4, 2, 2, 5), torch.zeros(4, 2, 5)
+        parameters = (triton_gpu.channels_last(tensor) for tensor in (weight, bias, A))
+        triton_backward.adjoint_chunks[1, 1, 4](
+            place, projected, *parameters, *found, stride, 1, 4, 5, 2, 2,
+            **triton_gpu.block_sizes(A, weight), BLOCK=32,
+        )  # fmt: skip
+        adjoints.append(found[0])
+    assert adjoints[0].any()
+    assert torch.equal(*adjoints)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
