@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from on_gpu.settings import Settings
 
     from mambair_cli.networks import RestorationNetwork
+    from mambair_cli.networks.spec import NetworkConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
@@ -92,11 +93,31 @@ def scans(report: Report, settings: Settings) -> None:
             )
 
 
+def golden_entries() -> dict[str, Any]:
+    """What the golden networks are, by name; not those whose classes a CPU's generator draws."""
+    entries = json.loads((GOLDEN / "networks.json").read_text())
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if not entry.get("route", "").startswith("sampled")
+    }
+
+
+def golden_config(entry: dict[str, Any]) -> NetworkConfig:
+    """The configuration of a golden network."""
+    config: NetworkConfig = _run("tests/support/published_networks.py")["config_of"](entry)
+    return config
+
+
+@cache
+def _run(path: str) -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / path))
+
+
 def golden_network(entry: dict[str, Any]) -> RestorationNetwork:
     """A golden network with its parameters, on the CPU."""
-    seeded_tensor = runpy.run_path(str(ROOT / "tests/networks/conftest.py"))["seeded_tensor"]
-    config_of = runpy.run_path(str(ROOT / "tests/support/published_networks.py"))["config_of"]
-    network = build_network(config_of(entry)).eval().requires_grad_(False)
+    seeded_tensor = _run("tests/networks/conftest.py")["seeded_tensor"]
+    network = build_network(golden_config(entry)).eval().requires_grad_(False)
     state = {
         name: torch.from_numpy(seeded_tensor(name, tuple(tensor.shape)))
         for name, tensor in network.state_dict().items()
@@ -132,10 +153,8 @@ def network_errors(
 
 def networks(report: Report, settings: Settings) -> None:
     """The golden networks, both versions, with the kernels that a user would get."""
-    entries = json.loads((GOLDEN / "networks.json").read_text())
+    entries = golden_entries()
     for name in list(entries)[:: 13 if settings.quick else 1]:
-        if entries[name].get("route", "").startswith("sampled"):
-            continue  # drawn by the generator of a CPU
         golden = load_file(GOLDEN / f"{name}.safetensors")
         network = golden_network(entries[name])
         report.attempt(partial(network_errors, network, golden, settings), name)

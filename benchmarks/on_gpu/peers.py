@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from mambair_cli.kernels.scan import reference
 from mambair_cli.networks.mambair_v2 import MambaIRv2
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config, NetworkConfig
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 if TYPE_CHECKING:
     from on_gpu.cases import Case
@@ -277,6 +278,9 @@ def step(report: Report, settings: Settings, case: Case) -> None:
             report.attempt(
                 partial(timed, run, number_format, graph=graph), "ours", number_format, how
             )
+    if settings.on_gpu:
+        set_scan_backend(ours, "mamba-ssm")
+        report.attempt(partial(timed, prepared(ours, "bf16"), "bf16"), "ours with mamba-ssm")
     release()
     if case.name in SWINIR:
         report.attempt(partial(_time_swinir, case, settings), "swinir")

@@ -25,7 +25,6 @@ from on_gpu.measure import (
 )
 from torch.profiler import ProfilerActivity, profile
 
-from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
@@ -73,7 +72,7 @@ def time_whole(
 
 
 def whole(report: Report, settings: Settings, case: Case) -> None:
-    """Whole images in every number format, and in bf16 with the other backends that run here."""
+    """Whole images in every number format, and small ones in bf16 with plain PyTorch's scan."""
     device = settings.device
     network, inputs = case.network(device, settings.scan), case.inputs(device)
 
@@ -85,12 +84,9 @@ def whole(report: Report, settings: Settings, case: Case) -> None:
     for number_format in formats_of(settings):
         for how, graph in (("launched", False), ("graph", True))[: 1 + settings.on_gpu]:
             report.attempt(partial(timed, number_format, graph=graph), "whole", number_format, how)
-    for backend in (dispatch.MAMBA_SSM, dispatch.TORCH)[: 2 if case.is_small else 1]:
-        if reason := backend.refuses(device):
-            report.put({"refuses": reason}, "backends_bf16", backend.name)
-        elif settings.on_gpu:
-            set_scan_backend(network, backend.name)
-            report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", backend.name)
+    if settings.on_gpu and case.is_small:
+        set_scan_backend(network, "torch")
+        report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", "torch")
 
 
 def formats_of(settings: Settings) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,24 +30,31 @@ COUNTS = r"(\d+) (?:tests? )?(passed|failed|errors?|skipped|collected|deselected
 
 
 def step(report: Report, settings: Settings) -> None:
-    """Runs each file in a process of its own; without a GPU they are only collected."""
+    """Runs each file in a process of its own, all at once; without a GPU only collects them."""
+    options = OPTIONS if settings.on_gpu else (*OPTIONS, "--collect-only")
+    with ThreadPoolExecutor(len(FILES)) as pool:
+        running = {pool.submit(run_file, file, options): file for file in FILES}
+        for finished in as_completed(running):
+            report.put(finished.result(), running[finished])
+
+
+def run_file(file: str, options: tuple[str, ...]) -> dict[str, object]:
+    """Runs the tests of a file and prints what pytest does."""
     environment = {key: v for key, v in os.environ.items() if key != "TRITON_INTERPRET"}
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # others' plugins, on any machine
-    for file in FILES:
-        where = () if settings.on_gpu else ("--collect-only",)
-        with subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "pytest", *OPTIONS, *where, file],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as running:
-            lines = []
-            for line in running.stdout or ():
-                print(line, end="", flush=True)
-                lines.append(line.rstrip())
-        report.put(outcome(lines, running.returncode), file)
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "pytest", *options, file],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        lines = []
+        for line in running.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line.rstrip())
+    return outcome(lines, running.returncode)
 
 
 def outcome(lines: list[str], status: int) -> dict[str, object]:

@@ -121,6 +121,8 @@ def _peers(figures: dict[str, Any]) -> list[str]:
     for number_format, rows in figures.get("ours", {}).items():
         times = "; ".join(f"{how} {_time(row)}" for how, row in rows.items())
         lines.append(f"ours {number_format}: {times}")
+    if "ours with mamba-ssm" in figures:
+        lines.append(f"ours with mamba-ssm, bf16: {_time(figures['ours with mamba-ssm'])}")
     return [*lines, f"ratios: {figures.get('ratios')}"]
 
 

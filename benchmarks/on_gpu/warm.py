@@ -11,7 +11,7 @@ import importlib
 import multiprocessing
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
-from on_gpu.cases import LONG_SCAN_SHAPES, NETWORKS, SCAN_SHAPES, Case, case_of, scan_inputs
+from on_gpu.cases import LONG_SCAN_SHAPES, NETWORKS, SCAN_SHAPES, case_of, scan_inputs
+from on_gpu.correctness import golden_config, golden_entries
 from on_gpu.measure import FORMATS, computing, prepared
 from on_gpu.sweep import REGISTERS, limited
 from torch import Tensor, nn
@@ -46,6 +47,18 @@ ARCHITECTURE = 90  # compiled for where there is no GPU
 QUICK_KERNELS = 3
 MOST_PROCESSES = 14
 OPERANDS = (torch.float32, torch.bfloat16, torch.float16)
+FORMATS_COMPILED = ("bf16", "fp16", "fp32")  # TF32 is a matter of libraries
+# Of the golden networks those that all others share their kernels with.
+GOLDEN_NETWORKS = (
+    "mambair_light_x2",
+    "mambair_light_x4",
+    "mambair_classic_x4",
+    "mambair_denoise_color",
+    "mambair_unet_real_denoise",
+    "mambairv2_classic_x4",
+    "mambairv2_light_x4",
+)
+Shape = tuple[int, int, int]
 # Tiles in one run of a network: images, rows, columns.
 SWEPT = "scan_chunks"
 TILED = "bf16"
@@ -161,10 +174,10 @@ def shallow(config: NetworkConfig) -> NetworkConfig:
     return replace(config, depths=(1,), **groups)
 
 
-def run_network(case: Case, number_format: str) -> None:
-    """Runs a network at the size of the case, and in tiles."""
+def run_network(config: NetworkConfig, number_format: str, shapes: Sequence[Shape]) -> None:
+    """Runs a network on batches of these images, rows and columns."""
     with unset_fake_temporarily(), torch.device("meta"):  # where nothing is drawn
-        network = build_network(shallow(case.config)).eval()
+        network = build_network(shallow(config)).eval()
     for module in network.modules():
         for name, x in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(torch.empty(x.shape), requires_grad=False))
@@ -172,12 +185,9 @@ def run_network(case: Case, number_format: str) -> None:
             setattr(module, name, torch.empty(x.shape, dtype=x.dtype))
     set_scan_backend(network, dispatch.TRITON)
     run = prepared(network, number_format)
-    channels = case.spec.channels
-    tiles = TILES if number_format == TILED and not case.quick else ()
-    shapes = ((1, case.height, case.width), *tiles)
     with computing(number_format, torch.device("cpu")):
         for images, height, width in shapes:
-            run(torch.empty(images, channels, height, width))
+            run(torch.empty(images, config.channels, height, width))
 
 
 def run_scan(shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -194,15 +204,24 @@ def run_scan(shape: tuple[int, ...], dtype: torch.dtype) -> None:
 
 def runs(*, quick: bool) -> Iterator[tuple[str, Callable[[], None]]]:
     """What will be run, most important first: a name, and what records it."""
-    for number_format in FORMATS[:1] if quick else (*FORMATS[:2], FORMATS[3]):
+    for number_format in FORMATS[:1] if quick else FORMATS_COMPILED:
         for case in NETWORKS[: 1 if quick else None]:
-            small = case_of(case.name, quick=quick)
-            yield f"{case.name} {number_format}", partial(run_network, small, number_format)
+            sized = case_of(case.name, quick=quick)
+            tiles = TILES if number_format == TILED and not quick else ()
+            shapes = ((1, sized.height, sized.width), *tiles)
+            name = f"{case.name} {number_format}"
+            yield name, partial(run_network, sized.config, number_format, shapes)
     if quick:
         return
     for dtype in OPERANDS:
         for shape in (*SCAN_SHAPES, *LONG_SCAN_SHAPES):
             yield f"scan {shape} {dtype}", partial(run_scan, shape, dtype)
+    entries = golden_entries()
+    for number_format in FORMATS_COMPILED:
+        for name in GOLDEN_NETWORKS:
+            config, (*_, height, width) = golden_config(entries[name]), entries[name]["input"]
+            run = partial(run_network, config, number_format, ((1, height, width),))
+            yield f"{name} {number_format}", run
 
 
 def record(processor: Processor, refused: dict[str, str], *, quick: bool) -> Iterator[Call]:

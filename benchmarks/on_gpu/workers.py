@@ -6,6 +6,7 @@ the next step that needs it gets a new one.
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import os
@@ -42,6 +43,7 @@ def serve(
     connection.send(None)
     while step := connection.recv():
         run_step(step, settings)
+        gc.collect()  # networks and their graphs
         if settings.on_gpu and torch.cuda.is_initialized():
             torch.cuda.synchronize()  # fails where a kernel has broken the device's context
             torch.cuda.empty_cache()
