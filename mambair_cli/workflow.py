@@ -52,8 +52,7 @@ class Watch:
 
     def started(self, file: HubFile) -> None:
         """Hear that a download begins."""
-        size = "" if file.size is None else f", {file.size / 1e6:.1f} MB"
-        self.notice(f"downloading {file.path} from {file.repo}{size}")
+        self.notice(f"downloading {file}")
 
     def progressed(self, done: int, total: int | None) -> None:  # noqa: ARG002
         """Hear how many bytes are here; the work may be ended then."""

@@ -27,6 +27,8 @@ FORM = re.compile(
 )
 # As huggingface_hub checks it.
 NAME = re.compile(r"(?!.*(--|\.\.))(?!.*\.git$)[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
+# Bytes from which a size is told in megabytes.
+LEAST_MEGABYTES = 100_000
 OTHER_REPOSITORIES = ("datasets", "spaces", "kernels", "buckets")
 
 
@@ -117,6 +119,15 @@ class HubFile:
     def path(self) -> str:
         """Path of the file in the repository."""
         return self.reference.path
+
+    def __str__(self) -> str:
+        if self.size is None:
+            size = "of unknown size"
+        elif self.size < LEAST_MEGABYTES:
+            size = f"{self.size / 1e3:.1f} kB"
+        else:
+            size = f"{self.size / 1e6:.1f} MB"
+        return f"{self.path} from {self.repo}, {size}"
 
 
 class Listener(Protocol):

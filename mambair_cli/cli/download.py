@@ -41,8 +41,7 @@ class DownloadDisplay:
 
     def started(self, file: HubFile) -> None:
         """Tell that a download begins: what, from where, how large."""
-        size = "of unknown size" if file.size is None else f"{file.size / 1e6:.1f} MB"
-        self._messages.notice(f"downloading {file.path} from {file.repo}, {size}")
+        self._messages.notice(f"downloading {file}")
         self._messages.event(
             "download", repo=file.repo, file=file.path, revision=file.revision, bytes=file.size
         )

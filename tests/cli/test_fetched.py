@@ -17,6 +17,7 @@ from huggingface_hub import constants
 from safetensors.torch import load, load_file
 
 from mambair_cli.checkpoints import cache
+from mambair_cli.checkpoints.reference import HubFile, HubReference
 from mambair_cli.cli.console import Messages
 from mambair_cli.cli.download import DownloadDisplay
 from mambair_cli.disk import sha256_of
@@ -42,7 +43,7 @@ def test_pull_prints_paths_and_says_sizes(stocked, mambair):
     assert outcome.status == 0
     assert outcome.lines == [str(cache.converted_of(NAME)), str(cache.converted_of(DENOISE))]
     size = len(stocked.repositories["me/weights"].files["sr-x2.pth"])
-    assert f"downloading sr-x2.pth from me/weights, {size / 1e6:.1f} MB" in outcome.err
+    assert f"downloading sr-x2.pth from me/weights, {size / 1e3:.1f} kB" in outcome.err
     again = mambair("models", "pull", NAME)
     assert (again.status, again.lines, again.err) == (0, outcome.lines[:1], "")
     assert "downloading" not in mambair("models", "pull", "mambair-tiny-sr-x4").err
@@ -346,14 +347,21 @@ def test_push_that_the_hub_refuses(hub: Hub, mambair, weights):
     assert outcome.err.startswith("error: the Hub answers 403 for model.safetensors from they")
 
 
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(None, "of unknown size"), (412, "0.4 kB"), (99_999, "100.0 kB"), (100_000, "0.1 MB")],
+)
+def test_sizes_of_downloads(size, told):
+    assert (
+        str(HubFile(HubReference("me/w", "x4.pth"), "1", "", size)) == f"x4.pth from me/w, {told}"
+    )
+
+
 def test_the_bar_shows_what_arrived(capfd, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     display = DownloadDisplay(Messages())
-    file = type(
-        "File", (), {"path": "a/x4.pth", "repo": "me/w", "revision": "1", "size": 82_000_000}
-    )
-    display.started(file())
+    display.started(HubFile(HubReference("me/w", "a/x4.pth"), "1", "", 82_000_000))
     display.progressed(41_000_000, 82_000_000)
     display._progress.refresh()
     display.finished()
