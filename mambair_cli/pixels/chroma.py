@@ -12,6 +12,12 @@ from mambair_cli.imaging.y4m import Sampling
 from mambair_cli.pixels.resize import combine, contributions
 
 Plane = NDArray[np.float32]
+# Which samples of an axis some others are made from, and by which weights.
+Blocks = list[tuple[slice, NDArray[np.float32]]]
+
+# That are made together, and how many on either side are reckoned with.
+_SAMPLES, _REACH = 64, 24
+_LEAST_WEIGHT = 1e-9
 
 
 def interpolated(plane: Plane, sampling: Sampling, shape: tuple[int, int]) -> Plane:
@@ -41,13 +47,17 @@ def projected(plane: Plane, sampling: Sampling, shape: tuple[int, int]) -> Plane
         shape: Rows and columns of the result.
     """
     (down, top), (across, left) = _axes(sampling)
-    rows, columns = plane.shape
     result = plane
     if down > 1:
-        result = _projection(shape[0], down, top, rows) @ result
+        result = _applied(_projection(shape[0], down, top, plane.shape[0]), result)
     if across > 1:
-        result = result @ _projection(shape[1], across, left, columns).T
+        blocks = _projection(shape[1], across, left, plane.shape[1])
+        result = _applied(blocks, result.T).T
     return result
+
+
+def _applied(blocks: Blocks, plane: Plane) -> Plane:
+    return np.concatenate([block @ plane[rows] for rows, block in blocks])
 
 
 def _axes(sampling: Sampling) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -61,10 +71,25 @@ def _interpolation(side: int, factor: int, first: float, luma: int) -> Any:
 
 # Rows and columns of the frames that come in and go out.
 @lru_cache(maxsize=4)
-def _projection(side: int, factor: int, first: float, luma: int) -> NDArray[np.float32]:
+def _projection(side: int, factor: int, first: float, luma: int) -> Blocks:
+    """Return what the samples of one axis are made with, some of them at a time.
+
+    A sample depends on all of luma, by weights that fall to a third with each sample of distance:
+    those beyond what float32 can tell are left out.
+    """
     weights, indices = _interpolation(side, factor, first, luma)
-    matrix = np.zeros((luma, side))
-    for weight, index in zip(weights, indices, strict=True):
-        np.add.at(matrix, (np.arange(luma), index), weight)
-    projection = np.linalg.solve(matrix.T @ matrix, matrix.T)
-    return projection.astype(np.float32)
+    blocks = []
+    for start in range(0, side, _SAMPLES):
+        near = range(max(0, start - _REACH), min(side, start + _SAMPLES + _REACH))
+        inside = (indices >= near.start) & (indices < near.stop)
+        (used,) = np.nonzero(inside.any(axis=0))
+        rows = slice(int(used[0]), int(used[-1]) + 1)
+        matrix = np.zeros((rows.stop - rows.start, len(near)))
+        taps, places = np.nonzero(inside[:, rows])
+        columns = indices[:, rows][taps, places] - near.start
+        np.add.at(matrix, (places, columns), weights[:, rows][taps, places])
+        projection = np.linalg.solve(matrix.T @ matrix, matrix.T)
+        block = projection[start - near.start :][:_SAMPLES]
+        block[np.abs(block) < _LEAST_WEIGHT] = 0
+        blocks.append((rows, block.astype(np.float32)))
+    return blocks

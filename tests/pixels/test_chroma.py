@@ -46,7 +46,7 @@ def test_samples_lie_where_the_sampling_says(sampling):
 
 
 @named
-@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3, 5), (13, 22), (37, 50)])
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (3, 5), (13, 22), (37, 50), (131, 533)])
 def test_what_is_interpolated_comes_back(sampling, shape):
     low = np.random.default_rng(1).random(size(shape, sampling), np.float32)
     enlarged = interpolated(low, sampling, shape)
