@@ -11,7 +11,6 @@ from mambair_cli.batches.events import Event, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Recipe, Shard
-from mambair_cli.batches.models import Model
 from mambair_cli.batches.stages import FileOptions
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.networks.spec import ModelSpec
@@ -48,6 +47,8 @@ class Batch:
             "version": version("mambair"),
             "quality_out": self.files.quality,
             "metadata": self.files.metadata,
+            "sigma": self.request.sigma,
+            "quality": self.request.quality,
             "size": self.files.sizing.suffix if self.files.sizing.is_free else None,
             "accept_damaged": self.files.accept_damaged,
         }
@@ -75,7 +76,7 @@ class Engine(Protocol):
 
     @property
     def unknown_effort(self) -> str:
-        """Why time and memory are not known where `rehearse` gives no model, for people."""
+        """Why time and memory are not known where `rehearse` gives no models, for people."""
 
     def names(self, jobs: int) -> list[str]:
         """Name the devices or workers that share so many jobs."""
@@ -93,12 +94,12 @@ class Engine(Protocol):
     def foresee(self, batch: Batch) -> list[Forecast]:
         """Tell from the headers of the files what will become of them."""
 
-    def rehearse(self, batch: Batch) -> tuple[list[Forecast], Model | None]:
+    def rehearse(self, batch: Batch) -> list[Forecast]:
         """Tell more of what `run` will do; nothing is written, and no weights are fetched.
 
         Returns:
-            What will become of the files, their records looked at too; and what would restore them
-            here, None where that would have to be fetched or is elsewhere.
+            What will become of the files, their records looked at too, with the models that would
+            restore them here, where these would not have to be fetched.
         """
 
     def run(

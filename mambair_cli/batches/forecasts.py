@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mambair_cli.batches.events import FileFailed, FileSkipped
 from mambair_cli.batches.jobs import Job
@@ -13,6 +14,9 @@ from mambair_cli.batches.places import nearest_directory
 from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import ImageHeader
+
+if TYPE_CHECKING:
+    from mambair_cli.batches.models import Model
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Forecast:
         result: What will be written, or None.
         outcome: That nothing will be written, and why; None where something will.
         found: What was found in it and follows; None where nothing was looked for.
+        models: What would restore it, in turn; None where that is not known or not at hand.
         file: The input, left open for who reads it next; None where it was closed.
     """
 
@@ -33,7 +38,13 @@ class Forecast:
     result: ImageHeader | None = None
     outcome: FileSkipped | FileFailed | None = None
     found: Finding | None = None
+    models: tuple[Model, ...] | None = None
     file: InputFile | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether there is nothing to restore in it."""
+        return self.found is not None and not self.found.steps
 
     @property
     def pixels(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from mambair_cli.batches.events import Event, FileFailed, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
-from mambair_cli.batches.models import Model, ModelCache
+from mambair_cli.batches.models import ModelCache
 from mambair_cli.batches.restorers import restorer_with
 from mambair_cli.batches.treatment.choice import measures, treatment_of
 from mambair_cli.batches.treatment.sample import sample_of
-from mambair_cli.batches.treatment.steps import Treatment
+from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.obtain import find
 from mambair_cli.checkpoints.request import Request
@@ -95,18 +95,17 @@ class LocalEngine:
         """Read the headers of the files."""
         return foresee(batch.jobs, batch.files, keep_open=True)
 
-    def rehearse(self, batch: Batch) -> tuple[list[Forecast], Model | None]:
-        """Load the model on the first device, and look at what earlier runs recorded.
-
-        Where each image decides about its weights, the first that does decides about the model.
-        """
+    def rehearse(self, batch: Batch) -> list[Forecast]:
+        """Load the models on the first device, and look at what earlier runs recorded."""
         self._needed(batch)
         treatments = _treatments(batch)
-        models = self._models_at_hand(batch, treatments)
+        requests = {step.request for each in treatments.values() for step in _steps(each)}
+        if not batch.request.by_file:
+            requests = {batch.request}
+        models = self._models_on(self._first, batch.request) if self._at_hand(requests) else None
         recipe = None if batch.request.by_file or models is None else _recipe_of(batch, models)
         forecasts = foresee(batch.jobs, batch.files, resume=batch.resume, recipe=recipe)
-        forecasts = [_with_findings(forecast, treatments) for forecast in forecasts]
-        return forecasts, None if models is None else models.single
+        return [_with_findings(each, treatments, models) for each in forecasts]
 
     def run(
         self,
@@ -145,20 +144,15 @@ class LocalEngine:
             self._on_detail(f"{images} image{'' if images == 1 else 's'}: only {used} works")
         return needed
 
-    def _models_at_hand(
-        self, batch: Batch, treatments: Mapping[Path, Treatment | ImageError]
-    ) -> ModelCache | None:
-        request = batch.request
-        if request.by_file:
-            treated = (each for each in treatments.values() if isinstance(each, Treatment))
-            first = next((step for each in treated for step in each.steps), None)
-            if first is None:
-                return None
-            request = first.request
-        if request.weights is None and not find(request.choose(self.device_type).entry.id):
-            return None
-        self._prepare(self._first)
-        return self._models_on(self._first, request)
+    def _at_hand(self, requests: Collection[Request]) -> bool:
+        """Tell whether nothing has to be fetched; have kernels compiled then."""
+        for request in requests:
+            named = request.weights is not None
+            if not named and not find(request.choose(self.device_type).entry.id):
+                return False
+        if requests:
+            self._prepare(self._first)
+        return True
 
     def _models_on(self, compute: Compute, request: Request) -> ModelCache:
         key = compute, request
@@ -182,16 +176,29 @@ def _treatments(batch: Batch) -> dict[Path, Treatment | ImageError]:
     return found
 
 
+def _steps(treatment: Treatment | ImageError) -> tuple[Step, ...]:
+    return treatment.steps if isinstance(treatment, Treatment) else ()
+
+
 def _with_findings(
-    forecast: Forecast, treatments: Mapping[Path, Treatment | ImageError]
+    forecast: Forecast,
+    treatments: Mapping[Path, Treatment | ImageError],
+    models: ModelCache | None,
 ) -> Forecast:
     job = forecast.job
-    treatment = treatments.get(job.source) if isinstance(job.source, Path) else None
-    if forecast.outcome is not None or treatment is None:
+    if forecast.outcome is not None:
         return forecast
+    treatment = treatments.get(job.source) if isinstance(job.source, Path) else None
     if isinstance(treatment, ImageError):
         return Forecast(job, outcome=FileFailed(job, treatment))
-    return replace(forecast, found=treatment.finding)
+    if treatment is not None:
+        forecast = replace(forecast, found=treatment.finding)
+    if models is None:
+        return forecast
+    if treatment is None:
+        assert models.single is not None
+        return replace(forecast, models=(models.single,))
+    return replace(forecast, models=tuple(map(models.suited_to, treatment.steps)))
 
 
 def _recipe_of(batch: Batch, models: ModelCache) -> RecipeOf:

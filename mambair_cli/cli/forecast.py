@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mambair_cli.cli.console import Messages, counted, duration, failure_of
@@ -16,10 +18,13 @@ if TYPE_CHECKING:
     from mambair_cli.restoration.costs import Cost, Effort
     from mambair_cli.restoration.restorer import RestoreOptions
 
+    # A model, and what it takes for a file; of each file, in turn.
+    Use = tuple[Model, Cost]
+    Costs = dict[Place, list[Use]]
+
 
 def tell_dry_run(
     forecasts: Sequence[Forecast],
-    model: Model | None,
     options: RestoreOptions,
     devices: int,
     unknown: str,
@@ -29,10 +34,9 @@ def tell_dry_run(
 
     Args:
         forecasts: What is known of the files.
-        model: What would restore them; None where that is not at hand.
         options: How they would be restored.
         devices: How many devices would share the work.
-        unknown: Why time and memory are not known, where there is no model.
+        unknown: Why time and memory are not known, where models are not at hand.
         messages: Where to tell it.
 
     Raises:
@@ -41,18 +45,16 @@ def tell_dry_run(
     """
     from mambair_cli.batches.events import FileFailed
     from mambair_cli.batches.forecasts import volumes
-    from mambair_cli.restoration.costs import effort_of
 
-    costs: dict[Place, Cost] = {}
-    if model is not None:
-        forecasts = [_with_cost(forecast, model, options, costs) for forecast in forecasts]
+    costs: Costs = {}
+    forecasts = [_with_costs(forecast, options, costs) for forecast in forecasts]
     tell_files(forecasts, costs, messages)
-    effort = None
-    if model is not None and costs:
-        effort = effort_of(model.network, list(costs.values()), model.spec, options, devices)
+    todo = [forecast for forecast in forecasts if forecast.outcome is None]
+    at_hand = all(forecast.models is not None for forecast in todo)
+    effort = _effort(costs, options, devices) if at_hand and costs else None
     places = volumes(forecasts)
     _tell_plan_event(forecasts, effort, places, messages, dry_run=True, strength=options.strength)
-    for line in _totals(forecasts, effort or unknown, places):
+    for line in _totals(todo, effort if at_hand else unknown, places):
         messages.notice(line)
     for place in places:
         if not place.suffices:
@@ -68,7 +70,7 @@ def tell_dry_run(
 
 
 def tell_files(
-    forecasts: Sequence[Forecast], costs: Mapping[Place, Cost], messages: Messages
+    forecasts: Sequence[Forecast], costs: Mapping[Place, Sequence[Use]], messages: Messages
 ) -> None:
     """Tell file by file what a run would write, leave alone or refuse."""
     from mambair_cli.batches.events import FileFailed, FileSkipped
@@ -76,7 +78,7 @@ def tell_files(
     for forecast in forecasts:
         job, outcome, result = forecast.job, forecast.outcome, forecast.result
         found = forecast.found
-        cost = costs.get(job.source)
+        tiles = sum(cost.tiles for _, cost in costs.get(job.source, ())) or None
         error = outcome.error if isinstance(outcome, FileFailed) else None
         reason = outcome.reason if isinstance(outcome, FileSkipped) else None
         if error is not None:
@@ -84,7 +86,9 @@ def tell_files(
         elif reason is not None:
             messages.notice(f"would skip {job.source}: {reason}", "dim")
         else:
-            messages.notice(f"would write {job.target} from {job.source}{_details(forecast, cost)}")
+            messages.notice(
+                f"would write {job.target} from {job.source}{_details(forecast, tiles)}"
+            )
             if found is not None and found.text:
                 messages.notice(f"{job.source}: {found}")
         messages.event(
@@ -94,7 +98,7 @@ def tell_files(
             width=None if result is None else result.width,
             height=None if result is None else result.height,
             images=None if result is None else result.images,
-            tiles=None if cost is None else cost.tiles,
+            tiles=tiles,
             found=(found and found.text) or None,
             steps=None if found is None else describe_steps(found.steps),
             skip=reason,
@@ -117,22 +121,43 @@ def tell_before_run(forecasts: Sequence[Forecast], messages: Messages, strength:
             )
 
 
-def _with_cost(
-    forecast: Forecast, model: Model, options: RestoreOptions, costs: dict[Place, Cost]
-) -> Forecast:
+def _with_costs(forecast: Forecast, options: RestoreOptions, costs: Costs) -> Forecast:
     """Note what a file takes; forecast a failure where memory is short for it."""
     from mambair_cli.batches.events import FileFailed
     from mambair_cli.batches.forecasts import Forecast
     from mambair_cli.restoration.costs import cost_of
 
-    if forecast.source is None:
-        return forecast
-    try:
-        cost = cost_of(model.network, forecast.source, model.spec, options)
-    except MemoryLimitError as error:
-        return Forecast(forecast.job, outcome=FileFailed(forecast.job, error))
-    costs[forecast.job.source] = cost
+    header, uses = forecast.source, []
+    for model in forecast.models or ():
+        if header is None:
+            return forecast
+        try:
+            uses.append((model, cost_of(model.network, header, model.spec, options)))
+        except MemoryLimitError as error:
+            return Forecast(forecast.job, outcome=FileFailed(forecast.job, error))
+        scale = model.spec.scale
+        header = replace(header, width=header.width * scale, height=header.height * scale)
+    if uses:
+        costs[forecast.job.source] = uses
     return forecast
+
+
+def _effort(costs: Costs, options: RestoreOptions, devices: int) -> Effort:
+    from mambair_cli.restoration.costs import effort_of
+
+    uses = [use for each in costs.values() for use in each]
+    models = {id(model): model for model, _ in uses}
+    efforts = [
+        effort_of(
+            model.network,
+            [cost for used, cost in uses if used is model],
+            model.spec,
+            options,
+            devices,
+        )
+        for model in models.values()
+    ]
+    return functools.reduce(lambda one, other: one.joined(other), efforts)
 
 
 def _tell_plan_event(
@@ -170,25 +195,27 @@ def _tell_plan_event(
     )
 
 
-def _details(forecast: Forecast, cost: Cost | None) -> str:
+def _details(forecast: Forecast, tiles: int | None) -> str:
     if forecast.result is None:
         return ""
     size = f"{forecast.result.width}x{forecast.result.height} pixels"
     if forecast.result.images > 1:
         size = f"{forecast.result.images} images of {size}"
-    return f": {size}" + ("" if cost is None else f", {counted(cost.tiles, 'tile')}")
+    return f": {size}" + ("" if tiles is None else f", {counted(tiles, 'tile')}")
 
 
 def _totals(
-    forecasts: Sequence[Forecast], effort: Effort | str, places: Sequence[Volume]
+    todo: Sequence[Forecast], effort: Effort | str | None, places: Sequence[Volume]
 ) -> list[str]:
-    todo = [forecast for forecast in forecasts if forecast.outcome is None]
-    lines = [f"{counted(len(todo), 'image')} to restore"]
-    if pixels := sum(forecast.pixels for forecast in todo):
+    restored = [forecast for forecast in todo if not forecast.left_alone]
+    lines = [f"{counted(len(restored), 'image')} to restore"]
+    if pixels := sum(forecast.pixels for forecast in restored):
         lines[0] += f", {pixels / 1e6:.1f} megapixels"
+    if alone := len(todo) - len(restored):
+        lines[0] += f", {alone} left alone"
     if isinstance(effort, str):
         lines[0] += f"; {effort}"
-    else:
+    elif effort is not None:
         lines[0] += f", {counted(effort.tiles, 'tile')}: about {duration(effort.seconds)} for the "
         lines[0] += f"network, {_size(effort.memory)} of memory"
         if effort.device_memory is not None:

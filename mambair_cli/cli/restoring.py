@@ -100,10 +100,10 @@ def _restore(
             return
         if settings.dry_run:
             batch = _batch(request, jobs, spec, engine, settings, sizing)
-            forecasts, model = engine.rehearse(batch)
+            forecasts = engine.rehearse(batch)
             devices = len(engine.names(len(jobs)))
             unknown = engine.unknown_effort
-            tell_dry_run(forecasts, model, batch.options, devices, unknown, messages)
+            tell_dry_run(forecasts, batch.options, devices, unknown, messages)
             return
         spec = engine.load(request)
         batch = _batch(request, jobs, spec, engine, settings, sizing)

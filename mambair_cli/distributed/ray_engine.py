@@ -8,7 +8,6 @@ from functools import cached_property
 from mambair_cli.batches.engines import Batch
 from mambair_cli.batches.events import Event, FileFailed, Summary
 from mambair_cli.batches.forecasts import Forecast
-from mambair_cli.batches.models import Model
 from mambair_cli.checkpoints.load import LoadedModel
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.cluster import Workers, number_format
@@ -83,9 +82,9 @@ class RayEngine:
             for job in batch.jobs
         ]
 
-    def rehearse(self, batch: Batch) -> tuple[list[Forecast], Model | None]:
+    def rehearse(self, batch: Batch) -> list[Forecast]:
         """Tell what `foresee` tells; no model is loaded here."""
-        return self.foresee(batch), None
+        return self.foresee(batch)
 
     def run(
         self,

@@ -68,6 +68,16 @@ class Effort:
     memory: int
     device_memory: int | None
 
+    def joined(self, other: Effort) -> Effort:
+        """Add the work of another network, after this one."""
+        on_device = [each.device_memory for each in (self, other) if each.device_memory is not None]
+        return Effort(
+            self.tiles + other.tiles,
+            self.seconds + other.seconds,
+            max(self.memory, other.memory),
+            max(on_device, default=None),
+        )
+
 
 def cost_of(
     network: nn.Module, header: ImageHeader, spec: ModelSpec, options: RestoreOptions

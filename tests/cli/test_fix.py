@@ -144,3 +144,18 @@ def test_json_is_all_there_is_on_standard_output(mambair, photo):
     outcome = mambair("fix", photo("photo.png"), "--json", "-q")
     assert [json.loads(line)["version"] for line in outcome.lines]
     assert outcome.err == ""
+
+
+def test_a_dry_run_adds_up_what_the_models_take(mambair, photo, tmp_path):
+    photo("in/a.jpg", quality=30)
+    photo("in/b.png")
+    outcome = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--scale", "2", "--dry-run")
+    assert outcome.status == 0
+    assert "a_fixed_x2.jpg" in outcome.err
+    assert ": 144x112 pixels, 2 tiles\n" in outcome.err
+    assert ": 144x112 pixels, 1 tile\n" in outcome.err
+    assert "\n2 images to restore, 0.0 megapixels, 3 tiles: about " in outcome.err
+    alone = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--dry-run")
+    assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 1 tile: about " in alone.err
+    only = mambair("fix", tmp_path / "in" / "b.png", "--dry-run")
+    assert "\n0 images to restore, 1 left alone\n" in only.err

@@ -210,6 +210,16 @@ def test_dry_run_tells_refusals(mambair, weights, photo, make_image):
     assert "would fail" not in mambair(*arguments, "--overwrite").err
 
 
+def test_resume_repeats_what_was_made_for_another_strength_of_noise(mambair, weights, photo):
+    chosen = ("--weights", weights / "denoise-s25.safetensors", "--resume", "--json")
+
+    def told(sigma):
+        outcome = mambair("denoise", photo, "--sigma", sigma, *chosen)
+        return [event["event"] for event in outcome.events if "file_" in event["event"]][-1]
+
+    assert [told(sigma) for sigma in (20, 20, 30)] == ["file_done", "file_skipped", "file_done"]
+
+
 def test_resume_skips_what_is_done_and_repeats_what_changed(mambair, weights, photo):
     arguments = ("sr", photo, "--resume", "--weights", weights / "sr-x2.safetensors")
     target = photo.with_name("photo_x2.png")
