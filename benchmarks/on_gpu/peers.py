@@ -30,7 +30,7 @@ from on_gpu.measure import (
     relative_error,
     release,
 )
-from on_gpu.speed import formats_of, time_whole
+from on_gpu.speed import formats_of, time_whole, ways_of
 from torch import Tensor, nn
 
 from mambair_cli.kernels.scan import reference
@@ -73,6 +73,7 @@ PASSES = {"fwd": "SSMParamsBase", "bwd": "SSMParamsBwd"}
 # Whose template is built of each pass; training's is slow to compile and never called.
 BUILT = {"fwd": ("float", "float")}
 AGREEMENT = 1e-4
+THEIR_FORMATS = ("fp16", DEFAULT, "tf32", "fp32")
 SWINIR = {"classic_x4": (180, "pixelshuffle", 6), "light_x4": (60, "pixelshuffledirect", 4)}
 
 
@@ -270,40 +271,26 @@ def step(report: Report, settings: Settings, case: Case) -> None:
         with computing(number_format, device):
             return time_whole(network, inputs, graph=graph)
 
-    authors = partial(_authors, report, case, settings, ours, inputs[0], timed)
-    report.attempt(authors, "authors_network")
-    for number_format in formats_of(settings):
-        run = prepared(ours, number_format)
-        for how, graph in (("launched", False), ("graph", True))[: 1 + settings.on_gpu]:
-            report.attempt(
-                partial(timed, run, number_format, graph=graph), "ours", number_format, how
-            )
-    if settings.on_gpu:
-        set_scan_backend(ours, "mamba-ssm")
-        report.attempt(partial(timed, prepared(ours, "bf16"), "bf16"), "ours with mamba-ssm")
-    release()
-    if case.name in SWINIR:
-        report.attempt(partial(_time_swinir, case, settings), "swinir")
-    report.attempt(partial(ratios, report.figures), "ratios")
-
-
-def _authors(
-    report: Report,
-    case: Case,
-    settings: Settings,
-    ours: nn.Module,
-    x: Tensor,
-    timed: Callable[..., dict[str, float]],
-) -> str:
-    """Agreement and times of the authors' network with our weights; it is gone afterwards."""
     theirs = authors_network(case.config, settings.peers)
     # Of the second version their files hold an index too, which ours makes itself.
     theirs.load_state_dict(ours.state_dict(), strict=not isinstance(case.config, MambaIRv2Config))
-    theirs.to(x.device)
-    report.attempt(partial(_agreement, ours, theirs, x), "agreement")
-    for number_format in ("fp16", DEFAULT, "tf32", "fp32")[0 if settings.on_gpu else 3 :]:
+    theirs.to(device)
+    report.attempt(partial(_agreement, ours, theirs, inputs[0]), "agreement")
+    for number_format in formats_of(settings, case):
+        run = prepared(ours, number_format)
+        for how, graph in ways_of(settings, case):
+            report.attempt(
+                partial(timed, run, number_format, graph=graph), "ours", number_format, how
+            )
+    for number_format in THEIR_FORMATS if settings.on_gpu else THEIR_FORMATS[-1:]:
         report.attempt(partial(timed, theirs, number_format), "authors", number_format)
-    return "measured"
+        report.attempt(partial(ratios, report.figures), "ratios")
+    theirs.cpu()
+    if settings.on_gpu:
+        set_scan_backend(ours, "mamba-ssm")
+        report.attempt(partial(timed, prepared(ours, "bf16"), "bf16"), "ours with mamba-ssm")
+    if case.name in SWINIR:
+        report.attempt(partial(_time_swinir, case, settings), "swinir")
 
 
 def _agreement(ours: nn.Module, theirs: nn.Module, x: Tensor) -> dict[str, object]:

@@ -81,17 +81,25 @@ def whole(report: Report, settings: Settings, case: Case) -> None:
         with computing(number_format, device):
             return time_whole(prepared(network, number_format), inputs, graph=graph)
 
-    for number_format in formats_of(settings):
-        for how, graph in (("launched", False), ("graph", True))[: 1 + settings.on_gpu]:
+    for number_format in formats_of(settings, case):
+        for how, graph in ways_of(settings, case):
             report.attempt(partial(timed, number_format, graph=graph), "whole", number_format, how)
     if settings.on_gpu and case.is_small:
         set_scan_backend(network, "torch")
         report.attempt(partial(timed, "bf16", graph=False), "backends_bf16", "torch")
 
 
-def formats_of(settings: Settings) -> tuple[str, ...]:
+def formats_of(settings: Settings, case: Case) -> tuple[str, ...]:
     """The number formats that are measured: on a CPU one that every CPU has."""
-    return FORMATS if settings.on_gpu else FORMATS[-1:]
+    if not settings.on_gpu:
+        return FORMATS[-1:]
+    return FORMATS if case.is_small else (FORMATS[0], FORMATS[-1])
+
+
+def ways_of(settings: Settings, case: Case) -> tuple[tuple[str, bool], ...]:
+    """Launched one by one, and as a graph where that can pay."""
+    launched, graph = ("launched", False), ("graph", True)
+    return (launched, graph) if settings.on_gpu and case.is_small else (launched,)
 
 
 def tiles(report: Report, settings: Settings, case: Case) -> None:

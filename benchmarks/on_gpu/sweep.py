@@ -54,10 +54,12 @@ def cut_into(chunks: int, registers: int | None) -> Iterator[None]:
     """Cuts every scan into so many chunks, or the next smaller number of even length."""
     usual = triton_gpu.divide
 
-    def divide(sequences: int, tokens: int, *rest: Any) -> Division:
+    def divide(sequences: int, tokens: int, *rest: Any, **named: Any) -> Division:
         length = -(-tokens // chunks)
         length += length % 2
-        return replace(usual(sequences, tokens, *rest), length=length, chunks=-(-tokens // length))
+        return replace(
+            usual(sequences, tokens, *rest, **named), length=length, chunks=-(-tokens // length)
+        )
 
     kernel = _Limited(triton_forward.scan_chunks, registers)
     with (
