@@ -211,6 +211,8 @@ def _count(tensors: Mapping[str, Tensor], level: str) -> int:
 def _ratio(widths: Sequence[tuple[int, int]]) -> float:
     """Find a ratio that gives every inner width: a published one, else one with few decimals."""
     width, inner = widths[-1]
+    if not all(wanted for _, wanted in widths):
+        raise CheckpointError("a block of its network has no inner channels")
     rounded: list[float] = [
         math.ceil(inner / width * 10**digits) / 10**digits for digits in range(1, 10)
     ]

@@ -167,3 +167,14 @@ def test_outputs_that_fit_no_scale():
         CheckpointError, match=r"upsample\.0\.weight has 13 outputs: no whole scale"
     ):
         detect_config(tensors)
+
+
+@pytest.mark.parametrize("variety", ["gray", "unet"])
+def test_a_block_without_inner_channels_is_refused(variety):
+    """Building it fails in PyTorch, with a convolution of no groups."""
+    tensors = shapes_of(VARIETIES[variety])
+    for key, tensor in tensors.items():
+        if key.endswith("self_attention.in_proj.weight"):
+            tensors[key] = torch.empty(1, tensor.shape[1], device="meta")
+    with pytest.raises(CheckpointError, match="a block of its network has no inner channels"):
+        detect_config(tensors)
