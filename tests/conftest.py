@@ -134,6 +134,7 @@ def kernel_device() -> torch.device:
 
 GPU_TARGETS = {  # backend, architecture, threads of a warp
     "sm_75": ("cuda", 75, 32),
+    "sm_80": ("cuda", 80, 32),
     "sm_90": ("cuda", 90, 32),
     "gfx942": ("hip", "gfx942", 64),
 }

@@ -13,6 +13,15 @@ from mambair_cli.kernels.parameters import made_once
 
 # What is added to the score of two pixels that only a shift has brought together.
 APART = -100.0
+# Channels of a head that a GPU's fused attention takes are multiples of this many; for any others
+# PyTorch falls back on a product that stores the scores of all pairs: kilobytes for each pixel.
+HEAD_MULTIPLE = 8
+
+
+def head_channels(channels: int, heads: int) -> int:
+    """Count the channels of a head on a GPU, with the zeros that it is filled up with."""
+    each = channels // heads
+    return each + -each % HEAD_MULTIPLE
 
 
 def relative_positions(window: int, device: torch.device | None = None) -> Tensor:
@@ -63,11 +72,16 @@ class WindowAttention(nn.Module):
         if self.shift:
             qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
         windows = qkv.view(b, h // side, side, w // side, side, 3, self.heads, -1)
+        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)
+        each, scale = windows.shape[-1], None
+        if _fills_up(qkv.device):
+            # Instead of the copy that follows, not besides it. Zeros change no product.
+            windows, scale = functional.pad(windows, (0, -each % HEAD_MULTIPLE)), each**-0.5
         # (3 b rows columns heads pixels e)
-        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6)
-        attended = self._attended(*windows.unbind(0))
+        windows = windows.flatten(5, 6)
+        attended = self._attended(*windows.unbind(0), scale)[..., :each]
         # (b rows side columns side heads e)
-        pixels = attended.view(*attended.shape[:4], side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        pixels = attended.unflatten(4, (side, side)).permute(0, 1, 4, 2, 5, 3, 6)
         out = pixels.reshape(b, h, w, -1)
         if self.shift:
             out = out.roll((self.shift, self.shift), (1, 2))
@@ -80,7 +94,7 @@ class WindowAttention(nn.Module):
             lambda table: table[relative_positions(self.window, table.device)].permute(2, 0, 1),
         )
 
-    def _attended(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         """Attend in windows `(b rows columns heads n e)`.
 
         After a shift only windows of the last row and column hold pixels that are no neighbours,
@@ -88,14 +102,14 @@ class WindowAttention(nn.Module):
         """
         bias = self._bias()
         if not self.shift:
-            return _attend(q, k, v, bias)
+            return _attend(q, k, v, bias, scale)
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         inner, last = slice(None, -1), slice(-1, None)
         for rows, columns in product((inner, last), repeat=2):
             at = (slice(None), rows, columns)
             if out[at].numel():
                 apart = self._apart(bias, rows=rows is last, columns=columns is last)
-                out[at] = _attend(q[at], k[at], v[at], bias + apart)
+                out[at] = _attend(q[at], k[at], v[at], bias + apart, scale)
         return out
 
     def _apart(self, like: Tensor, *, rows: bool, columns: bool) -> Tensor:
@@ -107,7 +121,12 @@ class WindowAttention(nn.Module):
         return (pixels[:, None] != pixels).to(like) * APART
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def _fills_up(device: torch.device) -> bool:
+    return device.type not in ("cpu", "mps")
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float | None) -> Tensor:
     """Attend in windows `(... heads n e)` with a bias `(heads n n)` that all of them share."""
     windows = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
-    return functional.scaled_dot_product_attention(*windows, bias[None].to(q.dtype)).view(q.shape)
+    mask = bias[None].to(q.dtype)
+    return functional.scaled_dot_product_attention(*windows, mask, scale=scale).view(q.shape)

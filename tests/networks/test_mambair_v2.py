@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mambair_cli.networks import MambaIRv2Config, build_network
+from mambair_cli.networks import MambaIRv2Config, build_network, window_attention
 from mambair_cli.networks.padding import mirror_to_multiple
 from mambair_cli.networks.window_attention import WindowAttention, relative_positions
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
@@ -143,3 +143,38 @@ def test_it_can_be_exported_with_the_plain_steps():
         expected = network(image)
         program = torch.export.export(network, (image,))
         assert torch.allclose(program.module()(image), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+@pytest.mark.parametrize(("channels", "heads", "filled"), [(6, 2, 8), (34, 2, 24), (16, 2, 8)])
+def test_heads_filled_up_for_a_gpu_attend_as_before(channels, heads, filled, shift, monkeypatch):
+    torch.manual_seed(0)
+    module = WindowAttention(channels, 4, heads, shift)
+    x, attended = torch.randn(2, 8, 12, 3 * channels), []
+    attention = functional.scaled_dot_product_attention
+
+    def noted(*windows, **how):
+        attended.append(windows[0].shape[-1])
+        return attention(*windows, **how)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
+    with torch.inference_mode():
+        expected = module(x)
+        assert set(attended) == {channels // heads}
+        attended.clear()
+        monkeypatch.setattr(window_attention, "_fills_up", lambda _: True)
+        torch.testing.assert_close(module(x), expected)
+    assert set(attended) == {window_attention.head_channels(channels, heads)} == {filled}
+
+
+def test_triton_s_kernels_restore_as_the_definition(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.setattr(window_attention, "_fills_up", lambda _: True)
+    results = []
+    for config in (LIGHT, replace(FULL, depths=(1,), num_heads=(2,))):
+        network = build(replace(config, convffn_kernel_size=5)).requires_grad_(False)
+        for scan in ("reference", "triton"):
+            set_scan_backend(network, scan)
+            with torch.inference_mode():
+                results.append(network(torch.linspace(0, 1, 3 * 4 * 7).view(1, 3, 4, 7)))
+        torch.testing.assert_close(*results[-2:], rtol=1e-4, atol=1e-5)

@@ -25,7 +25,7 @@ LIMITING = {  # pixels
     "classic x8": (MambaIRConfig(8, 3, 1, 180, 16, (6,) * 6, 2.0, "pixelshuffle"), 524_287),
     "light x4": (MambaIRConfig(), 7_456_540),
     "unet": (MambaIRUNetConfig(), 3_728_270),
-    "v2": (MambaIRv2Config(), 4_067_203),
+    "v2": (MambaIRv2Config(), 11_184_810),
 }
 
 

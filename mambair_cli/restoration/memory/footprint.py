@@ -10,6 +10,7 @@ import torch
 
 from mambair_cli.networks.frame import UPSAMPLER_CHANNELS
 from mambair_cli.networks.spec import MambaIRUNetConfig, MambaIRv2Config, NetworkConfig
+from mambair_cli.networks.window_attention import head_channels
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision
 
 
@@ -25,7 +26,7 @@ class _Sizes:
         states: States of one direction.
         upsampled: The upsampler's largest activation.
         images: The input and the output.
-        attention: Queries, keys and values, shifted, and in windows, and the result; 0 without it.
+        heads: All heads' channels in window attention on a GPU; 0 without it.
     """
 
     c: int
@@ -35,7 +36,7 @@ class _Sizes:
     states: int
     upsampled: int
     images: int
-    attention: int
+    heads: int
 
     @classmethod
     def of(cls, config: NetworkConfig) -> _Sizes:
@@ -51,13 +52,15 @@ class _Sizes:
             channels = config.channels if direct else UPSAMPLER_CHANNELS
             upsampled = channels * config.scale**2
         images = config.channels * (1 + config.scale**2)
-        attention = 11 * c if second else 0
-        return cls(c, d, k, k * (r + 2 * n), d * n, upsampled, images, attention)
+        heads = 0
+        if isinstance(config, MambaIRv2Config):
+            heads = max(count * head_channels(c, count) for count in config.num_heads)
+        return cls(c, d, k, k * (r + 2 * n), d * n, upsampled, images, heads)
 
     @property
     def block(self) -> int:
         """A block's widest moment: the scan's input, output and gate, or the attention."""
-        if self.attention:
+        if self.heads:
             # Measured at 128x128 and 256x256 on a CPU: 84 bytes for each channel of MambaIRv2's
             # light network, 64 to 81 of its base one.
             return 9 * self.c
@@ -137,7 +140,8 @@ _IN_THE_ATTENTION = (
     *_EVERYWHERE,
     _Alive("the group's input, kept for its skip", lambda s: s.c, 4, 4),
     _Alive("residual stream", lambda s: s.c, 4, 4),
-    _Alive("window attention", lambda s: s.attention, 4, 2),
+    _Alive("queries, keys and values, and shifted", lambda s: 6 * s.c if s.heads else 0, 4, 2),
+    _Alive("those in windows, part of them, and the results of both", lambda s: 8 * s.heads, 4, 2),
 )
 _IN_THE_UPSAMPLER = (
     *_EVERYWHERE,
@@ -189,7 +193,7 @@ def widest(config: NetworkConfig, scan: str = "auto") -> int:
     sizes = _Sizes.of(config)
     states = sizes.directions * sizes.states if scan == "reference" else 0
     scanned = max(sizes.directions * sizes.d, sizes.projected, states)
-    return max(sizes.upsampled, sizes.images, sizes.attention, scanned)
+    return max(sizes.upsampled, sizes.images, 3 * sizes.heads, scanned)
 
 
 def _bytes_of(moment: tuple[_Alive, ...], sizes: _Sizes, *, half: bool) -> int:

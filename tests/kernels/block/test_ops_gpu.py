@@ -27,8 +27,9 @@ def randomised(module):
     return module
 
 
-def depthwise_convolution(c, reach=1):
-    return randomised(nn.Conv2d(c, c, 3, padding=reach, dilation=reach, groups=c))
+def depthwise_convolution(c, reach=1, side=3):
+    padding = side // 2 * reach
+    return randomised(nn.Conv2d(c, c, side, padding=padding, dilation=reach, groups=c))
 
 
 def arguments_of(step, shape, device):
@@ -121,6 +122,48 @@ def test_depthwise_convolution(shape, reach, activation, kernel_device, relative
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(kernel_device)
     conv = depthwise_convolution(shape[-1], reach).to(kernel_device)
     assert_step("depthwise", [x, conv, activation], relative_rms)
+
+
+@pytest.mark.parametrize(
+    ("shape", "side", "reach", "activation"),
+    [
+        ((1, 4, 9, 6), 5, 1, "gelu"),
+        ((2, 3, 7, 24), 5, 2, "none"),
+        ((1, 1, 20, 33), 5, 1, "none"),
+        ((1, 7, 1, 48), 5, 1, "gelu"),
+        ((1, 2, 3, 6), 7, 1, "none"),  # by the definition
+    ],
+    ids=str,
+)
+def test_wider_depthwise_convolution(shape, side, reach, activation, kernel_device, relative_rms):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(kernel_device)
+    conv = depthwise_convolution(shape[-1], reach, side).to(kernel_device)
+    assert_step("depthwise", [x, conv, activation], relative_rms)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 37, 5), (3, 64, 16), (1, 90, 128)], ids=str)
+@pytest.mark.parametrize("kinds", [ops_gpu.KEYS, (torch.int64,)], ids=["short", "long"])
+def test_pixels_are_sorted_by_class_and_back(shape, kinds, kernel_device, monkeypatch):
+    monkeypatch.setattr(ops_gpu, "KEYS", kinds)
+    scores = torch.randint(0, 9, shape, generator=torch.Generator().manual_seed(0)).float()
+    scores += torch.linspace(0, 0.5, shape[-1])  # no ties: which of them wins is a GPU's affair
+    found = FUSED.sort_by_class(scores.to(kernel_device))
+    for own, expected in zip(found, PLAIN.sort_by_class(scores), strict=True):
+        assert torch.equal(own.cpu(), expected)
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "kind"),
+    [(1, 64, torch.uint8), (4, 64, torch.uint8), (5, 64, torch.int16), (600, 64, torch.int32)],
+)
+def test_keys_of_sorted_pixels_are_as_short_as_they_can_be(images, classes, kind, monkeypatch):
+    sorted_by = []
+    argsort = torch.Tensor.argsort
+    monkeypatch.setattr(
+        torch.Tensor, "argsort", lambda x, **how: sorted_by.append(x.dtype) or argsort(x, **how)
+    )
+    FUSED.sort_by_class(torch.rand(images, 3, classes))
+    assert sorted_by == [kind]
 
 
 @pytest.mark.parametrize(("rows", "reach"), [(4, 2), (8, 1)])

@@ -35,11 +35,26 @@ def run_block(channels, inner, dtype):
     FUSED.gated_residual(stream, branch, scale, FUSED.channel_gate(branch, squeeze, expand))
 
 
+def run_layer(channels, hidden, dtype):
+    """Runs the steps of a layer of MambaIRv2 that the first version has not."""
+    with torch.device("meta"):
+        wide = torch.empty(1, 192, 320, hidden, dtype=dtype)
+        local = nn.Conv2d(hidden, hidden, 5, padding=2, groups=hidden)
+        classes = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
+        scanned, norm = torch.empty(1, 192, 320, hidden), nn.LayerNorm(hidden)
+        stream, first_norm = torch.empty(1, 192, 320, channels), nn.LayerNorm(channels)
+    FUSED.depthwise(wide, local, "gelu")
+    FUSED.depthwise(torch.cat([wide, wide], -1).chunk(2, -1)[1], local, "none")
+    FUSED.depthwise(wide, classes, "none")
+    FUSED.norm(scanned, norm)
+    FUSED.norm(stream, first_norm)
+
+
 @pytest.fixture
 def launched(monkeypatch):
     """Says what a block launches."""
 
-    def record(channels, inner, dtype):
+    def record(channels, inner, dtype, run=run_block):
         cases = []
 
         def launch(kernel, _grid, _device, *arguments, **constants):
@@ -47,7 +62,7 @@ def launched(monkeypatch):
 
         monkeypatch.setattr(ops_gpu, "launch", launch)
         monkeypatch.setattr(ops_gpu, "_matrix_dtype", lambda _: dtype)
-        run_block(channels, inner, dtype)
+        run(channels, inner, dtype)
         return cases
 
     return record
@@ -87,3 +102,13 @@ def test_every_launch_compiles_for_cuda(target, channels, dtype, launched, compi
 def test_every_launch_compiles_for_rocm(dtype, launched, compiled_for):
     cases = launched(*CLASSIC, dtype)
     assert len(compiled_for("gfx942", cases)) == len(cases)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("channels", [(48, 48), (174, 348)], ids=["light", "base"])
+def test_every_launch_of_the_second_version_compiles(target, channels, launched, compiled_for):
+    cases = launched(*channels, torch.bfloat16, run_layer)
+    for case, result in zip(cases, compiled_for(target, cases), strict=True):
+        assert result["spilled"] == 0, case
+        assert result["registers"] <= 128, case

@@ -14,6 +14,7 @@ from mambair_cli.kernels.scan.triton_division import Processor
 
 CLASSIC = {"d": 360, "n": 16, "r": 12}
 LIGHT = {"d": 72, "n": 10, "r": 4}
+SECOND = {"d": 348, "n": 16, "r": 22, "k": 1}
 
 
 class Recorder:
@@ -35,7 +36,7 @@ class Recorder:
 def launched(monkeypatch):
     """Says what one scan of a 64x48 image launches, forward and backward."""
 
-    def record(dtype, lanes, *, d, n, r, gradients=False):
+    def record(dtype, lanes, *, d, n, r, k=4, gradients=False):
         cases = []
         monkeypatch.setattr(
             triton_gpu, "processor", lambda _: Processor(132, lanes, limits_registers=lanes == 32)
@@ -48,8 +49,8 @@ def launched(monkeypatch):
             monkeypatch.setattr(module, name, Recorder(getattr(module, name), cases))
         with torch.device("meta"):
             u = torch.empty(1, 64, 48, d, dtype=dtype)
-            projected = torch.empty(1, 64, 48, 4 * (r + 2 * n))
-            parameters = [torch.empty(4, d, *more) for more in [(r,), (), (n,), ()]]
+            projected = torch.empty(1, 64, 48, k * (r + 2 * n))
+            parameters = [torch.empty(k, d, *more) for more in [(r,), (), (n,), ()]]
         planes = triton_gpu._SelectiveScan2d.apply(u, projected, *parameters)
         if gradients:
             triton_gpu.gradients((u, projected, *parameters), planes)
@@ -76,6 +77,8 @@ def test_the_forward_passes_keep_their_states_in_registers(planes, launched, com
         ("sm_75", 32, CLASSIC, torch.float16),
         ("sm_90", 32, CLASSIC, torch.bfloat16),
         ("sm_90", 32, LIGHT, torch.float32),
+        ("sm_80", 32, SECOND, torch.bfloat16),
+        ("sm_90", 32, SECOND, torch.bfloat16),
         ("gfx942", 64, CLASSIC, torch.bfloat16),
     ],
     ids=lambda value: str(value.get("d") if isinstance(value, dict) else value),
