@@ -78,10 +78,10 @@ class WindowAttention(nn.Module):
             # Instead of the copy that follows, not besides it. Zeros change no product.
             windows, scale = functional.pad(windows, (0, -each % HEAD_MULTIPLE)), each**-0.5
         # (3 b rows columns heads pixels e)
-        windows = windows.flatten(5, 6)
-        attended = self._attended(*windows.unbind(0), scale)[..., :each]
+        q, k, v = windows.flatten(5, 6).unbind(0)
+        attended = self._attended(q, k, v, scale)[..., :each]
         # (b rows side columns side heads e)
-        pixels = attended.unflatten(4, (side, side)).permute(0, 1, 4, 2, 5, 3, 6)
+        pixels = attended.reshape(*attended.shape[:4], side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
         out = pixels.reshape(b, h, w, -1)
         if self.shift:
             out = out.roll((self.shift, self.shift), (1, 2))
