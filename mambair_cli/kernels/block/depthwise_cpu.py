@@ -52,6 +52,39 @@ def _filter(image, weights, start, taps, count, size, width, pixel, c, v):
     return value
 
 
+@njit(forceinline=True)
+def _whole_filter(image, weights, start, side, row, step, width, at, v, left):
+    """Add all weighted neighbours of one vector of channels to `start`.
+
+    Args:
+        image: What is filtered.
+        weights: As of the forward kernel.
+        start: What they are added to.
+        side: Side of the filter.
+        row: Values from one row of it to the next.
+        step: Values from one of its columns to the next.
+        width: c'.
+        at: Where the pixel lies.
+        v: Which channels.
+        left: How many channels from there on.
+    """
+    value = start
+    first = at - side // 2 * (row + step) + v
+    for tap in range(side * side):
+        neighbour = load_part(image, first + tap // side * row + tap % side * step, left)
+        value = fma(neighbour, load(weights, tap * width + v), value)
+    return value
+
+
+@njit(forceinline=True)
+def _activated(value, activation):
+    if activation == SILU:
+        return mul(value, sigmoid(value))
+    if activation == GELU:
+        return mul(value, normal_cumulative(value))
+    return value
+
+
 def _forward_of(side: int) -> FunctionType:
     count = side * side
 
@@ -76,20 +109,26 @@ def _forward_of(side: int) -> FunctionType:
             first: First row of the images, which are numbered through.
             last: The one after the last.
         """
+        margin, step = side // 2 * reach, reach * c
         for row in range(first, last):
             taps = offset(neighbours, row * count)
+            inside = margin <= row % h < h - margin
             for column in range(w):
                 pixel = row * w + column
+                if inside and margin <= column < w - margin:
+                    for v in range(0, c, LANES):
+                        value = _whole_filter(
+                            x, weights, load(bias, v), side, w * step, step, width, pixel * c, v,
+                            c - v,
+                        )  # fmt: skip
+                        store_part(out, pixel * c + v, _activated(value, activation), c - v)
+                    continue
                 _neighbours(taps, side, row % h, column, h, w, reach)
                 for v in range(0, c, LANES):
                     value = _filter(
                         x, weights, load(bias, v), taps, count, h * w, width, pixel, c, v
                     )
-                    if activation == SILU:
-                        value = mul(value, sigmoid(value))
-                    elif activation == GELU:
-                        value = mul(value, normal_cumulative(value))
-                    store_part(out, pixel * c + v, value, c - v)
+                    store_part(out, pixel * c + v, _activated(value, activation), c - v)
 
     return depthwise_forward
 
