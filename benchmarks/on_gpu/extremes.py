@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 # Sides that the U-Net mirrors outward: of a photograph, and of what the engine records.
-PHOTOGRAPH, RECORDED = (910, 1366), (70, 90)
+PHOTOGRAPH, RECORDED = (910, 1366), (50, 70)
 LARGE = (3000, 4000)
 QUICK = (13, 19)
 CORNER, INNER = 640, 320  # pixels of a corner that is run alone, and of it those that are compared

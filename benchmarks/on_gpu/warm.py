@@ -30,7 +30,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from mambair_cli.kernels.block import ops_gpu
 from mambair_cli.kernels.scan import dispatch, triton_gpu
-from mambair_cli.kernels.scan.triton_division import Processor
+from mambair_cli.kernels.scan.triton_division import Processor, processor
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRUNetConfig, MambaIRv2Config
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from mambair_cli.networks.spec import NetworkConfig
 
-H200 = Processor(132, 32)
+H200 = Processor(132, 32, limits_registers=True)
 ARCHITECTURE = 90  # compiled for where there is no GPU
 QUICK_KERNELS = 3
 MOST_PROCESSES = 14
@@ -142,7 +142,7 @@ class _NoDevice:
 
 
 @contextmanager
-def recorded(calls: list[Call], processor: Processor) -> Iterator[None]:
+def recorded(calls: list[Call], chip: Processor) -> Iterator[None]:
     """Records launches instead of making them, for tensors without memory.
 
     They are a CPU's, which PyTorch has everywhere: a kernel is compiled for types and alignment.
@@ -159,7 +159,7 @@ def recorded(calls: list[Call], processor: Processor) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         # Asking a tensor without memory for its address, which is 0.
         warnings.simplefilter("ignore")
-        stack.enter_context(patch.object(triton_gpu, "processor", lambda _: processor))
+        stack.enter_context(patch.object(triton_gpu, "processor", lambda _: chip))
         stack.enter_context(patch.object(ops_gpu, "_keeps_accumulator", lambda _: True))
         stack.enter_context(patch.object(JITFunction, "run", run))
         stack.enter_context(FakeTensorMode())
@@ -224,13 +224,13 @@ def runs(*, quick: bool) -> Iterator[tuple[str, Callable[[], None]]]:
             yield f"{name} {number_format}", run
 
 
-def record(processor: Processor, refused: dict[str, str], *, quick: bool) -> Iterator[Call]:
+def record(chip: Processor, refused: dict[str, str], *, quick: bool) -> Iterator[Call]:
     """Yields the launches that differ; `refused` is told what cannot be recorded, and why."""
     known = set()
     for name, run in runs(quick=quick):
         calls: list[Call] = []
         try:
-            with recorded(calls, processor):
+            with recorded(calls, chip):
                 run()
         except Exception as error:  # noqa: BLE001 - the rest is compiled all the same
             refused[name] = f"{type(error).__name__}: {error}"[:300]
@@ -265,7 +265,8 @@ def step(report: Report, settings: Settings) -> None:
     """Records in this process; compiles in as many as the machine has processors to spare."""
     count = 1 if settings.quick else max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) - 2))
     refused: dict[str, str] = {}
-    calls = record(H200, refused, quick=settings.quick)
+    chip = processor(settings.device) if settings.on_gpu else H200
+    calls = record(chip, refused, quick=settings.quick)
     if settings.quick:
         calls = islice(calls, QUICK_KERNELS)
     compiling = partial(compile_call, on_gpu=settings.on_gpu)
