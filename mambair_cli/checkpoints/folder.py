@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def stated_beside(path: Path, detected: NetworkConfig) -> dict[str, Any]:
             f"{CONFIG} is of the network {reprlib.repr(named)}, but the tensors are of {network}",
             _mend(place),
         )
-    idle = _IDLE if getattr(detected, "upsampler", None) == "" else None
+    known = asdict(detected)
+    if known.get("upsampler") == "":
+        del known[_IDLE]
     stated = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in values.items()
-        if hasattr(detected, key) and key != idle
+        if key in known
     }
     for name in ("mlp_ratio", "img_range"):
         if name in stated:

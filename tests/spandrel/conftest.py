@@ -12,18 +12,25 @@ from typing import Any
 import pytest
 
 # What spandrel asks torchvision for, to turn and normalise images around two of its networks.
-TORCHVISION = {"torchvision", "torchvision.transforms", "torchvision.transforms.functional"}
+TORCHVISION = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+TAKEN = ("InterpolationMode", "normalize", "rotate")
 
 
-def _stand_in_for_torchvision() -> None:
-    """Let spandrel be imported where torchvision is missing, or of another build than torch."""
+def _imported() -> ModuleType:
+    """spandrel, also where torchvision is missing, or of another build than torch."""
     try:
-        importlib.import_module("torchvision.transforms.functional")
+        return importlib.import_module("spandrel")
     except (ImportError, RuntimeError, OSError):
-        for name in sorted(TORCHVISION):
-            sys.modules[name] = ModuleType(name)
-        for taken in ("InterpolationMode", "normalize", "rotate"):
-            setattr(sys.modules[name], taken, None)
+        stand_ins = {name: ModuleType(name) for name in TORCHVISION}
+    for name in TAKEN:
+        setattr(stand_ins[TORCHVISION[-1]], name, None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "spandrel"]:
+        del sys.modules[name]
+    # While it is imported only: nothing else is to take them for torchvision.
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in stand_ins.items():
+            patch.setitem(sys.modules, name, module)
+        return importlib.import_module("spandrel")
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +38,7 @@ def spandrel() -> ModuleType:
     """spandrel; tests that ask for it are skipped where it is not installed."""
     if importlib.util.find_spec("spandrel") is None:
         pytest.skip("needs the extra: pip install 'mambair[spandrel]'")
-    _stand_in_for_torchvision()
-    return importlib.import_module("spandrel")
+    return _imported()
 
 
 @pytest.fixture
