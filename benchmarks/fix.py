@@ -12,6 +12,7 @@ gained; `--pictures DIR` keeps the pictures, harmed and fixed. Writes `results/f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
 from collections import Counter, defaultdict
@@ -58,7 +59,7 @@ ENLARGING_RIVALS: dict[str, tuple[str, ...]] = {
     "dejpeg, denoise --real, sr": ("dejpeg", "denoise-real", "sr"),
 }
 
-Restore = Callable[[RestorableImage], RestorableImage]
+REALSR_SCALE = 4
 
 
 @dataclass
@@ -124,46 +125,70 @@ def middle(picture: Pixels, crop: tuple[int, int]) -> Pixels:
     return picture[top : top + crop[0], left : left + crop[1]]
 
 
-def measure(
-    ways: dict[str, Way],
-    pictures: list[Path],
-    rivals: dict[str, tuple[str, ...]],
-    arguments: argparse.Namespace,
-) -> dict[str, dict[str, object]]:
-    """Make the files of all ways, and restore them."""
-    commands = Commands()
-    scores: dict[str, Score] = defaultdict(lambda: Score([], Counter()))
-    others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for index, source in enumerate(pictures):
+class Table:
+    """Scores of some ways, and on some pictures those of other commands.
+
+    Args:
+        ways: How files are made.
+        rivals: Other commands.
+        arguments: Of the command line.
+    """
+
+    def __init__(
+        self,
+        ways: dict[str, Way],
+        rivals: dict[str, tuple[str, ...]],
+        arguments: argparse.Namespace,
+    ) -> None:
+        self._ways, self._rivals, self._arguments = ways, rivals, arguments
+        self._commands = Commands()
+        self._scores: dict[str, Score] = defaultdict(lambda: Score([], Counter()))
+        self._others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, index: int, source: Path) -> None:
+        """Make the files of one picture in all ways, and restore them."""
         picture = np.asarray(Image.open(source).convert("RGB"))
-        for name, way in ways.items():
+        for name, way in self._ways.items():
             whole = middle(picture, (CROP[0] * min(way.scale, 2), CROP[1] * min(way.scale, 2)))
             with tempfile.TemporaryDirectory() as folder:
                 made = way.write(whole, Path(folder, "made"), np.random.default_rng(index))
                 image = read_image(made)
             truth, scale = way.seen(whole), way.scale if way.scale > 1 else None
             start = image.pixels if scale is None else imresize(image.pixels, scale)
-            before = psnr(start, truth, border=0)
-            score = scores[name]
-            fixed = commands.run(
-                Request("fix", scale), image, lambda done, score=score: score.done.update([done])
+            done = self._scores[name].done
+            fixed = self._commands.run(
+                Request("fix", scale), image, lambda each, done=done: done.update([each])
             )
-            score.gains.append(psnr(fixed, truth, border=0) - before if fixed is not start else 0.0)
-            if arguments.pictures:
-                _keep(arguments.pictures, f"{source.stem} {name}", start, fixed, truth)
-            if arguments.rivals and index % arguments.rivals == 0:
-                for rival, tasks in rivals.items():
-                    if "realsr" in tasks and scale != 4:
-                        continue
-                    result = commands.in_turn(tasks, image, scale)
-                    if result is not None:
-                        others[name][rival].append(psnr(result, truth, border=0) - before)
-        print(f"{source.parent.name} {source.stem}", flush=True)
-    return {
-        name: score.told()
-        | {"rivals": {rival: round(fmean(gains), 3) for rival, gains in others[name].items()}}
-        for name, score in scores.items()
-    }
+            self._scores[name].gains.append(gain(fixed, start, truth))
+            if self._arguments.pictures:
+                _keep(self._arguments.pictures, f"{source.stem} {name}", start, fixed, truth)
+            if self._arguments.rivals and index % self._arguments.rivals == 0:
+                self._compare(name, image, start, truth, scale)
+
+    def _compare(
+        self, name: str, image: RestorableImage, start: Pixels, truth: Pixels, scale: int | None
+    ) -> None:
+        for rival, tasks in self._rivals.items():
+            if "realsr" in tasks and scale != REALSR_SCALE:
+                continue
+            result = self._commands.in_turn(tasks, image, scale)
+            if result is not None:
+                self._others[name][rival].append(gain(result, start, truth))
+
+    def told(self) -> dict[str, dict[str, object]]:
+        """As it is written."""
+        rows = {name: score.told() for name, score in self._scores.items()}
+        for name, others in self._others.items():
+            means = {rival: round(fmean(gains), 3) for rival, gains in others.items()}
+            rows[name]["others"] = {"pictures": max(map(len, others.values()))} | means
+        return rows
+
+
+def gain(result: Pixels, start: Pixels, truth: Pixels) -> float:
+    """Return by how much a result is nearer to the truth than what it was made of, in dB."""
+    if np.array_equal(result, start):
+        return 0.0
+    return psnr(result, truth) - psnr(start, truth)
 
 
 def _keep(folder: Path, name: str, *pixels: Pixels) -> None:
@@ -181,18 +206,22 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    pictures = [path for folder in arguments.data for path in sorted(folder.glob("*.png"))]
-    pictures = pictures[:: arguments.every]
-    content = {
-        "commit": describe_commit(),
-        "cpu": describe_cpu(),
-        "crop": CROP,
-        "same_size": measure(WAYS, pictures, RIVALS, arguments),
-        "enlarged": measure(ENLARGED, pictures, ENLARGING_RIVALS, arguments),
+    sets = [sorted(folder.glob("*.png")) for folder in arguments.data]
+    # In turn, so that a run that is ended early has seen all sets.
+    mixed = [path for row in itertools.zip_longest(*sets) for path in row if path is not None]
+    tables = {
+        "same_size": Table(WAYS, RIVALS, arguments),
+        "enlarged": Table(ENLARGED, ENLARGING_RIVALS, arguments),
     }
-    arguments.output.write_text(json.dumps(content, indent=1) + "\n")
-    for table in ("same_size", "enlarged"):
-        for name, row in content[table].items():
+    about = {"commit": describe_commit(), "cpu": describe_cpu(), "crop": CROP}
+    for index, source in enumerate(mixed[:: arguments.every]):
+        for table in tables.values():
+            table.add(index, source)
+        content = about | {name: table.told() for name, table in tables.items()}
+        arguments.output.write_text(json.dumps(content, indent=1) + "\n")
+        print(f"{source.parent.name} {source.stem}", flush=True)
+    for table in tables.values():
+        for name, row in table.told().items():
             print(f"{name:44} mean {row['mean']:+.2f}  worst {row['worst']:+.2f}  {row['done']}")
 
 

@@ -37,7 +37,9 @@ def test_a_photograph_gets_better_in_one_pass(mambair, photo, tmp_path):
     outcome = mambair("fix", source)
     target = tmp_path / "photo_fixed.jpg"
     assert (outcome.status, outcome.lines) == (0, [str(target)])
-    found = "found: 72x56 pixels, JPEG quality 41 with 4:2:0: dejpeg"
+    found = (
+        "found: 72x56 pixels, JPEG quality 41 with 4:2:0, grain 0.0: dejpeg, denoise --real at 40%"
+    )
     assert f"{source}: {found}\n" in outcome.err
     assert "nearest trained level" not in outcome.err
     result = Image.open(target)
@@ -59,7 +61,7 @@ def test_a_size_enlarges_at_last(mambair, photo, tmp_path):
     source = photo("small.jpg", quality=50)
     outcome = mambair("fix", "--scale", "1.5", source)
     assert outcome.lines == [str(tmp_path / "small_fixed_x1.5.jpg")]
-    assert ": dejpeg, sr x2\n" in outcome.err
+    assert ": dejpeg, denoise --real at 40%, sr x2\n" in outcome.err
     assert Image.open(tmp_path / "small_fixed_x1.5.jpg").size == (108, 84)
     assert mambair("fix", "--long-side", "150", source).status == 0
     assert Image.open(tmp_path / "small_fixed_150px.jpg").size == (150, 117)
@@ -81,7 +83,10 @@ def test_a_folder_is_gone_through_and_taken_up_again(mambair, photo, tmp_path):
         if event["event"] == "file_noted" and event["steps"] is not None
     }
     assert told == {
-        "a.jpg": [{"task": "dejpeg", "scale": None, "sigma": None, "quality": 30}],
+        "a.jpg": [
+            {"task": "dejpeg", "scale": None, "sigma": None, "quality": 30},
+            {"task": "denoise-real", "scale": None, "sigma": None, "quality": None},
+        ],
         "b.png": [],
     }
     again = read_events(mambair("fix", tmp_path / "in", "-o", out, "--json", "--resume").out)
@@ -96,8 +101,9 @@ def test_a_dry_run_only_tells(mambair, photo, tmp_path):
     outcome = mambair("fix", source, "--scale", "2", "--dry-run", "--json")
     assert outcome.status == 0
     planned, plan = read_events(outcome.out)
-    assert planned["found"] == "72x56 pixels, JPEG quality 41 with 4:2:0: dejpeg, sr x2"
-    assert [step["task"] for step in planned["steps"]] == ["dejpeg", "sr"]
+    assert planned["found"].startswith("72x56 pixels, JPEG quality 41 with 4:2:0, grain ")
+    assert planned["found"].endswith(": dejpeg, denoise --real at 40%, sr x2")
+    assert [step["task"] for step in planned["steps"]] == ["dejpeg", "denoise-real", "sr"]
     assert (planned["width"], planned["height"]) == (144, 112)
     assert plan["pixels"] == 72 * 56
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
@@ -152,10 +158,10 @@ def test_a_dry_run_adds_up_what_the_models_take(mambair, photo, tmp_path):
     outcome = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--scale", "2", "--dry-run")
     assert outcome.status == 0
     assert "a_fixed_x2.jpg" in outcome.err
-    assert ": 144x112 pixels, 2 tiles\n" in outcome.err
+    assert ": 144x112 pixels, 3 tiles\n" in outcome.err
     assert ": 144x112 pixels, 1 tile\n" in outcome.err
-    assert "\n2 images to restore, 0.0 megapixels, 3 tiles: about " in outcome.err
+    assert "\n2 images to restore, 0.0 megapixels, 4 tiles: about " in outcome.err
     alone = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--dry-run")
-    assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 1 tile: about " in alone.err
+    assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 2 tiles: about " in alone.err
     only = mambair("fix", tmp_path / "in" / "b.png", "--dry-run")
     assert "\n0 images to restore, 1 left alone\n" in only.err

@@ -36,19 +36,22 @@ class Thresholds:
         white: Share of the noise of the colours that the least directions of patches show, where it
             is white.
         by_noise: Share of the change against noise that is kept, by its strength.
-        by_grain: The same for compressed pictures, by their grain. Those without noise have grain
-            too: what gained most for all of them together, and left none worse than it came.
+        texture: What is as noisy as this is texture, if the smoothest patches show less than this
+            share of it: fur, sand.
+        by_grain: The share for compressed pictures, by their grain. Those without noise have grain
+            too, and those whose camera smoothed its noise hardly any: what gained for all of them
+            and left none worse than it came.
         least_share: A smaller change is not worth its time.
         by_quality: How the share goes down where a file is so fine that there is little to gain.
-        blur: Of edges, in pixels. Undegraded pictures have 0.3 to 0.8, blurred by 1.2 0.9 to 1.5;
-            what is as blurred as this has lost its grain too.
+        blur: Of edges, in pixels. Undegraded pictures have 0.3 to 0.8, blurred by 1.2 0.9 to 1.5.
     """
 
     noise: float = 1.15
     gaussian: float = 12.0
     white: float = 0.75
     by_noise: Curve = ((2, 0.4), (4, 0.65), (8, 1.0))
-    by_grain: Curve = ((0.5, 0.0), (1.875, 0.55))
+    texture: tuple[float, float] = (6.0, 0.75)
+    by_grain: Curve = ((0.0, 0.4), (1.875, 0.55))
     least_share: float = 0.2
     by_quality: Curve = ((92, 1.0), (96, 0.0))
     blur: float = 0.85
@@ -73,7 +76,10 @@ def against_all(request: Request, sample: Sample) -> Treatment:
     height, width = sample.size
     blur = estimate_blur(sample.luma)
     blocks = _blocks(possible, sample)
-    noise = _grain(possible, sample, blur) if blocks.steps else _noise(possible, sample)
+    if blocks.steps:
+        noise = _grain(possible, sample, blocks.steps[0].request.quality or 0)
+    else:
+        noise = _noise(possible, sample)
     parts = [_Part((f"{width}x{height} pixels",)), blocks, noise]
     if blur >= THRESHOLDS.blur:
         parts.append(_Part((f"blur {blur:.1f}",)))
@@ -110,24 +116,26 @@ def _noise(possible: _Possible, sample: Sample) -> _Part:
     if shown.level * shown.evenness < THRESHOLDS.noise:
         return _Part()
     sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
+    smooth = estimate_sigma(sample.pixels, compressed=True)
+    least, part = THRESHOLDS.texture
+    if sigma >= least and smooth < part * sigma:
+        return _Part()
     if sigma >= max(THRESHOLDS.gaussian, THRESHOLDS.white * shown.level):
         level = nearest_level("sigma", sigma, trained_levels("denoise", "sigma"))
         step = Step(replace(possible["denoise"], sigma=level), sigma)
         return _Part((f"noise {sigma:g}",), (step,))
     # Where there is texture everywhere the finest detail is not only noise.
-    strength = min(estimate_sigma(sample.pixels, compressed=True), 2 * shown.level)
+    strength = min(smooth, 2 * shown.level)
     share = _at(THRESHOLDS.by_noise, strength)
     return _Part((f"noise {strength:.1f}",), (Step(possible["denoise-real"], strength=share),))
 
 
-def _grain(possible: _Possible, sample: Sample, blur: float) -> _Part:
-    """Look at pixels whose noise went through a compression."""
-    if sample.pixels.shape[2] < 3 or blur >= THRESHOLDS.blur:
+def _grain(possible: _Possible, sample: Sample, quality: int) -> _Part:
+    """Look at pixels whose noise went through a compression of a quality."""
+    if sample.pixels.shape[2] < 3:
         return _Part()
-    grain, coding = grain_of(sample.luma), sample.metadata.jpeg
-    share = _at(THRESHOLDS.by_grain, grain)
-    if coding is not None:
-        share *= _at(THRESHOLDS.by_quality, coding.quality)
+    grain = grain_of(sample.luma)
+    share = _at(THRESHOLDS.by_grain, grain) * _at(THRESHOLDS.by_quality, quality)
     if share < THRESHOLDS.least_share:
         return _Part()
     return _Part((f"grain {grain:.1f}",), (Step(possible["denoise-real"], strength=share),))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
@@ -21,8 +23,10 @@ def tasks(found):
 def test_blocks_are_removed_in_the_cells_of_the_file(treated, cat):
     found = treated(FIX, cat, quality=41, subsampling="4:2:0")
     width, height = cat.size
-    told = f"{width}x{height} pixels, JPEG quality 41 with 4:2:0: dejpeg"
-    assert (tasks(found), found.found) == (["dejpeg"], told)
+    told = f"{width}x{height} pixels, JPEG quality 41 with 4:2:0, grain "
+    assert tasks(found) == ["dejpeg", "denoise-real"]
+    assert found.found.startswith(told)
+    assert re.search(r": dejpeg, denoise --real at 4\d%$", found.found)
     assert found.steps[0].cells.factors == (2, 2)
     assert found.steps[0].request.choose("cpu").entry.id == "mambair-tiny-dejpeg-color"
     assert found.least_quality == 98
@@ -79,13 +83,15 @@ def test_noise_in_a_compressed_picture_is_removed_after_its_blocks(treated, cat,
     assert found.found.endswith(": dejpeg, denoise --real at 55%")
     finer = treated(FIX, noisy(cat, 12), quality=94)
     assert 0.2 < finer.steps[1].strength < 0.3
+    assert tasks(treated(FIX, cat, quality=95)) == ["dejpeg"]
 
 
 def test_an_earlier_compression_is_told_beside_that_of_the_file(treated, cat, tmp_path):
     cat.save(tmp_path / "first.jpg", quality=30)
     first = Image.open(tmp_path / "first.jpg").crop((3, 5, *cat.size))
     found = treated(FIX, first, quality=96)
-    assert "JPEG quality 96 with 4:2:0, blocks of an earlier JPEG quality 30: dejpeg" in found.found
+    assert "JPEG quality 96 with 4:2:0, blocks of an earlier JPEG quality 30, " in found.found
+    assert tasks(found) == ["dejpeg", "denoise-real"]
     assert (found.steps[0].cells.top, found.steps[0].cells.left) == (3, 5)
 
 
@@ -97,9 +103,9 @@ def test_blur_is_told_and_nothing_claimed_against_it(treated, cat):
 
 def test_a_size_makes_enlarging_the_last_step(treated, cat):
     found = treated(Request("fix", scale=2), cat, quality=30)
-    assert tasks(found) == ["dejpeg", "sr"]
-    assert found.found.endswith(": dejpeg, sr x2")
-    assert [step.scale for step in found.finding.steps] == [None, 2]
+    assert tasks(found) == ["dejpeg", "denoise-real", "sr"]
+    assert re.search(r": dejpeg, denoise --real at 4\d%, sr x2$", found.found)
+    assert [step.scale for step in found.finding.steps] == [None, None, 2]
     assert found.least_quality == 0
     assert tasks(treated(Request("fix", scale=4), cat, "png")) == ["sr"]
 
@@ -107,7 +113,19 @@ def test_a_size_makes_enlarging_the_last_step(treated, cat):
 def test_a_gray_file_takes_weights_for_gray(treated, cat):
     found = treated(FIX, cat.convert("L"), quality=30)
     assert found.steps[0].request.choose("cpu").entry.id == "mambair-tiny-dejpeg-q30"
-    assert "JPEG quality 30: dejpeg" in found.found
+    assert found.found.endswith("JPEG quality 30: dejpeg")
+
+
+def test_texture_that_is_as_wild_as_noise_is_left_alone(treated):
+    """Where smooth patches lie between wild ones it is no noise, which would lie over all."""
+    even = np.random.default_rng(0).normal(0, 1, (160, 224, 3))
+    wildness = np.where(np.arange(224) < 70, 8, 16)[None, :, None]
+    fur, noise = (
+        Image.fromarray((128 + even * each).clip(0, 255).astype(np.uint8))
+        for each in (wildness, 13)
+    )
+    assert treated(FIX, fur, "png").steps == ()
+    assert tasks(treated(FIX, noise, "png")) == ["denoise"]
 
 
 def test_tiny_and_even_pictures_are_left_alone(treated):
