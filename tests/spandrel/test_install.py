@@ -38,7 +38,8 @@ def pretended(tmp_path, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
         monkeypatch.syspath_prepend(tmp_path)
 
-    return pretend
+    yield pretend
+    sys.modules.pop("spandrel", None)
 
 
 REFUSED = {
