@@ -6,7 +6,9 @@ Files are made of the middle of each picture (`photograph_ways.py`), read back a
 command treats them. RGB PSNR against what the file was made of, result minus input; for enlarged
 pictures minus the bicubic enlargement. Of each way: the mean, the worst picture, and what was done.
 `--rivals N` also measures, on every N-th picture, what single commands and other orders would have
-gained; `--pictures DIR` keeps the pictures, harmed and fixed. Writes `results/fix.json`.
+gained; `--pictures DIR` keeps the pictures, harmed and fixed. `--pairs DIR` measures on real noise:
+pairs `*_real.JPG`, one shot, and `*_mean.JPG`, the mean of many. Writes `results/fix.json`, where
+tables that are not asked for stay.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -44,6 +46,7 @@ from mambair_cli.restoration.sizing import Sizing
 RESULT = Path(__file__).parent / "results" / "fix.json"
 # Height and width of what is taken of a picture: of those that are reduced at first, twice as much.
 CROP = (168, 208)
+PAIR_CROP = (256, 240)
 # In the order of their commands; each is given what the one before it made.
 RIVALS: dict[str, tuple[str, ...]] = {
     "dejpeg": ("dejpeg",),
@@ -191,6 +194,24 @@ def gain(result: Pixels, start: Pixels, truth: Pixels) -> float:
     return psnr(result, truth) - psnr(start, truth)
 
 
+def on_pairs(folder: Path, every: int) -> dict[str, object]:
+    """Measure what becomes of real noise: of the middle of each picture the mean gain."""
+    commands, gains = Commands(), defaultdict(list)
+    tasks = {"dejpeg": "dejpeg", "denoise --real": "denoise-real", "fix": "fix"}
+    files = sorted(folder.glob("*_real.JPG"))[::every]
+    for file in files:
+        whole = read_image(file)
+        image = replace(whole, pixels=middle(whole.pixels, PAIR_CROP))
+        mean = read_image(file.with_name(file.name.replace("_real", "_mean"))).pixels
+        for name, task in tasks.items():
+            result = commands.in_turn((task,), image, None)
+            assert result is not None  # noqa: S101 - JPEG files tell their quality
+            gains[name].append(gain(result, image.pixels, middle(mean, PAIR_CROP)))
+    means = {name: round(fmean(each), 3) for name, each in gains.items()}
+    worst = {name: round(min(each), 3) for name, each in gains.items()}
+    return {"pairs": len(files), "crop": PAIR_CROP, "mean": means, "worst": worst}
+
+
 def _keep(folder: Path, name: str, *pixels: Pixels) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(pixels, axis=1)).save(folder / f"{name.replace(' ', '_')}.png")
@@ -199,7 +220,8 @@ def _keep(folder: Path, name: str, *pixels: Pixels) -> None:
 def main() -> None:
     """Measure all ways on all pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR")
+    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="DIR")
+    parser.add_argument("--pairs", type=Path, metavar="DIR")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
     parser.add_argument("--rivals", type=int, default=0, metavar="N")
     parser.add_argument("--pictures", type=Path, metavar="DIR")
@@ -213,7 +235,11 @@ def main() -> None:
         "same_size": Table(WAYS, RIVALS, arguments),
         "enlarged": Table(ENLARGED, ENLARGING_RIVALS, arguments),
     }
-    about = {"commit": describe_commit(), "cpu": describe_cpu(), "crop": CROP}
+    before = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
+    about = before | {"commit": describe_commit(), "cpu": describe_cpu(), "crop": CROP}
+    if arguments.pairs:
+        about["real_noise"] = on_pairs(arguments.pairs, arguments.every)
+        arguments.output.write_text(json.dumps(about, indent=1) + "\n")
     for index, source in enumerate(mixed[:: arguments.every]):
         for table in tables.values():
             table.add(index, source)

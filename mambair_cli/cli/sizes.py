@@ -24,7 +24,8 @@ class SizeSettings:
             metavar="2|3|4|1.5|...",
             parser=parse_factor,
             help="How many times larger each side becomes; between whole numbers by the next "
-            "larger model, whose result is reduced.",
+            "larger model, whose result is reduced. By default 4, or that of --weights; fix keeps "
+            "the size.",
             show_default=False,
         ),
     ] = None
