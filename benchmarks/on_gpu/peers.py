@@ -287,10 +287,14 @@ def step(report: Report, settings: Settings, case: Case) -> None:
         report.attempt(partial(ratios, report.figures), "ratios")
     theirs.cpu()
     if settings.on_gpu:
-        set_scan_backend(ours, "mamba-ssm")
-        report.attempt(partial(timed, prepared(ours, "bf16"), "bf16"), "ours with mamba-ssm")
+        report.attempt(partial(_with_their_kernel, ours, timed), "ours with mamba-ssm")
     if case.name in SWINIR:
         report.attempt(partial(_time_swinir, case, settings), "swinir")
+
+
+def _with_their_kernel(ours: nn.Module, timed: Callable[..., dict[str, float]]) -> dict[str, float]:
+    set_scan_backend(ours, "mamba-ssm")
+    return timed(prepared(ours, "bf16"), "bf16")
 
 
 def _agreement(ours: nn.Module, theirs: nn.Module, x: Tensor) -> dict[str, object]:
