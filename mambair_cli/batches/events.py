@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from mambair_cli.batches.jobs import Job
-from mambair_cli.checkpoints.request import Request
+from mambair_cli.batches.treatment.steps import ToldStep
 from mambair_cli.errors import MambairError
 from mambair_cli.imaging.metadata.image_metadata import ContentReport
 
@@ -44,7 +44,7 @@ class FileNoted:
 
     job: Job
     text: str
-    steps: tuple[Request, ...] | None = None
+    steps: tuple[ToldStep, ...] | None = None
 
 
 @dataclass(frozen=True)

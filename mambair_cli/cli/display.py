@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mambair_cli.batches import events
     from mambair_cli.batches.jobs import Job
     from mambair_cli.batches.notices import Notice
+    from mambair_cli.batches.treatment.steps import ToldStep
     from mambair_cli.batches.urls import Place
-    from mambair_cli.checkpoints.request import Request
 
 # Seconds that the time left is reckoned from: an image may take many minutes.
 SPEED_PERIOD = 3600
@@ -292,14 +292,9 @@ def describe(event: events.Event) -> tuple[str, dict[str, object]]:
     return name, values
 
 
-def describe_steps(steps: Sequence[Request] | None) -> list[dict[str, object]] | None:
+def describe_steps(steps: Sequence[ToldStep] | None) -> list[dict[str, object]] | None:
     """Give what is done about an image, as `docs/events.md` describes it."""
-    if steps is None:
-        return None
-    return [
-        {"task": step.task, "scale": step.scale, "sigma": step.sigma, "quality": step.quality}
-        for step in steps
-    ]
+    return None if steps is None else [step._asdict() for step in steps]
 
 
 def _target(job: Job) -> dict[str, object]:

@@ -84,8 +84,14 @@ def test_a_folder_is_gone_through_and_taken_up_again(mambair, photo, tmp_path):
     }
     assert told == {
         "a.jpg": [
-            {"task": "dejpeg", "scale": None, "sigma": None, "quality": 30},
-            {"task": "denoise-real", "scale": None, "sigma": None, "quality": None},
+            {"task": "dejpeg", "scale": None, "sigma": None, "quality": 30, "share": 1.0},
+            {
+                "task": "denoise-real",
+                "scale": None,
+                "sigma": None,
+                "quality": None,
+                "share": 0.4,
+            },
         ],
         "b.png": [],
     }

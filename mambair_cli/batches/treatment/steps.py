@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,35 @@ KEEPS_COARSE, KEEPS_FINE = 98, 100
 _STRENGTH = {2: 0.0, 3: 0.25, 4: 0.4, 6: 0.72, 8: 0.88, 12: 1.0}
 # Weaker noise is not removed.
 LEAST_NOISE = min(_STRENGTH)
+
+
+class ToldStep(NamedTuple):
+    """A step as programs are told of it.
+
+    Attributes:
+        task: What is done.
+        scale: Output side over input side, where it enlarges.
+        sigma: Noise that is removed, where that is measured.
+        quality: JPEG quality of the blocks that are removed.
+        share: Of the change that is taken.
+    """
+
+    task: str
+    scale: int | None
+    sigma: float | None
+    quality: int | None
+    share: float
+
+
+class Finding(NamedTuple):
+    """What was found in an image and follows, for people, and what is done, for programs."""
+
+    text: str
+    steps: tuple[ToldStep, ...]
+
+    def __str__(self) -> str:
+        """Give the note on the image."""
+        return f"found: {self.text}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +73,14 @@ class Step:
             return AS_TRAINED
         return Fitting(strength=self.strength, cells=self.cells)
 
-
-class Finding(NamedTuple):
-    """What was found in an image and follows, for people, and what is done, for programs."""
-
-    text: str
-    steps: tuple[Request, ...]
-
-    def __str__(self) -> str:
-        """Give the note on the image."""
-        return f"found: {self.text}"
+    @property
+    def told(self) -> ToldStep:
+        """What programs are told of it: noise as it was measured."""
+        request = self.request
+        sigma = request.sigma if self.sigma is None else self.sigma
+        return ToldStep(
+            request.task, request.scale, sigma, request.quality, round(self.strength, 3)
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +99,8 @@ class Treatment:
 
     @property
     def finding(self) -> Finding:
-        """What to tell of it; a step names the noise as it was measured."""
-        steps = (
-            step.request if step.sigma is None else replace(step.request, sigma=step.sigma)
-            for step in self.steps
-        )
-        return Finding(self.found, tuple(steps))
+        """What to tell of it."""
+        return Finding(self.found, tuple(step.told for step in self.steps))
 
 
 def left_alone(found: str, why: str = "nothing to gain") -> Treatment:
