@@ -5,10 +5,10 @@
 Files are made of the middle of each picture (`photograph_ways.py`), read back and treated as the
 command treats them. RGB PSNR against what the file was made of, result minus input; for enlarged
 pictures minus the bicubic enlargement. Of each way: the mean, the worst picture, and what was done.
-`--rivals N` also measures, on every N-th picture, what single commands and other orders would have
-gained; `--pictures DIR` keeps the pictures, harmed and fixed. `--pairs DIR` measures on real noise:
-pairs `*_real.JPG`, one shot, and `*_mean.JPG`, the mean of many. Writes `results/fix.json`, where
-tables that are not asked for stay.
+`--rivals N` and `--enlarging-rivals N` also measure, on every N-th picture, what single commands
+and other orders would have gained (null where nothing was left to gain). `--pictures DIR` keeps the
+pictures, harmed and fixed. `--pairs DIR` measures on real noise: pairs `*_real.JPG`, one shot, and
+`*_mean.JPG`, the mean of many. Writes `results/fix.json`, where tables that are not asked for stay.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -134,16 +135,18 @@ class Table:
     Args:
         ways: How files are made.
         rivals: Other commands.
-        arguments: Of the command line.
+        every: On every so-manieth picture they are measured; 0: on none.
+        pictures: Where to keep pictures.
     """
 
     def __init__(
         self,
         ways: dict[str, Way],
         rivals: dict[str, tuple[str, ...]],
-        arguments: argparse.Namespace,
+        every: int,
+        pictures: Path | None,
     ) -> None:
-        self._ways, self._rivals, self._arguments = ways, rivals, arguments
+        self._ways, self._rivals, self._every, self._pictures = ways, rivals, every, pictures
         self._commands = Commands()
         self._scores: dict[str, Score] = defaultdict(lambda: Score([], Counter()))
         self._others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -163,9 +166,9 @@ class Table:
                 Request("fix", scale), image, lambda each, done=done: done.update([each])
             )
             self._scores[name].gains.append(gain(fixed, start, truth))
-            if self._arguments.pictures:
-                _keep(self._arguments.pictures, f"{source.stem} {name}", start, fixed, truth)
-            if self._arguments.rivals and index % self._arguments.rivals == 0:
+            if self._pictures:
+                _keep(self._pictures, f"{source.stem} {name}", start, fixed, truth)
+            if self._every and index % self._every == 0:
                 self._compare(name, image, start, truth, scale)
 
     def _compare(
@@ -182,7 +185,10 @@ class Table:
         """As it is written."""
         rows = {name: score.told() for name, score in self._scores.items()}
         for name, others in self._others.items():
-            means = {rival: round(fmean(gains), 3) for rival, gains in others.items()}
+            means = {
+                rival: round(fmean(gains), 3) if math.isfinite(min(gains)) else None
+                for rival, gains in others.items()
+            }
             rows[name]["others"] = {"pictures": max(map(len, others.values()))} | means
         return rows
 
@@ -224,6 +230,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, metavar="DIR")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
     parser.add_argument("--rivals", type=int, default=0, metavar="N")
+    parser.add_argument("--enlarging-rivals", type=int, default=0, metavar="N")
     parser.add_argument("--pictures", type=Path, metavar="DIR")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -232,8 +239,10 @@ def main() -> None:
     # In turn, so that a run that is ended early has seen all sets.
     mixed = [path for row in itertools.zip_longest(*sets) for path in row if path is not None]
     tables = {
-        "same_size": Table(WAYS, RIVALS, arguments),
-        "enlarged": Table(ENLARGED, ENLARGING_RIVALS, arguments),
+        "same_size": Table(WAYS, RIVALS, arguments.rivals, arguments.pictures),
+        "enlarged": Table(
+            ENLARGED, ENLARGING_RIVALS, arguments.enlarging_rivals, arguments.pictures
+        ),
     }
     before = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
     about = before | {"commit": describe_commit(), "cpu": describe_cpu(), "crop": CROP}

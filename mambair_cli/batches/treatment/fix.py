@@ -53,7 +53,7 @@ class Thresholds:
     texture: tuple[float, float] = (6.0, 0.75)
     by_grain: Curve = ((0.0, 0.4), (1.875, 0.55))
     least_share: float = 0.2
-    by_quality: Curve = ((92, 1.0), (96, 0.0))
+    by_quality: Curve = ((88, 1.0), (92, 0.8), (96, 0.0))
     blur: float = 0.85
 
 
