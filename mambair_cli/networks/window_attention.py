@@ -74,9 +74,9 @@ class WindowAttention(nn.Module):
         windows = qkv.view(b, h // side, side, w // side, side, 3, self.heads, -1)
         windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)
         each, scale = windows.shape[-1], None
-        if _fills_up(qkv.device):
+        if (missing := -each % HEAD_MULTIPLE) and _fills_up(qkv.device):
             # Instead of the copy that follows, not besides it. Zeros change no product.
-            windows, scale = functional.pad(windows, (0, -each % HEAD_MULTIPLE)), each**-0.5
+            windows, scale = functional.pad(windows, (0, missing)), each**-0.5
         # (3 b rows columns heads pixels e)
         q, k, v = windows.flatten(5, 6).unbind(0)
         attended = self._attended(q, k, v, scale)[..., :each]
@@ -88,11 +88,15 @@ class WindowAttention(nn.Module):
         return cast(Tensor, self.proj(out))
 
     def _bias(self) -> Tensor:
-        """Return the bias of every pair of pixels, `(heads n n)`; made once where it is frozen."""
-        return made_once(
-            self.relative_position_bias_table,
-            lambda table: table[relative_positions(self.window, table.device)].permute(2, 0, 1),
-        )
+        """Return the bias of every pair of pixels, `(heads n n)`; made once where it is frozen.
+
+        It is contiguous: a GPU's fused attention takes no other.
+        """
+        return made_once(self.relative_position_bias_table, self._of_pairs)
+
+    def _of_pairs(self, table: Tensor) -> Tensor:
+        pairs = table[relative_positions(self.window, table.device)]
+        return pairs.permute(2, 0, 1).contiguous()
 
     def _attended(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
         """Attend in windows `(b rows columns heads n e)`.

@@ -85,7 +85,12 @@ def summed(y: Tensor) -> Tensor:
 
 def pointwise(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """Run a 1x1 convolution on channels-last features `(... c)`."""
-    return functional.linear(x, conv.weight.flatten(1), conv.bias)
+    weight = conv.weight.flatten(1)
+    if x.is_contiguous():
+        return functional.linear(x, weight, conv.bias)
+    # Rows with gaps between them: PyTorch adds the bias in the same pass only where they are flat.
+    product = functional.linear(x.flatten(0, -2), weight, conv.bias)
+    return product.view(*x.shape[:-1], -1)
 
 
 def channel_gate(x: Tensor, squeeze: nn.Conv2d, expand: nn.Conv2d) -> Tensor:

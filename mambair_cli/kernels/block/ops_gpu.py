@@ -42,6 +42,7 @@ from mambair_cli.kernels.triton_launch import launch
 
 ACTIVATIONS = {"none": depthwise_gpu.NONE, "silu": depthwise_gpu.SILU, "gelu": depthwise_gpu.GELU}
 WIDEST_LOAD = 4  # elements: 16 bytes of float32; one layout whatever types meet in a kernel
+ROW_BYTES = 16  # of which a matrix product's rows are multiples, or it takes slower ways
 ENOUGH_WARPS = 4096  # keep a large GPU busy
 TILES = (1024, 512, 256, 128)  # elements of a point-wise program for each of its warps
 SUMMED = 4096  # elements that a reducing program loads at once
@@ -135,6 +136,15 @@ def _pixels(x: Tensor) -> Tensor:
     return rows if rows.stride(-1) == 1 else rows.contiguous()
 
 
+def _aligned_rows(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Make room for pixels that matrix products read: their rows begin at whole vectors."""
+    c = shape[-1]
+    room = torch.empty(
+        *shape[:-1], c + -c % (ROW_BYTES // dtype.itemsize), dtype=dtype, device=device
+    )
+    return room[..., :c]
+
+
 def _align(c: int, *strides: int) -> int:
     """Find the power of two up to `WIDEST_LOAD` that divides channels and strides."""
     return math.gcd(WIDEST_LOAD, c, *strides)
@@ -214,12 +224,12 @@ def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
     rows = _pixels(x)
     p, c = rows.shape
-    normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
-    tile = _tile(p, c)
+    normed = _aligned_rows(x.shape, _matrix_dtype(x.device), x.device)
+    tile, strides = _tile(p, c), (rows.stride(0), 0, normed.stride(-2))
     launch(
         pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
-        rows, None, None, norm.weight, norm.bias, None, normed, p, c, rows.stride(0), 0, norm.eps,
-        ALIGN=_align(c, rows.stride(0)), **tile,
+        rows, None, None, norm.weight, norm.bias, None, normed, p, c, *strides, norm.eps,
+        ALIGN=_align(c, *strides), **tile,
     )  # fmt: skip
     return normed
 
@@ -236,7 +246,7 @@ def residual_norm(
     strides, tile = (rows.stride(0), branches.stride(0)), _tile(p, c)
     launch(
         pointwise_gpu.residual_norm, (triton.cdiv(p, tile["PIXELS"]),), x.device,
-        rows, branches, skip, norm.weight, norm.bias, kept, normed, p, c, *strides, norm.eps,
+        rows, branches, skip, norm.weight, norm.bias, kept, normed, p, c, *strides, c, norm.eps,
         ALIGN=_align(c, *strides), **tile,
     )  # fmt: skip
     return kept, normed

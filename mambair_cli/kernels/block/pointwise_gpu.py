@@ -28,9 +28,9 @@ def _load(x, pixels, channels, inside, stride, ALIGN: tl.constexpr):
 
 
 @triton.jit
-def _store(out, value, pixels, channels, inside, c, ALIGN: tl.constexpr):
-    """Write the tile of a contiguous tensor, in the tensor's type."""
-    tl.store(out + pixels * (c // ALIGN * ALIGN) + channels, value, mask=inside)
+def _store(out, value, pixels, channels, inside, stride, ALIGN: tl.constexpr):
+    """Write the tile of a tensor, in the tensor's type."""
+    tl.store(out + pixels * (stride // ALIGN * ALIGN) + channels, value, mask=inside)
 
 
 @triton.jit
@@ -48,7 +48,7 @@ def _layer_norm(x, weight, bias, channels, c, eps, ALIGN: tl.constexpr):
     return centred * tl.rsqrt(variance + eps) * scale + _parameter(bias, channels, c, ALIGN)
 
 
-@triton.jit(do_not_specialize=["p", "c", "x_stride", "branch_stride"])
+@triton.jit(do_not_specialize=["p", "c", "x_stride", "branch_stride", "normed_stride"])
 def residual_norm(
     x,
     branch,
@@ -61,6 +61,7 @@ def residual_norm(
     c,
     x_stride,
     branch_stride,
+    normed_stride,
     eps,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
@@ -75,11 +76,12 @@ def residual_norm(
         weight: Of the norm, `(c)`.
         bias: Of the norm, `(c)`.
         kept: `(p c)`.
-        normed: `(p c)`.
+        normed: `(p c)`, pixels `normed_stride` apart.
         p: Pixels.
         c: Channels.
         x_stride: Elements from one pixel of x to the next.
         branch_stride: Those of the branch.
+        normed_stride: Those of what is normed.
         eps: Of the norm.
         PIXELS: Pixels of a program.
         CHANNELS: c rounded up to a power of two.
@@ -92,7 +94,7 @@ def residual_norm(
         value += _load(branch, pixels, channels, inside, branch_stride, ALIGN)
         _store(kept, value, pixels, channels, inside, c, ALIGN)
     value = _layer_norm(value, weight, bias, channels, c, eps, ALIGN)
-    _store(normed, value, pixels, channels, inside, c, ALIGN)
+    _store(normed, value, pixels, channels, inside, normed_stride, ALIGN)
 
 
 @triton.jit(do_not_specialize=["p", "c", "y_plane", "y_stride", "z_stride"])

@@ -17,6 +17,7 @@ from torch import nn
 from mambair_cli.networks.attentive import AttentiveStateSpace
 from mambair_cli.networks.layers import ChannelAttention
 from mambair_cli.networks.selective_scan import SelectiveScan
+from mambair_cli.restoration.device import aligned
 
 _TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]] = (
     WeakKeyDictionary()
@@ -70,22 +71,25 @@ def with_half_weights(network: nn.Module, dtype: torch.dtype, state: object) -> 
         twins = {}
         _TWINS[network] = state, twins
     if dtype not in twins:
+        device = next(network.parameters()).device
         # Not as inference tensors, whose changes are not counted.
         with torch.inference_mode(mode=False), torch.no_grad():
-            twins[dtype] = _twin(network, dtype)
+            twins[dtype] = _twin(network, dtype, aligned_rows=aligned.on(device))
     return twins[dtype]
 
 
-def _twin(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _twin(module: nn.Module, dtype: torch.dtype, *, aligned_rows: bool) -> nn.Module:
     twin = copy.copy(module)
     halved = {
         name: nn.Parameter(getattr(module, name).to(dtype), requires_grad=False)
         for name in _matrix_names(module)
     }
     twin._parameters = {**module._parameters, **halved}  # noqa: SLF001
+    if aligned_rows and halved:
+        aligned.align(twin)
     if not isinstance(module, ChannelAttention):
         twin._modules = {  # noqa: SLF001
-            name: None if child is None else _twin(child, dtype)
+            name: None if child is None else _twin(child, dtype, aligned_rows=aligned_rows)
             for name, child in module._modules.items()  # noqa: SLF001
         }
     return twin
