@@ -11,7 +11,6 @@ after every step, and gpu_NAME.log.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -29,6 +28,8 @@ from on_gpu.settings import Settings
 from on_gpu.steps import STEPS, Step
 from on_gpu.summary import summary
 from on_gpu.workers import Workers
+
+from mambair_cli.plain_json import to_json
 
 HERE = Path(__file__).resolve().parent
 CPU_SLOWER = 6.0  # limits are of a GPU, and the CPU's budget is as many times larger
@@ -118,7 +119,7 @@ def run(
         if outcome["outcome"] == LEFT_OUT:
             result["left_out"].append(step.name)
         print(f"{step.name}: {outcome['outcome']}, {outcome['took_s']} s", flush=True)
-        target.write_text(json.dumps(result, indent=1) + "\n")
+        target.write_text(to_json(result, indent=1) + "\n")
 
     steps = arguments.only
     workers = workers_of(settings, target.with_suffix(".log"))

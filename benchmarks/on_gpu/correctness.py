@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import runpy
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from on_gpu.cases import LIMITS, LONG_SCAN_SHAPES, QUICK_SCAN_SHAPES, SCAN_SHAPES, scan_inputs
-from on_gpu.measure import FORMATS, Report, computing, poisoned_memory, prepared, relative_error
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -18,14 +15,15 @@ from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks import build_network
 from mambair_cli.networks.mambair_v2 import MambaIRv2
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from on_gpu import ROOT
+from on_gpu.cases import LIMITS, LONG_SCAN_SHAPES, QUICK_SCAN_SHAPES, SCAN_SHAPES, scan_inputs
+from on_gpu.measure import FORMATS, Report, computing, poisoned_memory, prepared, relative_error
 
 if TYPE_CHECKING:
-    from on_gpu.settings import Settings
-
     from mambair_cli.networks import RestorationNetwork
     from mambair_cli.networks.spec import NetworkConfig
+    from on_gpu.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
 OPERANDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Results of a scan alone, of one that keeps what gradients need, and the gradients.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 import traceback
@@ -15,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mambair_cli.plain_json import to_json
 from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS, Graphs, empty_cache
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision, computing_in
@@ -44,7 +44,7 @@ class Report:
             branch = branch.setdefault(key, {})
         branch[keys[-1]] = value
         partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.figures, indent=1) + "\n")
+        partial.write_text(to_json(self.figures, indent=1) + "\n")
         partial.replace(self.path)
 
     def attempt(self, measure: Callable[[], object], *keys: str) -> None:

@@ -21,6 +21,12 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
+from torch import Tensor, nn
+
+from mambair_cli.kernels.scan import reference
+from mambair_cli.networks.mambair_v2 import MambaIRv2
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config, NetworkConfig
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from on_gpu.measure import (
     DEFAULT,
     Report,
@@ -31,12 +37,6 @@ from on_gpu.measure import (
     release,
 )
 from on_gpu.speed import formats_of, time_whole, ways_of
-from torch import Tensor, nn
-
-from mambair_cli.kernels.scan import reference
-from mambair_cli.networks.mambair_v2 import MambaIRv2
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config, NetworkConfig
-from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 if TYPE_CHECKING:
     from on_gpu.cases import Case

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from on_gpu.measure import computing, prepared
 from PIL import Image
 
 from mambair_cli.checkpoints import catalogue
@@ -18,13 +16,15 @@ from mambair_cli.evaluation.degrade import crop_to_multiple, downscale
 from mambair_cli.evaluation.metrics import y_psnr
 from mambair_cli.pixels.tensors import to_pixels, to_tensor
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from on_gpu import ROOT
+from on_gpu.measure import computing, prepared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from on_gpu.measure import Report
-    from on_gpu.settings import Settings
 
     from mambair_cli.checkpoints.load import LoadedModel
+    from on_gpu.measure import Report
+    from on_gpu.settings import Settings
 
 MODEL = "mambair-tiny-sr-x4"
 SAMPLES = ("astronaut", "chelsea", "coffee", "rocket")
@@ -53,10 +53,7 @@ def truths(directory: Path | None) -> Iterator[tuple[str, str, NDArray[np.uint8]
 def bundled() -> LoadedModel:
     """A network with weights that come with the package, whatever is missing of the rest."""
     entry = catalogue.find(MODEL)
-    source = Path(__file__).resolve().parents[2] / "weights"
-    installed = Path(str(resources.files("mambair_cli"))) / "weights"
-    folder = source if source.is_dir() else installed
-    return load_checkpoint(folder / str(entry.bundled))
+    return load_checkpoint(ROOT / "weights" / str(entry.bundled))
 
 
 def scores(model: LoadedModel, pixels: NDArray[np.uint8], settings: Settings) -> dict[str, float]:

@@ -7,14 +7,14 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from on_gpu import ROOT
 
 if TYPE_CHECKING:
     from on_gpu.measure import Report
     from on_gpu.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "tests/restoration/test_on_a_gpu.py",
     "tests/kernels/block/test_ops_gpu.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 CHARACTERS = 10_000
@@ -61,7 +62,7 @@ def _networks(figures: dict[str, Any]) -> list[str]:
     worst: dict[str, float] = {}
     for row in rows:
         for name, error in row.get("relative_errors", {}).items():
-            worst[name] = max(worst.get(name, 0.0), error)
+            worst[name] = max(worst.get(name, 0.0), math.nan if error is None else error)
     lines.append("worst: " + ", ".join(f"{name} {error:.1e}" for name, error in worst.items()))
     return lines + [row["error"][:120] for row in rows if "error" in row][:3]
 
