@@ -121,6 +121,8 @@ def _restore_stream(request: Request, sizing: Sizing, settings: RestoreSettings)
         messages.notice(engine.description)
         # With standard output no cluster is used: `contradictions`.
         assert isinstance(engine, LocalEngine)
+        if len(devices := engine.names(2)) > 1:
+            messages.notice(f"frames come one after the other: only {devices[0]} works")
         spec = engine.load(request)
         if request.task == "denoise" and request.by_file:
             messages.notice("noise: measured in each frame; --sigma N is the same for all")

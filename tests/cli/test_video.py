@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mambair_cli.cli.main import run
 from mambair_cli.imaging.y4m import Frame, FrameReader, StreamHeader
+from mambair_cli.restoration.device import compute
 
 
 @pytest.fixture
@@ -180,6 +182,17 @@ def test_frames_are_treated_alike(stream, video):
     status, out, err = stream(video(), "fix")
     assert (status, out) == (2, b"")
     assert "error: fix decides for each image by itself" in err
+
+
+def test_one_device_works(stream, x2, video, monkeypatch):
+    path = video()
+    _, alone, told = stream(path, "sr", *x2)
+    assert "only" not in told
+    both = [torch.device("cpu:0"), torch.device("cpu:1")]
+    monkeypatch.setattr(compute, "resolve_devices", lambda _: both)
+    status, out, err = stream(path, "sr", *x2)
+    assert (status, out) == (0, alone)
+    assert "\nframes come one after the other: only cpu:0 works\n" in err
 
 
 def test_a_file_is_read_as_standard_input_is(stream, x2, video):
