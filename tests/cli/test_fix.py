@@ -12,6 +12,8 @@ import pytest
 from event_lines import read_events
 from PIL import Image
 
+from mambair_cli.batches import stages
+
 CAT = Path(__file__).parents[2] / "examples" / "cat.png"
 EXIF = 0x010F, "A camera"
 
@@ -171,3 +173,16 @@ def test_a_dry_run_adds_up_what_the_models_take(mambair, photo, tmp_path):
     assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 2 tiles: about " in alone.err
     only = mambair("fix", tmp_path / "in" / "b.png", "--dry-run")
     assert "\n0 images to restore, 1 left alone\n" in only.err
+
+
+@pytest.mark.parametrize("size", [(), ("--scale", "1.5")], ids=" ".join)
+def test_in_bands_it_is_the_same(mambair, photo, tmp_path, monkeypatch, size):
+    source = photo("large.jpg", quality=35)
+    common = ("fix", source, "--format", "png", "--tile", "32", *size)
+    assert mambair(*common, "-o", tmp_path / "whole.png").status == 0
+    monkeypatch.setattr(stages, "needs_bands", lambda *_: True)
+    outcome = mambair(*common, "-o", tmp_path / "bands.png")
+    assert outcome.status == 0
+    assert ": dejpeg, denoise --real at 40%" in outcome.err
+    whole, bands = (np.asarray(Image.open(tmp_path / f"{each}.png")) for each in ("whole", "bands"))
+    np.testing.assert_array_equal(whole, bands)
