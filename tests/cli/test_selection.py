@@ -221,7 +221,7 @@ def test_the_warning_is_given_once_a_run(mambair, weights, jpeg, tmp_path):
     warning = (
         "warning: there are traces of a photograph (JPEG blocks), and test-sr-x2 was trained on "
         "clean images: it keeps them, and the rest may look just blurry\n"
-        "hint: photographs are enlarged by: mambair realsr\n"
+        "hint: photographs are enlarged by: mambair fix --scale N, or mambair realsr\n"
     )
     assert warning in outcome.err
     assert outcome.err.count("warning: there are traces of a photograph") == 1
