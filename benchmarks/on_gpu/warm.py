@@ -21,10 +21,6 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
-from on_gpu.cases import LONG_SCAN_SHAPES, NETWORKS, SCAN_SHAPES, case_of, scan_inputs
-from on_gpu.correctness import golden_config, golden_entries
-from on_gpu.measure import FORMATS, computing, prepared
-from on_gpu.sweep import REGISTERS, limited
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
@@ -33,14 +29,19 @@ from mambair_cli.kernels.scan import dispatch, triton_gpu
 from mambair_cli.kernels.scan.triton_division import Processor, processor
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import MambaIRUNetConfig, MambaIRv2Config
+from mambair_cli.restoration.device import aligned
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from on_gpu.cases import LONG_SCAN_SHAPES, NETWORKS, SCAN_SHAPES, case_of, scan_inputs
+from on_gpu.correctness import golden_config, golden_entries
+from on_gpu.measure import FORMATS, computing, prepared
+from on_gpu.sweep import REGISTERS, limited
 
 if TYPE_CHECKING:
-    from on_gpu.measure import Report
-    from on_gpu.settings import Settings
     from triton.runtime.jit import JITFunction
 
     from mambair_cli.networks.spec import NetworkConfig
+    from on_gpu.measure import Report
+    from on_gpu.settings import Settings
 
 H200 = Processor(132, 32, limits_registers=True)
 ARCHITECTURE = 90  # compiled for where there is no GPU
@@ -159,8 +160,11 @@ def recorded(calls: list[Call], chip: Processor) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         # Asking a tensor without memory for its address, which is 0.
         warnings.simplefilter("ignore")
+        # What is decided by the kind of device.
         stack.enter_context(patch.object(triton_gpu, "processor", lambda _: chip))
-        stack.enter_context(patch.object(ops_gpu, "_keeps_accumulator", lambda _: True))
+        for module, question in ((ops_gpu, "_keeps_accumulator"), (aligned, "on")):
+            answer = patch.object(module, question, lambda _: chip.limits_registers)
+            stack.enter_context(answer)
         stack.enter_context(patch.object(JITFunction, "run", run))
         stack.enter_context(FakeTensorMode())
         yield

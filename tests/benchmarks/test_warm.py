@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,22 @@ def test_a_launch_finds_what_was_compiled_for_it(tmp_path):
     assert recorded >= 2
     assert len(launched) == 2
     assert more == 0
+
+
+def test_every_decision_by_device_is_known_to_what_records():
+    """What a network does on CUDA alone must be done while its launches are recorded, too."""
+    folders = ("kernels", "networks", "restoration/device")
+    package = ROOT / "mambair_cli"
+    deciding = {
+        path.name
+        for folder in folders
+        for path in (package / folder).rglob("*.py")
+        if re.search(r"""device\.type [!=]= "cuda\"""", path.read_text())
+    }
+    recorded = {"aligned.py", "ops_gpu.py", "triton_division.py"}
+    # Precision by name, other devices' kernels.
+    others = {"compute.py", "precision.py", "mamba_ssm_cuda.py"}
+    assert deciding == recorded | others
 
 
 def test_what_cannot_be_compiled_says_why():
