@@ -98,4 +98,6 @@ def warn_of_traces(found: str, model: str, messages: Messages) -> None:
         f"there are traces of a photograph ({found}), and {model} was trained on clean images: it "
         "keeps them, and the rest may look just blurry"
     )
-    messages.notice("hint: photographs are enlarged by: mambair fix --scale N, or mambair realsr", "yellow")
+    messages.notice(
+        "hint: photographs are enlarged by: mambair fix --scale N, or mambair realsr", "yellow"
+    )
