@@ -1,0 +1,201 @@
+"""Times whole networks beside SwinIR of the same class, on every instruction set of this CPU.
+
+    python benchmarks/cpu_peers.py [--runs 3] [--networks light,...] [--skip-reference]
+
+One 64x64 tile, one thread, frozen random weights, all networks in turns: wall and processor seconds
+of each run. SwinIR is spandrel's (`pip install spandrel`). Instruction sets are forced on kernels,
+MKL, oneDNN and ATen alike. The published code is our networks with the reference scan, run once.
+Writes benchmarks/results/cpu_peers.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from hardware import describe_commit, describe_cpu
+from llvmlite import binding
+
+from mambair_cli.networks import build_network
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
+from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
+from mambair_cli.restoration.device.precision import computing_in, resolve_precision
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from mambair_cli.restoration.memory.allocator import keep_freed_memory
+
+RESULT = Path(__file__).parent / "results" / "cpu_peers.json"
+# What each library calls the sets, the best one first.
+FORCED = {
+    "AVX-512": {},
+    "AVX2": {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+bmi,+bmi2,+f16c,-avx512f",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    },
+}
+LARGE = {"embed_dim": 180, "d_state": 16, "depths": (6,) * 6}
+LARGE_V2 = LARGE | {
+    "embed_dim": 174, "num_heads": (6,) * 6, "inner_rank": 64, "num_tokens": 128,
+    "mlp_ratio": 2.0, "upsampler": "pixelshuffle", "light": False,
+}  # fmt: skip
+NETWORKS = {
+    "tiny": MambaIRConfig(embed_dim=40, d_state=6, depths=(3, 3)),
+    "light": MambaIRConfig(),
+    "light v2": MambaIRv2Config(),
+    "classic": MambaIRConfig(**LARGE, mlp_ratio=2.0, upsampler="pixelshuffle"),
+    "base v2": MambaIRv2Config(**LARGE_V2),
+    "denoise": MambaIRConfig(**LARGE, mlp_ratio=1.2, upsampler="", upscale=1),
+    "unet": MambaIRUNetConfig(),
+}
+SWINIR = {
+    "light": {
+        "upscale": 4, "embed_dim": 60, "depths": [6] * 4, "num_heads": [6] * 4,
+        "upsampler": "pixelshuffledirect",
+    },
+    "classic": {
+        "upscale": 4, "embed_dim": 180, "depths": [6] * 6, "num_heads": [6] * 6,
+        "upsampler": "pixelshuffle",
+    },
+    "denoise": {
+        "upscale": 1, "embed_dim": 180, "depths": [6] * 6, "num_heads": [6] * 6, "upsampler": "",
+    },
+}  # fmt: skip
+ONCE = ("light", "classic")
+Run = Callable[[], object]
+
+
+def _swinir() -> Any:
+    """The class of SwinIR; without the rest of spandrel, which needs torchvision."""
+    if (spec := find_spec("spandrel")) is None:
+        return None
+    (folder,) = spec.submodule_search_locations or ()
+    path, name = Path(folder), "spandrel"
+    for part in ("", "architectures", "SwinIR"):
+        path, name = path / part, f"{name}.{part}".rstrip(".")
+        package = ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules[name] = package
+    return import_module("spandrel.architectures.SwinIR.__arch.SwinIR").SwinIR
+
+
+def networks() -> dict[str, torch.nn.Module]:
+    """Ours, on the kernels, and SwinIR where spandrel is installed."""
+    torch.manual_seed(0)
+    made = {name: build_network(config) for name, config in NETWORKS.items()}
+    for network in made.values():
+        set_scan_backend(network, "numba")
+    if (swinir := _swinir()) is None:
+        print("spandrel is not installed: without SwinIR", file=sys.stderr)
+    else:
+        common = {"img_size": 64, "window_size": 8, "mlp_ratio": 2, "resi_connection": "1conv"}
+        made |= {f"SwinIR {name}": swinir(**common, **own) for name, own in SWINIR.items()}
+    return {name: network.eval().requires_grad_(False) for name, network in made.items()}
+
+
+def runs_of(made: dict[str, torch.nn.Module], tile: torch.Tensor) -> dict[str, Run]:
+    """What is timed: every network, the large ones also in bf16 where the processor has it."""
+    cpu = torch.device("cpu")
+    runs: dict[str, Run] = {name: lambda n=network: n(tile) for name, network in made.items()}
+    try:
+        resolve_precision("bf16", cpu)
+    except Exception:  # noqa: BLE001 - without bf16
+        return runs
+    for name in ("classic", "base v2", "SwinIR classic"):
+        if name in made:
+            half = with_half_weights(made[name], torch.bfloat16, frozen_state(made[name]))
+
+            def run(network: torch.nn.Module = half) -> object:
+                with computing_in("bf16", cpu):
+                    return network(tile)
+
+            runs[f"{name} bf16"] = run
+    return runs
+
+
+def timed(run: Run) -> tuple[float, float]:
+    """Wall and processor seconds of one run."""
+    start, used = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - start, time.process_time() - used
+
+
+@torch.inference_mode()
+def measure(rounds: int, wanted: list[str], *, reference: bool) -> dict[str, object]:
+    """Time what is wanted, or everything, on the instruction set of this process."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    made, tile = networks(), torch.rand(1, 3, 64, 64)
+    made = {name: network for name, network in made.items() if not wanted or name in wanted}
+    runs = runs_of(made, tile)
+    if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":
+        runs = {name: run for name, run in runs.items() if not name.endswith("bf16")}
+    for run in runs.values():
+        run()
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            taken[name].append(timed(run))
+    rows: dict[str, dict[str, object]] = {}
+    for name, times in taken.items():
+        wall, processor = zip(*times, strict=True)
+        rows[name] = {
+            "seconds": round(statistics.median(wall), 3),
+            "fastest": round(min(wall), 3),
+            "slowest": round(max(wall), 3),
+            "processor": round(statistics.median(processor), 3),
+        }
+    for name in set(ONCE) & made.keys() if reference else ():
+        set_scan_backend(made[name], "reference")
+        wall, _ = timed(runs[name])
+        rows[name]["published code"] = round(wall, 2)
+        rows[name]["ratio"] = round(wall / statistics.median(w for w, _ in taken[name]), 1)
+    return {"hardware": describe_cpu(), "networks": rows}
+
+
+def main() -> None:
+    """Runs a process for each instruction set and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--networks", default="", help="by default all")
+    parser.add_argument("--skip-reference", action="store_true")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.here:
+        wanted = [name for name in arguments.networks.split(",") if name]
+        print(json.dumps(measure(arguments.runs, wanted, reference=not arguments.skip_reference)))
+        return
+    result: dict[str, object] = {"commit": describe_commit(), "tile": "1x3x64x64"}
+    has_avx512 = bool(binding.get_host_cpu_features().get("avx512f"))
+    for number, (name, variables) in enumerate(FORCED.items()):
+        if name == "AVX-512" and not has_avx512:
+            continue
+        words = [sys.executable, __file__, "--here", "--runs", str(arguments.runs)]
+        words += ["--networks", arguments.networks]
+        # The published code takes minutes, once is enough.
+        if arguments.skip_reference or (number and has_avx512):
+            words.append("--skip-reference")
+        done = subprocess.run(  # noqa: S603
+            words, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | variables
+        )
+        result[name] = json.loads(done.stdout.splitlines()[-1])
+        print(json.dumps({name: result[name]}, indent=1), flush=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"written to {RESULT}")
+
+
+if __name__ == "__main__":
+    main()
