@@ -28,8 +28,9 @@ from PIL import Image
 from skimage.restoration import estimate_sigma as wavelet_sigma
 
 from mambair_cli.api import load_model
-from mambair_cli.batches.treatment.steps import fitted_to_noise
+from mambair_cli.batches.treatment.steps import Step
 from mambair_cli.checkpoints.choice import nearest_level
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.pixels.noise import estimate_sigma
 from mambair_cli.restoration.fitting import AS_TRAINED, Fitting
@@ -87,6 +88,10 @@ class Ways:
         image, options = RestorableImage(picture), RestoreOptions(tile=0)
         return restore_image(model.network, image, model.spec, options, fitting=fitting).pixels
 
+    def fitted(self, sigma: float, level: int) -> Fitting:
+        """Fit the weights of a level as `mambair denoise` does."""
+        return Step(Request("denoise"), sigma).fitting(self._models[level].spec)
+
     def all(self, picture: Picture, sigma: float) -> dict[str, Picture]:
         """Restore in every way."""
         nearest = min(LEVELS, key=lambda level: abs(level - sigma))
@@ -94,7 +99,7 @@ class Ways:
         made = {
             "nearest": self.restored(picture, nearest),
             "contrast": self.restored(picture, nearest, Fitting(nearest / sigma)),
-            "ours": self.restored(picture, ours, fitted_to_noise(sigma, ours)),
+            "ours": self.restored(picture, ours, self.fitted(sigma, ours)),
         }
         for low, high in itertools.pairwise(LEVELS):
             if low < sigma < high:

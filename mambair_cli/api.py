@@ -19,7 +19,7 @@ from torch import nn
 
 from mambair_cli.batches.models import LocalWeights, Model, ModelCache
 from mambair_cli.batches.restorers import restorer_with
-from mambair_cli.batches.treatment.steps import Finding
+from mambair_cli.batches.treatment.steps import Finding, fitted_as_trained
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
 from mambair_cli.checkpoints.load import load_checkpoint
@@ -121,7 +121,8 @@ def restore(
     taken = in_memory.take(image)
     for change in taken.image.changes:
         warnings.warn(change, stacklevel=2)
-    restored = restore_image(model.network, taken.image, model.spec, options)
+    fitting = fitted_as_trained(model.spec)
+    restored = restore_image(model.network, taken.image, model.spec, options, fitting=fitting)
     result: Picture = taken.given_back(restored)
     return result
 

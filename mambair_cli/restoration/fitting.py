@@ -25,11 +25,14 @@ class Fitting:
             divided by afterwards, so that noise becomes as strong as the network knows it.
         strength: Share of the network's change that is taken, 0 to 1.
         cells: How far the result may leave the JPEG file that the image comes from; None: anywhere.
+        clipped: How far beyond black and white values are shown that are exactly that, where the
+            range is 1: files cut off noise that networks know whole.
     """
 
     contrast: float = 1.0
     strength: float = 1.0
     cells: JpegCells | None = None
+    clipped: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -42,6 +45,8 @@ class Fitting:
 
     def shown(self, x: Tensor) -> Tensor:
         """Make what a network is shown of an image."""
+        if self.clipped:
+            x = x + self.clipped * ((x == 1).to(x) - (x == 0).to(x))
         return x if self.contrast == 1 else _GRAY + (x - _GRAY) * self.contrast
 
     def bounds(self, low: float, high: float) -> tuple[float, float]:

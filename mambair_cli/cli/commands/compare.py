@@ -56,6 +56,7 @@ def compare(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Restore an image with several models and write a page that shows them side by side."""
+    from mambair_cli.batches.treatment.steps import fitted_as_trained
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import require_target, write_text
     from mambair_cli.evaluation.results import label_of
@@ -78,7 +79,13 @@ def compare(
         model = load(request, setting)
         start = time.perf_counter()
         with messages.waiting(f"{model.spec.id} ..."):
-            restored = restore_image(model.network, source, model.spec, setting.options)
+            restored = restore_image(
+                model.network,
+                source,
+                model.spec,
+                setting.options,
+                fitting=fitted_as_trained(model.spec),
+            )
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
         label = label_of(model.spec, ensemble=ensemble)
         page.add_restored(image.name, label, model.spec.scale, source, restored)
