@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.batches.events import FileDone
+from mambair_cli.batches.events import FileDone, FileNoted
 from mambair_cli.batches.models import LocalWeights
 from mambair_cli.batches.stages import FileOptions
+from mambair_cli.checkpoints.catalogue import bundled_directory
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.worker import Worker
@@ -52,3 +53,29 @@ def test_an_image_larger_than_memory_is_restored_in_bands(restored, tmp_path, mo
     bands = np.asarray(Image.open(restored("bands.png", 1)))
     assert whole.shape == (300, 140, 3)
     assert np.array_equal(whole, bands)
+
+
+def test_what_fix_needs_is_chosen_among_the_weights_that_were_sent(tmp_path):
+    request, source = Request("fix"), tmp_path / "in.jpg"
+    entries = [case.choose("cpu").entry for case in request.every_case()]
+    setup = Setup(
+        request,
+        {entry.id: LocalWeights(bundled_directory() / str(entry.bundled)) for entry in entries},
+        RestoreOptions(tile=0),
+        FileOptions(),
+        scan="torch",
+        device="cpu",
+        processors=1,
+        share=1,
+    )
+    Image.open(Path(__file__).parents[2] / "examples" / "cup_q10.jpg").crop((0, 0, 48, 32)).save(
+        source, quality=30
+    )
+    worker, target = Worker(setup), tmp_path / "out.jpg"
+    worker.ready()
+    *noted, result = worker.restore(FileTask(source, target, (str(source), str(target))))
+    assert isinstance(result, FileResult)
+    assert isinstance(result.outcome, FileDone), result.outcome
+    (steps,) = (event.steps for event in noted if isinstance(event, FileNoted) and event.steps)
+    assert [step.task for step in steps] == ["dejpeg", "denoise-real"]
+    assert Image.open(target).size == (48, 32)
