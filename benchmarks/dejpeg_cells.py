@@ -25,7 +25,7 @@ from hardware import describe_commit, describe_cpu
 from PIL import Image
 
 from mambair_cli.batches.models import LocalWeights, ModelCache
-from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.checkpoints.catalogue import bundled_directory
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError

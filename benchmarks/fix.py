@@ -31,7 +31,7 @@ from photograph_ways import ENLARGED, WAYS, Pixels, Way
 from PIL import Image
 
 from mambair_cli.batches.models import LocalWeights, ModelCache
-from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.checkpoints.catalogue import bundled_directory
 from mambair_cli.checkpoints.request import Request

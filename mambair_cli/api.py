@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from mambair_cli.batches.models import LocalWeights, Model, ModelCache
-from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.steps import Finding, fitted_as_trained
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mambair_cli.batches.models import LocalWeights, ModelCache
-from mambair_cli.batches.restorers import restorer_with
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.steps import Finding
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints import catalogue

@@ -15,8 +15,8 @@ from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import on_this_machine
 from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import ModelCache
-from mambair_cli.batches.restorers import restorer_with
 from mambair_cli.batches.treatment.choice import measures, treatment_of
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.sample import sample_of
 from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.batches.work import Restore

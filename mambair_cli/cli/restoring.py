@@ -279,7 +279,7 @@ def _watched(
 
 
 def _warn_of_traces(note: str, spec: ModelSpec | None, messages: Messages) -> None:
-    from mambair_cli.batches.restorers import traces_in
+    from mambair_cli.batches.treatment.restorers import traces_in
 
     if spec and (found := traces_in(note)):
         warn_of_traces(found, spec.id, messages)

@@ -26,8 +26,8 @@ from mambair_cli.batches.events import (
 from mambair_cli.batches.failures import FileError, file_failure
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.models import ModelCache
-from mambair_cli.batches.restorers import restorer_with
 from mambair_cli.batches.stages import FileOptions
+from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.urls import Url
 from mambair_cli.batches.work import Restore
 from mambair_cli.distributed.messages import (

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mambair_cli.api import load_model
 from mambair_cli.batches.models import Model, ModelCache
-from mambair_cli.batches.restorers import restorer_with, traces_in
+from mambair_cli.batches.treatment.restorers import restorer_with, traces_in
 from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.convert import write_checkpoint

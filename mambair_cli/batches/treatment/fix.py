@@ -1,9 +1,10 @@
 """What is done about a photograph of which nothing is known: all that is found and can be helped.
 
 Which weights, in which order, from which strength on, is what gained most while no kind of file
-lost (benchmarks/fix.py). Blocks go first, within the cells of the file: a network against noise
-takes them for detail. Then noise. A larger size comes last, from the weights for clean images: that
-is what the picture is by then. Against blur alone there are no weights: it is only told.
+lost (benchmarks/fix.py, docs/choosing.md). Blocks go first, within the cells of the file: a network
+against noise takes them for detail. Then noise. A larger size comes last, from the weights for
+clean images: that is what the picture is by then. Against blur alone there are no weights: it is
+only told.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on something is done or told, and how much; chosen by benchmarks/fix.py.
+    """From where on something is done or told, and how much.
+
+    Shares are chosen by benchmarks/fix_shares.py, and all of it is judged by benchmarks/fix.py.
 
     Attributes:
         noise: Of pixels that were never compressed, noise of the colours times its evenness. Clean
