@@ -90,7 +90,7 @@ class Engine:
         run = self._run(plan)
         if self._interface is not None and home.type == "cpu":
             return overlapped(batches, run, self.device, self._interface)
-        if plan.workers > 1:
+        if plan.workers > 1 and not self._spreads_orientations(plan):
             return side_by_side(batches, run, plan.workers)
         return direct(batches, run, self.device)
 
@@ -116,6 +116,16 @@ class Engine:
         restore: Run = run
         if plan.graphs and self._graphs is not None:
             restore = self._graphs.recording(state, self.precision, run, self._notify)
-        if self._ensemble:
-            return lambda x: self_ensemble(restore, x, plan.members)
-        return restore
+        if not self._ensemble:
+            return restore
+
+        def restore_all(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+            if self._spreads_orientations(plan):
+                return side_by_side(batches, restore, plan.workers)
+            return map(restore, batches)
+
+        return lambda x: self_ensemble(restore_all, x, plan.members)
+
+    def _spreads_orientations(self, plan: Plan) -> bool:
+        """Tell whether it is orientations of the only tile, not tiles, that run side by side."""
+        return self._ensemble and plan.workers > 1 and len(plan.grid) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ MEMBERS = 8
 # Orientations; the first four keep height and width, the others swap them.
 _ORIENTATIONS = (1, 2, 4, 3, 5, 8, 6, 7)
 
-Restore = Callable[[Tensor], Tensor]
+RestoreAll = Callable[[Iterator[Tensor]], Iterable[Tensor]]
 
 
 def transform(x: Tensor, member: int) -> Tensor:
@@ -51,11 +51,11 @@ def _steps(member: int) -> tuple[bool, tuple[int, ...]]:
     return swapped, (2,) * rows + (3,) * columns
 
 
-def self_ensemble(restore: Restore, x: Tensor, members: int) -> Tensor:
+def self_ensemble(restore: RestoreAll, x: Tensor, members: int) -> Tensor:
     """Restore images in all eight orientations and average.
 
     Args:
-        restore: Maps `(n c h w)` to `(n c h*s w*s)`.
+        restore: Maps each `(n c h w)` to `(n c h*s w*s)`, in their order.
         x: `(g c h w)`.
         members: How many orientations of one shape are restored together, 1 to 4; more is faster on
             a GPU and takes as many times the memory.
@@ -63,14 +63,17 @@ def self_ensemble(restore: Restore, x: Tensor, members: int) -> Tensor:
     Returns:
         `(g c h*s w*s)` float32.
     """
+    groups = [
+        range(start, min(start + members, first + 4))
+        for first in range(0, MEMBERS, 4)
+        for start in range(first, first + 4, members)
+    ]
+    batches = (torch.cat([transform(x, member) for member in together]) for together in groups)
     total: Tensor | None = None
-    for first in range(0, MEMBERS, 4):
-        for start in range(first, first + 4, members):
-            together = range(start, min(start + members, first + 4))
-            restored = restore(torch.cat([transform(x, member) for member in together]))
-            parts = torch.split(restored.float(), x.shape[0])
-            for images, member in zip(parts, together, strict=True):
-                upright = inverse(images, member)
-                total = upright.clone() if total is None else total.add_(upright)
+    for together, restored in zip(groups, restore(batches), strict=True):
+        parts = torch.split(restored.float(), x.shape[0])
+        for images, member in zip(parts, together, strict=True):
+            upright = inverse(images, member)
+            total = upright.clone() if total is None else total.add_(upright)
     assert total is not None
     return total / MEMBERS

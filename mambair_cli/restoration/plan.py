@@ -15,6 +15,7 @@ from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRConfig
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.workers import workers_for
+from mambair_cli.restoration.ensemble import MEMBERS
 from mambair_cli.restoration.memory import available as memory
 from mambair_cli.restoration.memory.footprint import bytes_per_pixel, widest
 from mambair_cli.restoration.memory.tile_size import (
@@ -187,7 +188,9 @@ class Limits:
         tiles = 1
         if self.batches:
             tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
-        workers = workers_for(min(together // members, len(grid)), self.threads)
+        # Of a single tile, its orientations.
+        runs = MEMBERS // members if options.ensemble and len(grid) == 1 else len(grid)
+        workers = workers_for(min(together // members, runs), self.threads)
         plan = Plan(grid, max(1, tiles), members, workers=workers)
         return replace(plan, graphs=self._pays_recorded(plan))
 

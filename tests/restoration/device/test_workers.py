@@ -80,14 +80,21 @@ def test_what_one_run_raises_ends_the_others_and_leaves_the_threads_as_they_were
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_tiles_side_by_side_give_the_same_bits(precision):
+@pytest.mark.parametrize(
+    ("options", "side_by_side"),
+    [
+        (RestoreOptions(tile=24), "12 tiles of 24x24, 3 side by side"),
+        (RestoreOptions(tile=24, precision="bf16"), "12 tiles of 24x24, 3 side by side"),
+        (RestoreOptions(ensemble=True), "61x50 pixels whole, 2 side by side, 4 orientations"),
+    ],
+    ids=["tiles", "bf16", "orientations"],
+)
+def test_runs_side_by_side_give_the_same_bits(options, side_by_side):
     torch.manual_seed(0)
     config = MambaIRConfig(upscale=2, embed_dim=12, d_state=3, depths=(1, 1), mlp_ratio=1.2)
     network = build_network(config).eval().requires_grad_(False)
     set_scan_backend(network, "numba")
     spec = ModelSpec("tiny", "sr", 2, 3)
-    options = RestoreOptions(tile=24, precision=precision)
     image = torch.rand(1, 3, 50, 61)
     expected = restore_tensor(network, image, spec, options)
     told: list[str] = []
@@ -101,5 +108,5 @@ def test_tiles_side_by_side_give_the_same_bits(precision):
     finally:
         torch.set_num_threads(before)
     assert torch.equal(actual, expected)
-    assert "3 side by side" in told[0]
+    assert told[0].startswith(f"running {side_by_side}")
     assert progress == list(range(progress[-1] + 1))
