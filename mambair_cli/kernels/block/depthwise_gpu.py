@@ -36,7 +36,8 @@ def _filter_row(weights, row: tl.constexpr, c, mask, SIZE: tl.constexpr):
     first, second, third = _load(at, mask), _load(at + c, mask), _load(at + 2 * c, mask)
     if SIZE == 3:
         return first, second, third
-    return first, second, third, _load(at + 3 * c, mask), _load(at + 4 * c, mask)
+    else:  # noqa: RET505 - older compilers take what follows a return as well
+        return first, second, third, _load(at + 3 * c, mask), _load(at + 4 * c, mask)
 
 
 @triton.jit
@@ -54,8 +55,9 @@ def _input_row(at, column, w, stride, mask, REACH: tl.constexpr, SIZE: tl.conste
     right = _neighbour(at, column, w, stride, mask, REACH)
     if SIZE == 3:
         return left, middle, right
-    outer_left = _neighbour(at, column, w, stride, mask, -2 * REACH)
-    return outer_left, left, middle, right, _neighbour(at, column, w, stride, mask, 2 * REACH)
+    else:  # noqa: RET505 - as above
+        outer_left = _neighbour(at, column, w, stride, mask, -2 * REACH)
+        return outer_left, left, middle, right, _neighbour(at, column, w, stride, mask, 2 * REACH)
 
 
 @triton.jit
