@@ -1,6 +1,6 @@
 """What the bundled weights for cameras make of real noise: pairs of one shot and the mean of many.
 
-    python benchmarks/real_noise.py --pairs /data/PolyU [--every 1] [--weights NAME]...
+    python benchmarks/real_noise.py --pairs /data/PolyU [--every 1] [--precision P] [--weights W]...
 
 Pairs are `*_real.JPG` and `*_mean.JPG`, in RGB; nothing was trained on them. For each of the
 weights the mean PSNR, the gain by camera, the least gain and how many pictures lose. Writes
@@ -54,11 +54,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=Path, required=True, metavar="DIR")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth pair")
     parser.add_argument("--weights", action="append", default=[], metavar="NAME")
+    parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     files = sorted(arguments.pairs.glob("*_real.JPG"))[:: arguments.every]
     names = arguments.weights or DEFAULT
-    models = {Path(name).stem: mambair.load_model(name, device="cpu") for name in names}
+    models = {
+        Path(name).stem: mambair.load_model(name, "cpu", arguments.precision) for name in names
+    }
     found: dict[str, list[tuple[str, float, float]]] = defaultdict(list)
     for file in files:
         camera = file.name.split("_")[0]
@@ -71,6 +74,7 @@ def main() -> None:
     content = {
         "commit": describe_commit(),
         "hardware": describe_cpu(),
+        "precision": arguments.precision,
         "pairs": len(files),
         "weights": {name: summary(pairs) for name, pairs in found.items()},
     }
