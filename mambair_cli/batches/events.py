@@ -87,6 +87,7 @@ class FileDone:
         height: Pixels of the output.
         bytes: Size of the output file.
         images: Frames or pages of the output.
+        left_alone: Whether there was nothing to restore in any of them.
         report: What was kept, changed and dropped of the input beside its restored pixels.
     """
 
@@ -96,6 +97,7 @@ class FileDone:
     height: int
     bytes: int
     images: int = 1
+    left_alone: bool = False
     report: ContentReport = field(default_factory=ContentReport)
 
 

@@ -15,6 +15,7 @@ from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.places import check_directory, make_directory
+from mambair_cli.batches.treatment.left_alone import copied, unchanged
 from mambair_cli.batches.work import OnNote, Restore, Stopwatch
 from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
@@ -26,8 +27,8 @@ from mambair_cli.imaging.files import (
 )
 from mambair_cli.imaging.formats import format_of, format_of_content
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
-from mambair_cli.imaging.metadata.image_metadata import ContentReport, MetadataMode
-from mambair_cli.imaging.writing.targets import check_images, check_target, target_file
+from mambair_cli.imaging.metadata.image_metadata import MetadataMode
+from mambair_cli.imaging.writing.targets import check_images, check_target
 from mambair_cli.restoration.memory.available import available_main_memory
 from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import needs_bands
@@ -213,10 +214,10 @@ class Stages:
         options, replaces = self._files, self._replaces(job)
         try:
             with self._recorded(job, entry):
-                if self._is_the_source(job, sequence):
-                    with target_file(job.target, replaces=replaces) as copy:
-                        copy.write(job.source.read_bytes())
-                    report = ContentReport(kept=("the file, byte for byte",))
+                left_alone = all(image.left_alone for image in sequence.images)
+                changes = any(image.changes for image in sequence.images)
+                if left_alone and self._may_be_copied(job, changes=changes):
+                    report = copied(job, replaces=replaces)
                 else:
                     report = write_images(
                         job.target,
@@ -232,7 +233,8 @@ class Stages:
             return self.failed(job, entry, failure)
         height, width = sequence.images[0].pixels.shape[:2]
         timings = replace(timings, write=time.perf_counter() - start)
-        return FileDone(job, timings, width, height, size, len(sequence.images), report)
+        images = len(sequence.images)
+        return FileDone(job, timings, width, height, size, images, left_alone, report)
 
     def stream(
         self,
@@ -260,20 +262,23 @@ class Stages:
         with self._input(job) as file, self._recorded(job, ready.entry):
             source = file.bands()
             with watch.restoring():
-                header, bands = restore.bands(
-                    watch.reading(source), file.bands, on_progress, on_note
+                made = restore.bands(watch.reading(source), file.bands, on_progress, on_note)
+            header, bands = made or (source.header, unchanged(source))
+            if made is None and self._may_be_copied(job, changes=bool(source.changes)):
+                report = copied(job, replaces=replaces)
+            else:
+                report = write_bands(
+                    job.target,
+                    header,
+                    watch.bands(bands),
+                    source,
+                    metadata=options.metadata,
+                    replaces=replaces,
                 )
-            report = write_bands(
-                job.target,
-                header,
-                watch.bands(bands),
-                source,
-                metadata=options.metadata,
-                replaces=replaces,
-            )
         size = job.target.stat().st_size
         timings = watch.timings(ready.seconds)
-        return FileDone(job, timings, header.width, header.height, size, report=report)
+        width, height, alone = header.width, header.height, made is None
+        return FileDone(job, timings, width, height, size, left_alone=alone, report=report)
 
     def failed(self, job: Job[Path], entry: Entry | None, error: MambairError) -> FileFailed:
         """Keep the record of a failure and give the outcome."""
@@ -284,10 +289,10 @@ class Stages:
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
 
-    def _is_the_source(self, job: Job[Path], sequence: ImageSequence) -> bool:
-        """Whether nothing was restored, and nothing else asked for that would make another file."""
+    def _may_be_copied(self, job: Job[Path], *, changes: bool) -> bool:
+        """Whether nothing is asked for that makes another file of one that is left alone."""
         return (
-            all(image.left_alone and not image.changes for image in sequence.images)
+            not changes
             and self._files.metadata == "keep"
             and self._files.quality is None
             and format_of_content(job.source) == format_of(job.target)

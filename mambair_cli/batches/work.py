@@ -31,14 +31,14 @@ class Restore:
     Attributes:
         image: Restores a whole image, reporting tiles and notes.
         bands: Restores an image that is too large for that: gives what is to be written, and its
-            bands from top to bottom, computed as they are asked for. Is given what opens the
-            image for another pass, to look at it beforehand.
+            bands from top to bottom, computed as they are asked for; None where there is nothing to
+            restore. Is given what opens the image for another pass, to look at it beforehand.
     """
 
     image: Callable[[RestorableImage, Progress, OnNote], RestorableImage]
     bands: Callable[
         [BandReader, Callable[[], BandReader], Progress, OnNote],
-        tuple[ImageHeader, Iterator[Band]],
+        tuple[ImageHeader, Iterator[Band]] | None,
     ]
 
     def sequence(

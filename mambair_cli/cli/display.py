@@ -210,14 +210,18 @@ class BatchDisplay:
     def _tell_summary(self) -> None:
         tell_notices(self._notices, self._messages)
         seconds = time.perf_counter() - self._began
+        alone = sum(done.left_alone for done in self.summary.done)
         counts = {
-            "restored": len(self.summary.done),
+            "restored": len(self.summary.done) - alone,
+            "left_alone": alone,
             "skipped": len(self.summary.skipped),
             "failed": len(self.summary.failed),
             "left": self._images - self._settled,
         }
         if self._images > 1:
-            listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            listed = ", ".join(
+                f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count
+            )
             self._messages.notice(f"{listed} in {duration(seconds)}")
         self._messages.event("summary", **counts, seconds=round(seconds, 3))
 
@@ -311,6 +315,7 @@ def _done(event: events.FileDone) -> dict[str, object]:
         "width": event.width,
         "height": event.height,
         "images": event.images,
+        "left_alone": event.left_alone,
         "bytes": event.bytes,
         "seconds": round(times.total, 3),
         "timings": {

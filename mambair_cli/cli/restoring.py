@@ -239,7 +239,7 @@ def _tell_nothing_to_do(settings: RestoreSettings, messages: Messages) -> None:
     if settings.dry_run:
         return
     tell_before_run([], messages, settings.strength)
-    messages.event("summary", restored=0, skipped=0, failed=0, left=0, seconds=0.0)
+    messages.event("summary", restored=0, left_alone=0, skipped=0, failed=0, left=0, seconds=0.0)
 
 
 def _remove_unfinished(batch: Batch, messages: Messages) -> None:

@@ -187,8 +187,11 @@ def _one_at_a_time(
             on_begin()
             return restore.image(*arguments)
 
-    def bands(*arguments: Any) -> tuple[ImageHeader, Iterator[Band]]:
-        header, restored = restore.bands(*arguments)
+    def bands(*arguments: Any) -> tuple[ImageHeader, Iterator[Band]] | None:
+        made = restore.bands(*arguments)
+        if made is None:
+            return None
+        header, restored = made
 
         def alone() -> Iterator[Band]:
             with network:

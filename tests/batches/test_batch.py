@@ -50,12 +50,12 @@ def never(*_):
     raise AssertionError("nothing should be restored")
 
 
-def plan(output="out", *, overwrite=False):
+def plan(output="out", *, overwrite=False, image_format=None):
     return plan_jobs(
         [Path("in")],
         output=Path(output),
         suffix="",
-        format=None,
+        format=image_format,
         recursive=True,
         overwrite=overwrite,
     )
@@ -388,6 +388,21 @@ def run_short_of_memory(**options):
     files = replace(FILES, max_memory=1)
     options = {"recipe": lambda _: RECIPE, **options}
     return run_batch(plan(), restorers, events.append, files=files, **options), events
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_left_alone_is_copied_in_bands_too_or_converted():
+    save("a.png")
+    Path("in/a.png").write_bytes(Path("in/a.png").read_bytes() + b"and more")
+    files = replace(FILES, max_memory=1)
+    restorers = {"cpu": Restore(never, lambda *_: None)}
+    for target, image_format in (("same", None), ("tiff", "tif")):
+        jobs = plan(output=target, image_format=image_format)
+        summary = run_batch(jobs, restorers, lambda _: None, files=files)
+        assert [done.left_alone for done in summary.done] == [True]
+    assert Path("same/a.png").read_bytes() == Path("in/a.png").read_bytes()
+    pixels = [np.asarray(Image.open(path)) for path in ("in/a.png", "tiff/a.tif")]
+    assert np.array_equal(*pixels)
 
 
 @pytest.mark.usefixtures("folder")

@@ -175,7 +175,7 @@ def test_progress_is_weighted_by_pixels_and_counts_images(terminal):
 def test_verbose_tells_times_and_what_became_of_everything(capfd):
     report = ContentReport(kept=("EXIF", "16 bits"), dropped=("thumbnail",))
     with BatchDisplay(Messages(verbose=True), 1, ["cpu"]) as display:
-        display.show(FileDone(JOB, TIMES, 40, 30, 999, 3, report))
+        display.show(FileDone(JOB, TIMES, 40, 30, 999, images=3, report=report))
     assert capfd.readouterr().err.splitlines() == [
         f"{JOB.source}: 3 images of 40x30 in 2.3 s",
         f"{JOB.source}: reading 0.1 s, network 2.0 s, writing 0.2 s",

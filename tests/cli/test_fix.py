@@ -97,6 +97,9 @@ def test_a_folder_is_gone_through_and_taken_up_again(mambair, photo, tmp_path):
         ],
         "b.png": [],
     }
+    done = {event["target"]: event for event in events if event["event"] == "file_done"}
+    assert [event["left_alone"] for event in done.values()] == [False, True]
+    assert (events[-1]["restored"], events[-1]["left_alone"]) == (1, 1)
     again = read_events(mambair("fix", tmp_path / "in", "-o", out, "--json", "--resume").out)
     assert [event["event"] for event in again if "skipped" in event["event"]] == [
         "file_skipped",

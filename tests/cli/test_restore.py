@@ -183,6 +183,7 @@ def test_json_tells_every_event(mambair, weights, photo, tmp_path):
         "width": 44,
         "height": 26,
         "images": 1,
+        "left_alone": False,
         "kept": [],
         "changed": [],
         "dropped": [],

@@ -20,8 +20,6 @@ from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import has_binary_alpha
 from mambair_cli.restoration.tiled_run import Notice, Progress
 
-# Read at a time of an image that is handed on as it is.
-_VALUES = 2**22
 # What a note on an image begins with that shows traces of a camera, for weights that keep them.
 LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
 
@@ -56,10 +54,10 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         look: Callable[[], BandReader],
         on_progress: Progress,
         on_note: OnNote,
-    ) -> tuple[ImageHeader, Iterator[Band]]:
+    ) -> tuple[ImageHeader, Iterator[Band]] | None:
         treatment = _looked_at(models, Sample.of_bands(look()), on_note)
         if not treatment.steps:
-            return reader.header, _unchanged(reader)
+            return None
         links, binary_alpha = _links(models, treatment), has_binary_alpha(look())
         header, restored = restore_bands_in_turn(
             links, reader, options, on_progress, on_note, binary_alpha=binary_alpha
@@ -87,12 +85,6 @@ def _links(models: ModelCache, treatment: Treatment) -> list[Link]:
 
 def _scale(links: list[Link]) -> int:
     return prod(link.spec.scale for link in links)
-
-
-def _unchanged(reader: BandReader) -> Iterator[Band]:
-    rows = max(1, _VALUES // (reader.header.width * reader.header.channels))
-    for top in range(0, reader.header.height, rows):
-        yield reader.read(top, min(top + rows, reader.header.height))
 
 
 def _note_traces(image: RestorableImage, on_notice: Notice) -> None:
