@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import triton
 import triton.language as tl
-from on_gpu.measure import computing, milliseconds
 from torch import Tensor
+
+from on_gpu.measure import computing, milliseconds
 
 if TYPE_CHECKING:
     from on_gpu.measure import Report

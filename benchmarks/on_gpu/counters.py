@@ -74,6 +74,7 @@ def main() -> None:
     """Scans a few times; ncu counts what it was told to."""
     sys.path.insert(0, str(HERE.parents[1]))
     import torch
+
     from on_gpu.cases import case_of
     from on_gpu.sweep import scan_of
 

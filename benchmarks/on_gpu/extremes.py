@@ -7,17 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from on_gpu.measure import computing, peak_memory, prepared, relative_error, release, replayed
 
 from mambair_cli.restoration.device.cuda_graphs import EAGER_RUNS
 from mambair_cli.restoration.plan import limits_of
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
+from on_gpu.measure import computing, peak_memory, prepared, relative_error, release, replayed
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from on_gpu.cases import Case
     from on_gpu.measure import Report
     from on_gpu.settings import Settings
-    from torch import Tensor, nn
 
 # Sides that the U-Net mirrors outward: of a photograph, and of what the engine records.
 PHOTOGRAPH, RECORDED = (910, 1366), (50, 70)

@@ -10,6 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch.profiler import ProfilerActivity, profile
+
+from mambair_cli.networks.selective_scan import SelectiveScan
+from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
+from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 from on_gpu.floors import census, floors
 from on_gpu.measure import (
     FORMATS,
@@ -23,19 +29,13 @@ from on_gpu.measure import (
     replayed,
     wall_milliseconds,
 )
-from torch.profiler import ProfilerActivity, profile
-
-from mambair_cli.networks.selective_scan import SelectiveScan
-from mambair_cli.restoration.device.scan_backend import set_scan_backend
-from mambair_cli.restoration.memory.footprint import bytes_per_pixel, measured_footprint
-from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 if TYPE_CHECKING:
-    from on_gpu.cases import Case
-    from on_gpu.settings import Settings
     from torch import Tensor, nn
 
     from mambair_cli.restoration.device.precision import PrecisionRequest
+    from on_gpu.cases import Case
+    from on_gpu.settings import Settings
 
 SECONDS = 1.0
 TILES = ("auto", 256, 64)

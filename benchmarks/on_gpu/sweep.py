@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
-from on_gpu.measure import milliseconds
 
 from mambair_cli.kernels.scan import triton_forward, triton_gpu
 from mambair_cli.kernels.scan.dispatch import TRITON
 from mambair_cli.networks.selective_scan import SelectiveScan
+from on_gpu.measure import milliseconds
 
 if TYPE_CHECKING:
-    from on_gpu.cases import Case
-    from on_gpu.measure import Report
-    from on_gpu.settings import Settings
     from torch import Tensor
 
     from mambair_cli.kernels.scan.triton_division import Division
+    from on_gpu.cases import Case
+    from on_gpu.measure import Report
+    from on_gpu.settings import Settings
 
 CHUNKS = (22, 33, 44, 55, 66, 88)
 REGISTERS = (None, 128, 168)  # the compiler's choice, and what the package asks for

@@ -38,6 +38,7 @@ def serve(
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     import torch
+
     from on_gpu.steps import run_step
 
     connection.send(None)
