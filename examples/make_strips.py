@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
@@ -83,10 +84,14 @@ def main() -> None:
             "denoise", "noise, sigma 25", ("denoise", "--sigma", "25"), cup, (12, 14), 1
         ),
         "cup_q10.jpg": Strip("dejpeg", "JPEG, quality 10", ("dejpeg",), cup, (160, 100), 2),
+        "posted.jpg": Strip("fix", "noise, then JPEG of quality 40", ("fix",), cat, (110, 60), 2),
     }
     with TemporaryDirectory() as folder:
         quarter = (cat.width // 4, cat.height // 4)
         cat.resize(quarter, Image.Resampling.BICUBIC).save(Path(folder) / "quarter.png")
+        noise = np.random.default_rng(1).normal(0, 6, (cat.height, cat.width, 3))
+        noisy = Image.fromarray(np.clip(np.asarray(cat) + noise, 0, 255).round().astype(np.uint8))
+        noisy.save(Path(folder) / "posted.jpg", quality=40)
         for file, strip in strips.items():
             source = EXAMPLES / file
             if not source.exists():
