@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from unittest.mock import patch
 import torch
 import triton
 from hardware import describe_commit
+from on_gpu.block_steps import steps_of
 from on_gpu.cases import NETWORKS, Case
 from on_gpu.floors import census
 from on_gpu.machine_code import EXPONENTIAL, Loop, loops_of, resources_amd, resources_nvidia
@@ -34,8 +35,7 @@ from triton.runtime.jit import JITFunction
 from mambair_cli.kernels.block import ops_gpu
 from mambair_cli.kernels.scan import triton_gpu
 from mambair_cli.kernels.scan.triton_division import EARLIER_CHUNK, SCHEDULERS, Processor
-from mambair_cli.networks.layers import ResidualStateSpaceBlock, convolutions
-from mambair_cli.networks.spec import MambaIRConfig
+from mambair_cli.networks.spec import MambaIRUNetConfig
 
 RESULT = Path(__file__).parent / "results" / "gpu_static.json"
 TARGETS = {
@@ -162,56 +162,6 @@ def recorded(launches: list[Launch], step: str) -> Iterator[None]:
         yield
 
 
-def steps_of(case: Case, dtype: torch.dtype) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The steps of one block of a network, at its input's size, as thunks on the meta device."""
-    config = case.config
-    if not isinstance(config, MambaIRConfig):
-        raise TypeError(f"{case.name} has blocks of several sizes")
-    light = config.upsampler == "pixelshuffledirect"
-    block = ResidualStateSpaceBlock(
-        config.embed_dim, config.d_state, config.mlp_ratio, light=light
-    ).requires_grad_(False)
-    scan = block.self_attention
-    image, c, d = (1, case.height, case.width), config.embed_dim, scan.d_inner
-    k, n, r = 4, config.d_state, scan.rank
-
-    def features(channels: int, kind: torch.dtype = dtype) -> Tensor:
-        return torch.empty(*image, channels, dtype=kind)
-
-    stream = features(c, torch.float32)
-    planes = torch.empty(k, *image, d, dtype=dtype)
-    yield "norm", lambda: ops_gpu.norm(stream, block.ln_1)
-    yield "depthwise silu", lambda: ops_gpu.depthwise(features(d), scan.conv2d, "silu")
-    if light:
-        _, local, _, context = convolutions(block.conv_blk.cab)
-        yield "depthwise gelu", lambda: ops_gpu.depthwise(features(c // 2), local, "gelu")
-        yield "depthwise none", lambda: ops_gpu.depthwise(features(c), context, "none")
-    yield (
-        "scan",
-        lambda: triton_gpu.selective_scan_2d(
-            features(d),
-            features(k * (r + 2 * n), torch.float32),
-            scan.dt_projs_weight,
-            scan.dt_projs_bias,
-            torch.empty(k, d, n),
-            torch.empty(k, d),
-        ),
-    )
-    yield "norm_gate", lambda: ops_gpu.norm_gate(planes, features(d), scan.out_norm)
-    yield (
-        "residual_norm",
-        lambda: ops_gpu.residual_norm(stream, features(c), block.skip_scale, block.ln_2),
-    )
-    squeeze, expand = convolutions(block.conv_blk.cab[-1].attention)
-    yield "channel_gate", lambda: ops_gpu.channel_gate(features(c), squeeze, expand)
-    yield (
-        "gated_residual",
-        lambda: ops_gpu.gated_residual(
-            stream, features(c), block.skip_scale2, torch.empty(1, c, dtype=torch.float32)
-        ),
-    )
-
-
 def launches_of(case: Case, dtype: torch.dtype) -> list[Launch]:
     """What one block launches, in order."""
     launches: list[Launch] = []
@@ -327,7 +277,9 @@ def summary(case: Case, rows: dict[str, Any]) -> dict[str, Any]:
     passes = [facts for facts in found if "predicted_ms_by_unit" in facts]
     ideal = sum(max(facts["predicted_ms_by_unit"].values()) for facts in passes)
     as_cut = sum(facts["predicted_ms_as_cut"] for facts in passes)
-    blocks = sum(case.config.depths) if isinstance(case.config, MambaIRConfig) else 0
+    if isinstance(case.config, MambaIRUNetConfig):
+        raise TypeError(f"{case.name} has blocks of several sizes")
+    blocks = sum(case.config.depths)
     exponentials = census(case.config, case.height, case.width)["scan"].exponentials
     special = dict(H200.cycles)["special function"]
     rate = SCHEDULERS * H200.multiprocessors * 32 / special * H200.clock * 1e6
@@ -344,7 +296,9 @@ def main() -> None:
     """Compiles the launches of the networks whose blocks are all of one size."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--targets", default=",".join(TARGETS), help="for the first network")
-    parser.add_argument("--networks", default="classic_x4,light_x4,denoise_colour")
+    parser.add_argument(
+        "--networks", default="classic_x4,light_x4,denoise_colour,v2_light_x4,v2_base_x4"
+    )
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     result: dict[str, Any] = {
