@@ -38,7 +38,7 @@ ENVIRONMENT_DEFAULTS: dict[str, str] = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "128",
     # Threads of matrix products that are done would else wait at full speed, where those of our
-    # kernels are to run: a tile took 1.3 times the time, and 1.6 times that of the processor.
+    # kernels are to run: a tile took 1.2 times the time, and 1.6 times that of the processor.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 
