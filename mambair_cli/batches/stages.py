@@ -15,7 +15,7 @@ from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job
 from mambair_cli.batches.manifest import Entry, Manifest, RecipeOf, Shard
 from mambair_cli.batches.places import check_directory, make_directory
-from mambair_cli.batches.treatment.left_alone import copied, unchanged
+from mambair_cli.batches.treatment.left_alone import copied, may_be_copied, unchanged
 from mambair_cli.batches.work import OnNote, Restore, Stopwatch
 from mambair_cli.errors import MambairError, MemoryLimitError, OutputError
 from mambair_cli.imaging.files import (
@@ -25,7 +25,6 @@ from mambair_cli.imaging.files import (
     write_bands,
     write_images,
 )
-from mambair_cli.imaging.formats import format_of, format_of_content
 from mambair_cli.imaging.image import ImageHeader, ImageSequence
 from mambair_cli.imaging.metadata.image_metadata import MetadataMode
 from mambair_cli.imaging.writing.targets import check_images, check_target
@@ -215,8 +214,8 @@ class Stages:
         try:
             with self._recorded(job, entry):
                 left_alone = all(image.left_alone for image in sequence.images)
-                changes = any(image.changes for image in sequence.images)
-                if left_alone and self._may_be_copied(job, changes=changes):
+                same = left_alone and not any(image.changes for image in sequence.images)
+                if same and may_be_copied(job, options.metadata, options.quality):
                     report = copied(job, replaces=replaces)
                 else:
                     report = write_images(
@@ -264,7 +263,8 @@ class Stages:
             with watch.restoring():
                 made = restore.bands(watch.reading(source), file.bands, on_progress, on_note)
             header, bands = made or (source.header, unchanged(source))
-            if made is None and self._may_be_copied(job, changes=bool(source.changes)):
+            same = made is None and not source.changes
+            if same and may_be_copied(job, options.metadata, options.quality):
                 report = copied(job, replaces=replaces)
             else:
                 report = write_bands(
@@ -288,15 +288,6 @@ class Stages:
                 unread = Entry("", {}, source=job.source)
                 self._manifest(job).fail(job.target, entry or unread, error)
         return FileFailed(job, error)
-
-    def _may_be_copied(self, job: Job[Path], *, changes: bool) -> bool:
-        """Whether nothing is asked for that makes another file of one that is left alone."""
-        return (
-            not changes
-            and self._files.metadata == "keep"
-            and self._files.quality is None
-            and format_of_content(job.source) == format_of(job.target)
-        )
 
     def _opened(self, job: Job[Path]) -> InputFile:
         """Return the input as a forecast left it open, unless it was changed since."""

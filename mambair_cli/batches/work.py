@@ -14,10 +14,9 @@ from mambair_cli.imaging.image import (
     BandReader,
     ImageHeader,
     ImageSequence,
+    ReaderOfReader,
     RestorableImage,
-    ValueRange,
 )
-from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.restoration.tiled_run import Progress
 
 # Told how an image is run, and what was found in it.
@@ -126,27 +125,10 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class _TimedReader:
+class _TimedReader(ReaderOfReader):
     """Read bands and tell how long that takes."""
 
-    reader: BandReader
     took: Callable[[float], None]
-
-    @property
-    def header(self) -> ImageHeader:
-        return self.reader.header
-
-    @property
-    def metadata(self) -> Metadata:
-        return self.reader.metadata
-
-    @property
-    def span(self) -> ValueRange | None:
-        return self.reader.span
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        return self.reader.changes
 
     def read(self, start: int, stop: int) -> Band:
         begin = time.perf_counter()

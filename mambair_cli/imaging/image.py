@@ -175,3 +175,34 @@ class BandReader(Protocol):
             ImageError: The file is damaged.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ReaderOfReader:
+    """An open file as another makes it known; what is made of it says the class.
+
+    Attributes:
+        reader: The other.
+    """
+
+    reader: BandReader
+
+    @property
+    def header(self) -> ImageHeader:
+        """See `BandReader`."""
+        return self.reader.header
+
+    @property
+    def metadata(self) -> Metadata:
+        """See `BandReader`."""
+        return self.reader.metadata
+
+    @property
+    def span(self) -> ValueRange | None:
+        """See `BandReader`."""
+        return self.reader.span
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """See `BandReader`."""
+        return self.reader.changes

@@ -17,10 +17,10 @@ from mambair_cli.imaging.image import (
     BandReader,
     ImageHeader,
     Pixels,
+    ReaderOfReader,
     RestorableImage,
     ValueRange,
 )
-from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.fitting import Fitting
 from mambair_cli.restoration.memory.available import available_main_memory, resident_memory
@@ -148,50 +148,27 @@ def _as_type(values: Pixels, dtype: np.dtype[Any]) -> Pixels:
 
 
 @dataclass(frozen=True)
-class _Converted:
+class _Converted(ReaderOfReader):
     """An open file, read in floating point."""
-
-    reader: BandReader
 
     @property
     def header(self) -> ImageHeader:
         return replace(self.reader.header, dtype=_FLOAT)
-
-    @property
-    def metadata(self) -> Metadata:
-        return self.reader.metadata
-
-    @property
-    def span(self) -> ValueRange | None:
-        return self.reader.span
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        return self.reader.changes
 
     def read(self, start: int, stop: int) -> Band:
         return Band(**_values(self.reader.read(start, stop), _FLOAT))
 
 
 @dataclass(frozen=True)
-class _Restored:
+class _Restored(ReaderOfReader):
     """What one network makes of an open file, for the next to read."""
 
-    reader: BandReader
-    header: ImageHeader
+    made: ImageHeader
     window: Window
 
     @property
-    def metadata(self) -> Metadata:
-        return self.reader.metadata
-
-    @property
-    def span(self) -> ValueRange | None:
-        return self.reader.span
-
-    @property
-    def changes(self) -> tuple[str, ...]:
-        return self.reader.changes
+    def header(self) -> ImageHeader:
+        return self.made
 
     def read(self, start: int, stop: int) -> Band:
         return self.window.rows(slice(start, stop))
