@@ -107,16 +107,19 @@ class OptimTable:
 
 @dataclass(frozen=True)
 class DistillationTable:
-    """Trained weights that the network learns from, beside the reference images.
+    """A teacher that the network learns from, beside the reference images.
 
     Attributes:
-        teacher: Their id or path; None for none.
+        teacher: Id or path of trained weights; None for none.
+        folder: Folder, relative to the data root, in which the results of any teacher are kept;
+            None for none.
         weight: Share of the loss that compares with the teacher's result instead of the reference.
         members: In how many of the eight orientations the teacher restores a batch; their mean
             counts.
     """
 
     teacher: str | None = None
+    folder: str | None = None
     weight: float = 0.5
     members: int = 8
 
@@ -215,6 +218,7 @@ def parse_recipe(tables: Mapping[str, object]) -> Recipe:
     _check_values(recipe)
     _check_task(recipe)
     _check_steps(recipe)
+    _check_distillation(recipe)
     return recipe
 
 
@@ -368,3 +372,20 @@ def _check_steps(recipe: Recipe) -> None:
         for key in ("methods", "subsampling"):
             if getattr(step, key, None) == ():
                 raise RecipeError(f"data.steps[{i}].{key} is empty", "list at least one")
+
+
+def _check_distillation(recipe: Recipe) -> None:
+    data, distillation = recipe.data, recipe.distillation
+    if distillation.folder is None:
+        return
+    if distillation.teacher is not None:
+        raise RecipeError(
+            "distillation.teacher and distillation.folder are both set",
+            "name a teacher that runs, or the folder in which results are kept",
+        )
+    for key in ("noise_sigma", "jpeg_quality", "steps"):
+        if getattr(data, key):
+            raise RecipeError(
+                f"distillation.folder is for inputs that are only downscaled, data.{key} is set",
+                "name a teacher that sees each input: distillation.teacher",
+            )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,17 +22,20 @@ from mambair_cli.evaluation.degrade import (
     downscale,
     jpeg_compress,
 )
-from mambair_cli.imaging.files import SUPPORTED_SUFFIXES, read_header, read_image
 from mambair_cli.imaging.orientation import turn
 from mambair_cli.imaging.writing.depth import to_8_bits
-from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.training.config import DataTable
 from mambair_cli.training.degradations.chain import run_steps
+from mambair_cli.training.images import (
+    Pixels,
+    list_images,
+    none_readable,
+    read_all,
+    read_pixels,
+    read_size,
+)
+from mambair_cli.training.kept_results import KeptResults
 from mambair_cli.training.parsing import Span
-
-Pixels = NDArray[np.uint8]
-
-Item = TypeVar("Item")
 
 JPEG_BLOCK = 8
 # What is degraded around a patch, in input pixels: the borders of pictures are rare in pictures.
@@ -43,103 +46,71 @@ ORIENTATIONS = ((1, 8, 3, 6), (2, 7, 4, 5))
 
 @dataclass(frozen=True)
 class Batch:
-    """Network inputs `(b c h w)` and references `(b c h*s w*s)`, float32, black 0 and white 1."""
+    """Samples, float32, black 0 and white 1.
+
+    Attributes:
+        low: Network inputs `(b c h w)`.
+        high: References `(b c h*s w*s)`.
+        taught: What a teacher made of the inputs, where its results are kept.
+    """
 
     low: Tensor
     high: Tensor
+    taught: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Copy to a device, without waiting where that is possible."""
+        return Batch(*(side.to(device, non_blocking=True) for side in self._sides()))
+
+    def pin_memory(self) -> Batch:
+        """Copy to where a GPU can fetch it while it computes."""
+        return Batch(*(side.pin_memory() for side in self._sides()))
+
+    def _sides(self) -> Iterator[Tensor]:
+        return (side for side in (self.low, self.high, self.taught) if side is not None)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A reference image, or patch, `(h*s w*s c)` and its downscaled partner `(h w c)`, uint8."""
+    """An image, or a patch of it, uint8.
+
+    Attributes:
+        low: The reference downscaled, `(h w c)`.
+        high: The reference, `(h*s w*s c)`.
+        taught: What a teacher made of the first, where its results are kept.
+    """
 
     low: Pixels
     high: Pixels
+    taught: Pixels | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        kept = 0 if self.taught is None else self.taught.nbytes
+        return self.low.nbytes + self.high.nbytes + kept
 
-def list_images(folder: Path) -> list[Path]:
-    """List the image files directly inside a folder, sorted by name.
-
-    Raises:
-        RecipeError: The folder is missing or holds no image.
-    """
-    if not folder.is_dir():
-        raise RecipeError(
-            f"the data folder {folder} does not exist",
-            "folders in a recipe are relative to --data DIR, by default the recipe's own directory",
+    def cut(self, y: int, x: int, height: int, width: int) -> Pair:
+        """Cut a patch out, in pixels of the downscaled image."""
+        scale = self.high.shape[0] // self.low.shape[0]
+        inner = tuple(
+            slice(start * scale, (start + side) * scale)
+            for start, side in ((y, height), (x, width))
         )
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUPPORTED_SUFFIXES)
-    if not files:
-        raise RecipeError(f"the data folder {folder} holds no images")
-    return files
-
-
-def read_pixels(path: Path, channels: int) -> Pixels:
-    """Read an image as `(h w channels)` uint8; one channel is luma as the engine restores it.
-
-    Deeper images are reduced to 8 bits.
-
-    Raises:
-        ImageError: The file cannot be read as an image.
-    """
-    pixels = to_8_bits(read_image(path).pixels)
-    if pixels.shape[2] == channels:
-        return pixels
-    return np.repeat(pixels, 3, axis=2) if channels == 3 else _luma(pixels)
-
-
-def _luma(pixels: Pixels) -> Pixels:
-    rounded: Pixels = np.rint(rgb_to_ycbcr(pixels)[..., :1]).astype(np.uint8)
-    return rounded
-
-
-def read_size(path: Path) -> tuple[int, int]:
-    """Read height and width of the upright image from the file's header alone.
-
-    Raises:
-        ImageError: The file cannot be read as an image, or holds several.
-    """
-    header = read_header(path)
-    if header.images > 1:
-        raise ImageError(
-            f"{path} has {header.images} frames or pages", "split it into one file for each"
+        return Pair(
+            self.low[y : y + height, x : x + width],
+            self.high[inner],
+            None if self.taught is None else self.taught[inner],
         )
-    return header.height, header.width
 
-
-def read_all(
-    files: Iterable[Path], read: Callable[[Path], Item], unreadable: dict[Path, ImageError]
-) -> list[tuple[Path, Item]]:
-    """Read something of every image that can be read.
-
-    Args:
-        files: The images.
-        read: Reads one, or raises `ImageError`.
-        unreadable: Takes the files that cannot be read, with the reason.
-
-    Raises:
-        RecipeError: There are images, and none can be read.
-    """
-    found: list[tuple[Path, Item]] = []
-    failed: dict[Path, ImageError] = {}
-    for path in files:
-        try:
-            found.append((path, read(path)))
-        except ImageError as error:
-            failed[path] = error
-    if failed and not found:
-        raise none_readable(failed)
-    unreadable.update(failed)
-    return found
-
-
-def none_readable(unreadable: dict[Path, ImageError]) -> RecipeError:
-    """Make the error for images of which none can be read."""
-    first = next(iter(unreadable.values()))
-    return RecipeError(
-        f"none of the {len(unreadable)} images can be read; the first: {first.message}",
-        first.hint,
-    )
+    def turned(self, turns: int, *, mirrored: bool) -> Pair:
+        """Turn by quarters to the left, then mirror."""
+        orientation = ORIENTATIONS[mirrored][turns]
+        return Pair(
+            turn(self.low, orientation),
+            turn(self.high, orientation),
+            None if self.taught is None else turn(self.taught, orientation),
+        )
 
 
 class PairCache:
@@ -152,12 +123,16 @@ class PairCache:
         channels: 3 or 1.
         scale: Reference side over input side.
         limit: Bytes that may be kept.
+        results: A teacher's results, to be read with the images.
     """
 
-    def __init__(self, channels: int, scale: int, limit: int) -> None:
+    def __init__(
+        self, channels: int, scale: int, limit: int, results: KeptResults | None = None
+    ) -> None:
         self._channels = channels
         self._scale = scale
         self._limit = limit
+        self._results = results
         self._kept: OrderedDict[Path, Pair] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -167,16 +142,19 @@ class PairCache:
             pair = self._kept.pop(path, None)
             if pair is None:
                 pair = self._read(path)
-                self._bytes += pair.low.nbytes + pair.high.nbytes
+                self._bytes += pair.nbytes
             self._kept[path] = pair
             while self._bytes > self._limit and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
-                self._bytes -= oldest.low.nbytes + oldest.high.nbytes
+                self._bytes -= oldest.nbytes
             return pair
 
     def _read(self, path: Path) -> Pair:
         high = crop_to_multiple(read_pixels(path, self._channels), self._scale)
-        return Pair(high if self._scale == 1 else downscale(high, self._scale), high)
+        low = high if self._scale == 1 else downscale(high, self._scale)
+        if self._results is None:
+            return Pair(low, high)
+        return Pair(low, high, self._results.read(path, self._channels))
 
 
 class Sampler:
@@ -192,6 +170,7 @@ class Sampler:
         scale: Reference side over input side.
         seed: Any non-negative number.
         pinned: Put the samples where a GPU can fetch them while it computes.
+        results: A teacher's results, which come with the samples.
 
     Attributes:
         files: The images that are drawn.
@@ -199,8 +178,8 @@ class Sampler:
         unreadable: Those that cannot be read, with the reason.
 
     Raises:
-        RecipeError: A folder is missing or empty, or no image can be read or is as large as a
-            patch.
+        RecipeError: A folder is missing or empty, no image can be read or is as large as a patch,
+            or a teacher's result is missing or has another size.
     """
 
     def __init__(
@@ -212,6 +191,7 @@ class Sampler:
         seed: int,
         *,
         pinned: bool = False,
+        results: KeptResults | None = None,
     ) -> None:
         self._table = table
         self._pinned = pinned
@@ -232,20 +212,24 @@ class Sampler:
             )
         self.files = [path for path, fits in zip(files, large, strict=True) if fits]
         self.skipped = len(files) - len(self.files)
+        if results is not None:
+            results.require(
+                pair
+                for pair, fits in zip(zip(files, found, strict=True), large, strict=True)
+                if fits
+            )
         areas = sizes[large].prod(axis=1)
         self._cumulative = np.cumsum(areas) / areas.sum()
         # Steps make the input of each patch themselves, from the reference.
         self._downscaled = 1 if table.steps else scale
-        self._pairs = PairCache(channels, self._downscaled, table.cache_mb * 10**6)
+        self._pairs = PairCache(channels, self._downscaled, table.cache_mb * 10**6, results)
 
     def batch(self, iteration: int) -> Batch:
         """Draw the samples of one iteration."""
         generator = np.random.default_rng([self._seed, iteration])
         samples = [self._sample(generator) for _ in range(self._table.batch)]
-        low, high = (_to_tensor(side) for side in zip(*samples, strict=True))
-        if self._pinned:
-            return Batch(low.pin_memory(), high.pin_memory())
-        return Batch(low, high)
+        batch = Batch(*(_to_tensor(side) for side in zip(*samples, strict=True)))
+        return batch.pin_memory() if self._pinned else batch
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """Draw iterations `start` to `stop - 1`, each while the one before is used."""
@@ -257,21 +241,24 @@ class Sampler:
                     coming = thread.submit(self.batch, iteration)
                 yield batch
 
-    def _sample(self, generator: np.random.Generator) -> tuple[NDArray[Any], Pixels]:
+    def _sample(self, generator: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        """Draw an input and its reference, and after them what a teacher made of the input."""
         table, scale = self._table, self._scale
         cuts = [self._cut(generator) for _ in range(table.candidates)]
         cut = max(cuts, key=lambda cut: detail(cut.high))
-        low, high = cut.low, cut.high
         if table.augment:
-            turns, mirrored = int(generator.integers(4)), bool(generator.integers(2))
-            low, high = (turn(side, ORIENTATIONS[mirrored][turns]) for side in (low, high))
-        side = table.patch
+            cut = cut.turned(int(generator.integers(4)), mirrored=bool(generator.integers(2)))
         if table.steps:
-            return self._degraded(high, generator)
+            return self._degraded(cut.high, generator)
         degraded = degrade(
-            low, table.noise_sigma, table.jpeg_quality, generator, clipped=table.clipped
+            cut.low, table.noise_sigma, table.jpeg_quality, generator, clipped=table.clipped
         )
-        return degraded[-side:, -side:], high[-side * scale :, -side * scale :]
+        side = table.patch
+        large = [picture for picture in (cut.high, cut.taught) if picture is not None]
+        return (
+            degraded[-side:, -side:],
+            *(picture[-side * scale :, -side * scale :] for picture in large),
+        )
 
     def _degraded(self, high: Pixels, generator: np.random.Generator) -> tuple[Pixels, Pixels]:
         """Run the steps on a reference and cut both to the patch."""
@@ -284,16 +271,12 @@ class Sampler:
     def _cut(self, generator: np.random.Generator) -> Pair:
         """Cut a patch, and what is to be coded with it, from anywhere."""
         pair = self._drawn(generator)
-        scale = self._downscaled
         sides = [self._side(size, generator) for size in pair.low.shape[:2]]
         y, x = (
             int(generator.integers(size - side + 1))
             for size, side in zip(pair.low.shape[:2], sides, strict=True)
         )
-        h, w = sides
-        low = pair.low[y : y + h, x : x + w]
-        high = pair.high[y * scale : (y + h) * scale, x * scale : (x + w) * scale]
-        return Pair(low, high)
+        return pair.cut(y, x, *sides)
 
     def _drawn(self, generator: np.random.Generator) -> Pair:
         """Draw an image, and another in place of one that turns out to be damaged."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from mambair_cli.errors import RecipeError
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.ensemble import MEMBERS, inverse, transform
 from mambair_cli.training.config import DistillationTable, Recipe
+from mambair_cli.training.data import Batch
 
 
 class Teacher:
@@ -36,17 +39,39 @@ class Teacher:
         self._seed = seed
 
     @torch.no_grad()
-    def __call__(self, low: Tensor, iteration: int) -> Tensor:
-        """Restore inputs `(b c h w)` to `(b c h*s w*s)` float32."""
+    def __call__(self, batch: Batch, iteration: int) -> Tensor:
+        """Restore the inputs `(b c h w)` of a batch to `(b c h*s w*s)` float32."""
         drawn = np.random.default_rng([self._seed, iteration]).permutation(MEMBERS)
         upright = [
-            inverse(self._network(transform(low, member)).float(), member)
+            inverse(self._network(transform(batch.low, member)).float(), member)
             for member in drawn[: self._members].tolist()
         ]
         return torch.stack(upright).mean(0)
 
 
-def load_teacher(recipe: Recipe, device: torch.device, scan: str) -> Teacher | None:
+class KeptTeacher:
+    """A teacher whose results are kept as files and come with the samples.
+
+    Args:
+        table: The recipe's `distillation` table.
+
+    Attributes:
+        weight: Share of the loss that compares with the teacher.
+    """
+
+    def __init__(self, table: DistillationTable) -> None:
+        self.weight = table.weight
+
+    def __call__(self, batch: Batch, _: int) -> Tensor:
+        """Return what came with a batch, `(b c h*s w*s)` float32."""
+        assert batch.taught is not None
+        return batch.taught
+
+
+AnyTeacher: TypeAlias = Teacher | KeptTeacher
+
+
+def load_teacher(recipe: Recipe, device: torch.device, scan: str) -> AnyTeacher | None:
     """Load the teacher of a recipe onto its device; None if the recipe names none.
 
     Raises:
@@ -55,6 +80,8 @@ def load_teacher(recipe: Recipe, device: torch.device, scan: str) -> Teacher | N
         BackendError: The scan backend cannot run here.
     """
     table = recipe.distillation
+    if table.folder is not None:
+        return KeptTeacher(table)
     if table.teacher is None:
         return None
     loaded = load_checkpoint(resolve(table.teacher))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
-from mambair_cli.training.distillation import Teacher
+from mambair_cli.training.distillation import AnyTeacher
 from mambair_cli.training.losses import LOSSES
 from mambair_cli.training.optimizers import Optimizer
 
@@ -56,7 +56,9 @@ class Trainer(Generic[Network]):
         teacher: Whose results the network is to match too, on the same device.
     """
 
-    def __init__(self, network: Network, optim: OptimTable, teacher: Teacher | None = None) -> None:
+    def __init__(
+        self, network: Network, optim: OptimTable, teacher: AnyTeacher | None = None
+    ) -> None:
         self.network = network.train()
         self.average = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         self._optim = optim
@@ -86,9 +88,7 @@ class Trainer(Generic[Network]):
         Returns:
             The loss before the step, and the gradient's norm before clipping.
         """
-        low = batch.low.to(self._device, non_blocking=True)
-        high = batch.high.to(self._device, non_blocking=True)
-        loss = self._loss_of(low, high, iteration)
+        loss = self._loss_of(batch.to(self._device), iteration)
         self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, self._optim.gradient_clip or math.inf)
@@ -96,16 +96,16 @@ class Trainer(Generic[Network]):
         self._update_average(iteration)
         return Step(loss.detach(), norm.detach())
 
-    def _loss_of(self, low: Tensor, high: Tensor, iteration: int) -> Tensor:
+    def _loss_of(self, batch: Batch, iteration: int) -> Tensor:
         half = self._optim.precision == "bf16"
         autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=half)
         with autocast:
-            restored = self.network(low).float()
-        loss = self._loss(restored, high)
+            restored = self.network(batch.low).float()
+        loss = self._loss(restored, batch.high)
         if self._teacher is None:
             return loss
         with autocast:
-            taught = self._teacher(low, iteration)
+            taught = self._teacher(batch, iteration)
         return torch.lerp(loss, self._loss(restored, taught), self._teacher.weight)
 
     @torch.no_grad()

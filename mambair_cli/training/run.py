@@ -19,6 +19,7 @@ from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.distillation import load_teacher
+from mambair_cli.training.kept_results import KeptResults
 from mambair_cli.training.loop import Step, Trainer, learning_rate
 from mambair_cli.training.run_directory import RunDirectory
 from mambair_cli.training.validation import Validator
@@ -145,6 +146,7 @@ def train(
     teacher = load_teacher(recipe, place, scan)
     trainer = Trainer(network.to(place), recipe.optim, teacher)
     backend = trainer.set_scan_backend(scan)
+    kept = recipe.distillation.folder
     sampler = Sampler(
         recipe.data,
         root,
@@ -152,6 +154,7 @@ def train(
         recipe.network.scale,
         recipe.run.seed,
         pinned=place.type == "cuda",
+        results=None if kept is None else KeptResults(root / kept, recipe.network.scale),
     )
     run = _Run(recipe, directory, trainer, sampler, Validator(recipe, root), on_event)
     with directory.alone():

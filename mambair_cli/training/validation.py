@@ -16,8 +16,9 @@ from mambair_cli.evaluation.examples import cropped_like
 from mambair_cli.evaluation.metrics import psnr, y_psnr
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.training.config import Recipe
-from mambair_cli.training.data import degrade, list_images, read_all, read_pixels
+from mambair_cli.training.data import degrade
 from mambair_cli.training.degradations.chain import run_steps
+from mambair_cli.training.images import list_images, read_all, read_pixels
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,33 @@ def test_a_camera_sees_colours(tables: dict[str, Any]) -> None:
         parse_recipe(tables)
 
 
+@pytest.mark.parametrize(
+    ("data", "distillation", "message"),
+    [
+        ({}, {"teacher": "x"}, "distillation.teacher and distillation.folder are both set"),
+        (
+            {"noise_sigma": 5},
+            {},
+            "distillation.folder is for inputs that are only downscaled, data.noise_sigma is set",
+        ),
+        (
+            {"steps": STEPS},
+            {},
+            "distillation.folder is for inputs that are only downscaled, data.steps is set",
+        ),
+    ],
+)
+def test_kept_results_need_inputs_that_are_always_the_same(
+    tables: dict[str, Any], data: dict[str, Any], distillation: dict[str, Any], message: str
+) -> None:
+    tables["data"] |= data
+    tables["distillation"] = {"folder": "kept"} | distillation
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert caught.value.message == message
+    assert caught.value.hint
+
+
 def test_flatten(tables: dict[str, Any]) -> None:
     flat = flatten(parse_recipe(tables))
     assert flat["optim.iterations"] == 6

@@ -20,13 +20,11 @@ from mambair_cli.training.data import (
     Sampler,
     degrade,
     detail,
-    list_images,
-    read_pixels,
-    read_size,
 )
 from mambair_cli.training.degradations.blur import Blur
 from mambair_cli.training.degradations.chain import Degradation
 from mambair_cli.training.degradations.resizing import Fit
+from mambair_cli.training.images import list_images, read_pixels, read_size
 from mambair_cli.training.parsing import Span
 
 TABLE = DataTable(folders=("images",), patch=8, batch=3)

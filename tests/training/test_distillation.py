@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image, ImageChops
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mambair_cli.errors import CheckpointError, RecipeError
+from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.restoration.ensemble import self_ensemble
 from mambair_cli.training.config import DistillationTable, OptimTable, parse_recipe
 from mambair_cli.training.data import Batch
-from mambair_cli.training.distillation import Teacher, load_teacher
+from mambair_cli.training.distillation import KeptTeacher, Teacher, load_teacher
+from mambair_cli.training.images import list_images, read_pixels
 from mambair_cli.training.loop import Trainer
 from mambair_cli.training.run import TrainResult, train
 
@@ -40,7 +43,7 @@ def _lopsided() -> nn.Module:
 
 def test_a_teacher_of_all_members_is_the_self_ensemble() -> None:
     network, low = _lopsided(), torch.rand(2, 3, 5, 7)
-    taught = Teacher(network, DistillationTable(members=8), seed=0)(low, 3)
+    taught = Teacher(network, DistillationTable(members=8), seed=0)(Batch(low, low), 3)
     torch.testing.assert_close(taught, self_ensemble(partial(map, network), low, 4))
     assert not torch.allclose(taught, network(low), atol=1e-3)
 
@@ -48,8 +51,8 @@ def test_a_teacher_of_all_members_is_the_self_ensemble() -> None:
 def test_fewer_members_are_drawn_anew_by_seed_and_iteration() -> None:
     network, low = _lopsided(), torch.rand(1, 3, 5, 7)
     teacher = Teacher(network, DistillationTable(members=2), seed=4)
-    drawn = [teacher(low, iteration) for iteration in range(400)]
-    assert torch.equal(drawn[7], teacher(low, 7))
+    drawn = [teacher(Batch(low, low), iteration) for iteration in range(400)]
+    assert torch.equal(drawn[7], teacher(Batch(low, low), 7))
     assert not torch.equal(drawn[7], drawn[8])
     mean = torch.stack(drawn).mean(0)
     expected = self_ensemble(partial(map, network), low, 4)
@@ -73,6 +76,12 @@ def test_the_weight_divides_the_loss(weight: float, loss: float) -> None:
     trainer = Trainer(_Fixed(0.5), OptimTable(), teacher)
     batch = Batch(torch.zeros(1, 3, 4, 6), torch.full((1, 3, 4, 6), 0.25))
     assert trainer.step(batch, 0).loss.item() == pytest.approx(loss)
+
+
+def test_kept_results_take_the_place_of_the_teachers() -> None:
+    trainer = Trainer(_Fixed(0.5), OptimTable(), KeptTeacher(DistillationTable(weight=0.75)))
+    sides = (torch.full((1, 3, 4, 6), value) for value in (0.0, 0.25, 0.625))
+    assert trainer.step(Batch(*sides), 0).loss.item() == pytest.approx(0.15625)
 
 
 @pytest.fixture
@@ -130,3 +139,22 @@ def test_a_missing_teacher_is_named(
     with pytest.raises(CheckpointError, match=r"^no such weights file: .*none\.safetensors$"):
         _train(tables, data_root, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_learns_from_kept_results(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    """Results that are the references themselves teach what the references do."""
+    for path in list_images(data_root / "images"):
+        result = data_root / "kept" / "images" / path.name
+        result.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop_to_multiple(read_pixels(path, 3), 2)).save(result)
+    kept = tables | {"distillation": {"folder": "kept", "weight": 0.5}}
+    assert _same_weights(
+        _train(kept, data_root, tmp_path / "kept"), _train(tables, data_root, tmp_path / "plain")
+    )
+    inverted = ImageChops.invert(Image.open(data_root / "kept/images/a.png"))
+    inverted.save(data_root / "kept" / "images" / "a.png")
+    assert not _same_weights(
+        _train(kept, data_root, tmp_path / "other"), _train(tables, data_root, tmp_path / "plain2")
+    )
