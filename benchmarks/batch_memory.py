@@ -20,7 +20,7 @@ import multiprocessing
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -32,14 +32,14 @@ from mambair_cli.batches.batch import run_batch
 from mambair_cli.batches.events import Event, FileDone
 from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.stages import FileOptions
-from mambair_cli.batches.work import Restore
+from mambair_cli.batches.work import OnNote, Restore
 from mambair_cli.cli.main import ENVIRONMENT_DEFAULTS
 from mambair_cli.imaging.files import write_image
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, Pixels, RestorableImage
 from mambair_cli.restoration.device.scan_backend import prepare_kernels
 from mambair_cli.restoration.memory.available import MEBIBYTE, resident_memory
-from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
-from mambair_cli.restoration.streaming import restore_bands
+from mambair_cli.restoration.restorer import Progress, RestoreOptions, restore_image
+from mambair_cli.restoration.streaming import has_binary_alpha, restore_bands
 
 RESULT = Path(__file__).parent / "results" / "batch_memory.json"
 # Suffix, type, channels with opacity.
@@ -86,18 +86,27 @@ def bundled_network() -> Restore:
     prepare_kernels(model.scan)
     options = RestoreOptions(precision=model.precision)
 
-    def image(source: RestorableImage, on_progress: Progress, on_notice: Notice) -> RestorableImage:
-        return restore_image(model.network, source, model.spec, options, on_progress, on_notice)
+    def images(
+        sources: Sequence[RestorableImage], on_progress: Progress, on_note: OnNote
+    ) -> list[RestorableImage]:
+        callbacks = (on_progress, on_note)
+        return [
+            restore_image(model.network, source, model.spec, options, *callbacks)
+            for source in sources
+        ]
 
     def bands(
-        reader: BandReader, binary_alpha: bool, on_progress: Progress, on_notice: Notice
+        reader: BandReader,
+        look: Callable[[], BandReader],
+        on_progress: Progress,
+        on_note: OnNote,
     ) -> tuple[ImageHeader, Iterator[Band]]:
-        callbacks = (on_progress, on_notice)
+        callbacks, binary_alpha = (on_progress, on_note), has_binary_alpha(look())
         return restore_bands(
             model.network, reader, model.spec, options, *callbacks, binary_alpha=binary_alpha
         )
 
-    return Restore(image, bands)
+    return Restore(images, bands)
 
 
 def resident_along_a_batch(

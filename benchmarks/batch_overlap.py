@@ -119,7 +119,7 @@ def bundled_network() -> Restore:
     def restore(image: RestorableImage, *callbacks: Callable[..., None]) -> RestorableImage:
         return restore_image(model.network, image, model.spec, options, *callbacks)
 
-    return Restore(restore, in_bands)
+    return one_by_one(restore)
 
 
 def stand_in(seconds: float) -> Restore:
@@ -131,7 +131,12 @@ def stand_in(seconds: float) -> Restore:
         time.sleep(max(0.0, end - time.perf_counter()))
         return restored
 
-    return Restore(restore, in_bands)
+    return one_by_one(restore)
+
+
+def one_by_one(restore: Callable[..., RestorableImage]) -> Restore:
+    """What restores the images of files, made of what restores one."""
+    return Restore(lambda images, *told: [restore(image, *told) for image in images], in_bands)
 
 
 def in_bands(*_: object) -> NoReturn:

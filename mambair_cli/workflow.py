@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from mambair_cli.batches.models import LocalWeights, ModelCache
 from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.steps import Finding
-from mambair_cli.batches.work import Restore
+from mambair_cli.batches.work import Restore, batched
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.obtain import obtain, resolve
 from mambair_cli.checkpoints.reference import HubFile
@@ -108,10 +108,11 @@ def restore_batch(
         watch.progress(0, len(arrays))
         models = ModelCache(request, compute, lambda wanted: _weights(wanted, compute, watch))
         restore = restorer_with(models, options, Sizing())
-        results = []
-        for done, array in enumerate(arrays):
-            results.append(_restored(array, restore, watch, done))
-            watch.progress(done + 1, len(arrays))
+        results: list[NDArray[np.float32]] = []
+        height, width = arrays.shape[1:3]
+        for part in batched(list(arrays), restore.together(width, height)):
+            results += _restored(part, restore, watch, len(results))
+            watch.progress(len(results), len(arrays))
         return torch.from_numpy(np.stack(results)).clamp(0, 1)
 
 
@@ -174,17 +175,17 @@ def _weights(request: Request, compute: Compute, watch: Watch) -> LocalWeights:
 
 
 def _restored(
-    array: NDArray[np.float32], restore: Restore, watch: Watch, done: int
-) -> NDArray[np.float32]:
+    arrays: Sequence[NDArray[np.float32]], restore: Restore, watch: Watch, done: int
+) -> list[NDArray[np.float32]]:
     def progress(tiles: int, of: int) -> None:
         # Tiles start again where memory runs out.
-        watch.progress(done + tiles / of, watch.images)
+        watch.progress(done + len(arrays) * tiles / of, watch.images)
 
     def note(each: str | Finding) -> None:
         watch.notice(str(each))
 
-    taken = in_memory.take(array)
-    for change in taken.image.changes:
+    taken = [in_memory.take(array) for array in arrays]
+    for change in dict.fromkeys(change for each in taken for change in each.image.changes):
         watch.notice(change)
-    result: NDArray[np.float32] = taken.given_back(restore.image(taken.image, progress, note))
-    return result
+    made = restore.images([each.image for each in taken], progress, note)
+    return [each.given_back(image) for each, image in zip(taken, made, strict=True)]

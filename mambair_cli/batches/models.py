@@ -138,6 +138,11 @@ class ModelCache:
         self._loading = threading.RLock()
         self.single = None if request.by_file else self._load(request)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks run."""
+        return self._compute.device
+
     def treatment_of(self, sample: Sample) -> Treatment:
         """Decide what is done about an image.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TypeVar
 
 from mambair_cli.batches.events import Timings
 from mambair_cli.batches.treatment.steps import Finding
@@ -21,6 +24,7 @@ from mambair_cli.restoration.tiled_run import Progress
 
 # Told how an image is run, and what was found in it.
 OnNote = Callable[[str | Finding], None]
+Each = TypeVar("Each")
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,35 @@ class Restore:
     """What restores images on one device; one thread at a time uses it.
 
     Attributes:
-        image: Restores a whole image, reporting tiles and notes.
+        images: Restores whole images of one size, reporting their tiles and notes.
         bands: Restores an image that is too large for that: gives what is to be written, and its
             bands from top to bottom, computed as they are asked for; None where there is nothing to
             restore. Is given what opens the image for another pass, to look at it beforehand.
+        most_pixels: Of images that are better restored together than one by one; 0 for none.
     """
 
-    image: Callable[[RestorableImage, Progress, OnNote], RestorableImage]
+    images: Callable[[Sequence[RestorableImage], Progress, OnNote], Sequence[RestorableImage]]
     bands: Callable[
         [BandReader, Callable[[], BandReader], Progress, OnNote],
         tuple[ImageHeader, Iterator[Band]] | None,
     ]
+    most_pixels: int = 0
+
+    def together(self, width: int, height: int) -> int:
+        """Tell how many images of a size are best restored together."""
+        return max(1, self.most_pixels // (width * height))
+
+    def image(
+        self, image: RestorableImage, on_progress: Progress, on_note: OnNote
+    ) -> RestorableImage:
+        """Restore a single image."""
+        (restored,) = self.images([image], on_progress, on_note)
+        return restored
 
     def sequence(
         self, sequence: ImageSequence, on_progress: Progress, on_note: OnNote
     ) -> ImageSequence:
-        """Restore all images of a file one after the other.
+        """Restore all images of a file, those together that follow each other and are alike.
 
         Args:
             sequence: What was read.
@@ -55,7 +72,7 @@ class Restore:
             The restored images, timed like the source.
         """
         restored: list[RestorableImage] = []
-        tiles = _Tiles(len(sequence.images), on_progress)
+        tiles = ImageTiles(len(sequence.images), on_progress)
         noted: set[str | Finding] = set()
 
         def note(each: str | Finding) -> None:
@@ -63,27 +80,54 @@ class Restore:
                 noted.add(each)
                 on_note(each)
 
-        for image in sequence.images:
-            restored.append(self.image(image, tiles.report, note))
-            tiles.next_image()
+        for images in self._alike(sequence.images):
+            restored += self.images(images, tiles.of(len(images)), note)
         return replace(sequence, images=tuple(restored))
 
+    def _alike(self, images: Sequence[RestorableImage]) -> Iterator[Sequence[RestorableImage]]:
+        for _, group in groupby(images, _kind):
+            alike = list(group)
+            height, width = alike[0].pixels.shape[:2]
+            yield from batched(alike, self.together(width, height))
 
-class _Tiles:
-    """Add up the tiles of several images."""
+
+class ImageTiles:
+    """Add up the tiles of images that are restored one after the other, or some together.
+
+    Args:
+        images: How many there are; those to come are guessed to have as many tiles as those of the
+            present.
+        on_progress: Told of the tiles of all.
+    """
 
     def __init__(self, images: int, on_progress: Progress) -> None:
         self._left = images
-        self._before = self._here = 0
+        self._before = self._here = self._together = 0
         self._on_progress = on_progress
 
-    def report(self, done: int, total: int) -> None:
-        self._here = total
-        self._on_progress(self._before + done, self._before + total * self._left)
-
-    def next_image(self) -> None:
+    def of(self, images: int) -> Progress:
+        """Return what is told of the next images, until this is called again."""
+        self._left -= self._together
         self._before += self._here
-        self._left -= 1
+        self._here, self._together = 0, images
+        return self._report
+
+    def _report(self, done: int, total: int) -> None:
+        self._here = total
+        in_all = total * self._left // self._together
+        self._on_progress(self._before + done, self._before + in_all)
+
+
+def _kind(image: RestorableImage) -> tuple[object, ...]:
+    return image.pixels.shape, image.pixels.dtype, image.alpha is None
+
+
+def batched(images: Sequence[Each], most: int) -> Iterator[Sequence[Each]]:
+    """Cut images into as few parts of about one length as can be."""
+    parts = math.ceil(len(images) / most)
+    even = math.ceil(len(images) / parts)
+    for start in range(0, len(images), even):
+        yield images[start : start + even]
 
 
 class Stopwatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -182,10 +182,10 @@ def _one_at_a_time(
 ) -> Restore:
     """Have images wait for those of other files, while these are read and written."""
 
-    def image(*arguments: Any) -> RestorableImage:
+    def images(*arguments: Any) -> Sequence[RestorableImage]:
         with network:
             on_begin()
-            return restore.image(*arguments)
+            return restore.images(*arguments)
 
     def bands(*arguments: Any) -> tuple[ImageHeader, Iterator[Band]] | None:
         made = restore.bands(*arguments)
@@ -200,4 +200,4 @@ def _one_at_a_time(
 
         return header, alone()
 
-    return Restore(image, bands)
+    return replace(restore, images=images, bands=bands)

@@ -1,4 +1,4 @@
-"""Restores one image by several networks, one after the other, whole or in bands.
+"""Restores images by several networks, one after the other, whole or in bands.
 
 Between networks values are floating point: they are rounded once, to the type of the image.
 """
@@ -25,7 +25,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.fitting import Fitting
 from mambair_cli.restoration.memory.available import available_main_memory, resident_memory
 from mambair_cli.restoration.reduction import Window
-from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_image
+from mambair_cli.restoration.restorer import Notice, Progress, RestoreOptions, restore_images
 from mambair_cli.restoration.streaming import restore_bands
 
 _FLOAT = np.dtype(np.float32)
@@ -38,7 +38,7 @@ class Link:
     Attributes:
         network: As for `restorer.restore_tensor`.
         spec: Likewise.
-        fitting: As for `restorer.restore_image`.
+        fitting: How the network is used for the image.
     """
 
     network: nn.Module
@@ -47,17 +47,17 @@ class Link:
 
 
 def restore_in_turn(
-    links: Sequence[Link],
-    image: RestorableImage,
+    chains: Sequence[Sequence[Link]],
+    images: Sequence[RestorableImage],
     options: RestoreOptions,
     on_progress: Progress,
     on_notice: Notice,
-) -> RestorableImage:
-    """Restore an image by each network in turn.
+) -> list[RestorableImage]:
+    """Restore images of one size and kind by each network in turn.
 
     Args:
-        links: At least one.
-        image: As for `restorer.restore_image`.
+        chains: For each image at least one link; the networks are the same for all.
+        images: As for `restorer.restore_images`.
         options: Of all networks. Each keeps its share of the change (`strength`).
         on_progress: Told of the tiles of all together.
         on_notice: As for `restorer.restore_tensor`.
@@ -66,20 +66,20 @@ def restore_in_turn(
         BackendError: As for `restorer.restore_tensor`.
         MemoryLimitError: Likewise.
     """
-    dtype, tiles = image.pixels.dtype, _Tiles(len(links), on_progress)
-    between = _FLOAT if len(links) > 1 else dtype
-    image = replace(image, **_values(image, between))
-    for index, link in enumerate(links):
-        image = restore_image(
-            link.network,
-            image,
-            link.spec,
+    dtype, tiles = images[0].pixels.dtype, _Tiles(len(chains[0]), on_progress)
+    between = _FLOAT if len(chains[0]) > 1 else dtype
+    made = [replace(image, **_values(image, between)) for image in images]
+    for index, links in enumerate(zip(*chains, strict=True)):
+        made = restore_images(
+            links[0].network,
+            made,
+            links[0].spec,
             options,
             tiles.of(index),
             on_notice,
-            fitting=link.fitting,
+            fittings=[link.fitting for link in links],
         )
-    return replace(image, **_values(image, dtype))
+    return [replace(image, **_values(image, dtype)) for image in made]
 
 
 def restore_bands_in_turn(

@@ -23,6 +23,11 @@ Run = Callable[[Tensor], Tensor]
 COPYING = ("cuda", "xpu")
 
 
+def batches(device: torch.device) -> bool:
+    """Tell whether several tiles at once are faster there than one after the other."""
+    return device.type in COPYING
+
+
 class Engine:
     """A network on its device, ready for batches of tiles.
 
@@ -48,7 +53,7 @@ class Engine:
         self._network = network
         self._ensemble, self._notify = ensemble, notify
         self._interface: ModuleType | None = None
-        if self.device.type in COPYING:
+        if batches(self.device):
             self._interface = torch.get_device_module(self.device)
         self._graphs = None if self._interface is None else graphs_of(network, self._interface)
 

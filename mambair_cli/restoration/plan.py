@@ -157,13 +157,14 @@ class Limits:
     strict: bool = False
     threads: int = 1
 
-    def plan(self, height: int, width: int, options: RestoreOptions) -> Plan:
-        """Plan an image.
+    def plan(self, height: int, width: int, options: RestoreOptions, images: int = 1) -> Plan:
+        """Plan an image, or several of one size.
 
         Args:
             height: Pixels of the input image.
             width: Pixels of the input image.
             options: Tiles and self-ensemble.
+            images: How many are run together.
 
         Returns:
             The plan.
@@ -187,9 +188,9 @@ class Limits:
         members = next(n for n in (4, 2, 1) if n <= together) if options.ensemble else 1
         tiles = 1
         if self.batches:
-            tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid))
+            tiles = min(together // members, LARGEST_BATCH // grid.tile_pixels, len(grid) * images)
         # Of a single tile, its orientations.
-        runs = MEMBERS // members if options.ensemble and len(grid) == 1 else len(grid)
+        runs = MEMBERS // members if options.ensemble and len(grid) == 1 else len(grid) * images
         workers = workers_for(min(together // members, runs), self.threads)
         plan = Plan(grid, max(1, tiles), members, workers=workers)
         return replace(plan, graphs=self._pays_recorded(plan))

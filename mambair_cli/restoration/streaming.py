@@ -182,7 +182,8 @@ def _planned_run(
     window, width = planned.grid.rows.size, max(header.width, LEAST_SIDE)
     shape = (1, spec.channels, window * spec.scale, width * spec.scale)
     mosaic = Mosaic(new_canvas(shape, torch.device("cpu")), planned.grid, spec.scale)
-    return TiledRun(network, engine, limits, planned, options, mosaic, reports, conversion.bounds)
+    bounds = [conversion.bounds]
+    return TiledRun(network, engine, limits, planned, options, mosaic, reports, bounds)
 
 
 def _restored(run: TiledRun, reader: BandReader, conversion: Conversion) -> Iterator[Band]:

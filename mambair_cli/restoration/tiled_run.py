@@ -1,8 +1,9 @@
-"""One image's tiles on their way through a network, in one window of rows or in many."""
+"""Tiles on their way through a network: of one image in a window or many, or of several images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,7 +40,7 @@ class Reports:
 
 
 class TiledRun:
-    """Restores one image in a mosaic, window by window.
+    """Restores a mosaic, window by window.
 
     When memory runs out, fewer tiles or self-ensemble members run at a time, and finished tiles are
     kept. After that the image is started again with smaller tiles, which only works in the first
@@ -54,7 +55,7 @@ class TiledRun:
         options: What the user wanted of the tiles.
         mosaic: With the plan's grid.
         reports: Who is told.
-        bounds: Between what the result is clamped.
+        bounds: Between what the result of each image is clamped.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TiledRun:
         options: RestoreOptions,
         mosaic: Mosaic,
         reports: Reports,
-        bounds: tuple[float, float] = (0, 1),
+        bounds: Sequence[tuple[float, float]],
     ) -> None:
         self.mosaic, self._bounds = mosaic, bounds
         self._network, self._engine, self._reports = network, engine, reports
@@ -80,10 +81,10 @@ class TiledRun:
         """Restore the tiles of the mosaic's window.
 
         Args:
-            x: `(1 c rows w)` float32, the window's rows.
+            x: `(b c rows w)` float32, the window's rows.
 
         Returns:
-            The mosaic's finished rows, in [0, 1]; a view of its canvas.
+            The mosaic's finished rows, within the bounds; a view of its canvas.
 
         Raises:
             BackendError: The network's output is not numbers.
@@ -134,7 +135,8 @@ class TiledRun:
                             "use --precision fp32; if that fails too, the weights are damaged",
                         )
                     mosaic.add(restored, self._report)
-                mosaic.finished.clamp_(*self._bounds)
+                for image, bounds in zip(mosaic.finished, self._bounds, strict=True):
+                    image.clamp_(*bounds)
         except MemoryError:
             return False
         except RuntimeError as error:
@@ -146,11 +148,11 @@ class TiledRun:
         return True
 
     def _report(self) -> None:
-        self._reports.progress(self.mosaic.done, len(self.mosaic.grid))
+        self._reports.progress(self.mosaic.done, self.mosaic.tiles)
 
 
 def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor:
-    """Take memory for a result, `(1 c h w)` float32, not initialised; no plan works without it.
+    """Take memory for results, `(b c h w)` float32, not initialised; no plan works without it.
 
     Raises:
         MemoryLimitError: There is not enough.
@@ -160,8 +162,8 @@ def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
-    _, channels, height, width = shape
-    needed = 4 * channels * height * width / MEBIBYTE
+    height, width = shape[2:]
+    needed = 4 * math.prod(shape) / MEBIBYTE
     raise MemoryLimitError(
         f"the result, {width}x{height} pixels, needs {needed:.0f} MiB of memory on {device}",
         "close other programs, or cut the image into parts",

@@ -129,19 +129,21 @@ def plan_grid(height: int, width: int, tile: int, overlap: int) -> Grid:
 
 
 class Mosaic:
-    """An image that grows tile by tile, blended where tiles overlap.
+    """An image that grows tile by tile, blended where tiles overlap, or several of one size.
 
     Its canvas holds the whole image, or a window of rows that is at least as high as a tile. Such a
-    window begins at the top of the image; when its tiles are done it moves on (`advance`).
+    window begins at the top of the image; when its tiles are done it moves on (`advance`). Several
+    images are whole; the tiles of one come after those of the one before.
 
     Args:
-        canvas: `(1 c rows*scale w*scale)` float32, overwritten; `rows` is the window's height.
+        canvas: `(b c rows*scale w*scale)` float32, overwritten; `rows` is the window's height.
         grid: Plan for `h` and `w`.
         scale: Output side over input side.
 
     Attributes:
         canvas: As given.
         grid: As given.
+        tiles: Tiles of all images.
         done: Tiles that are in the canvas or have left it; they are never needed again.
         top: Input row at which the window begins.
     """
@@ -154,6 +156,7 @@ class Mosaic:
     def restart(self, grid: Grid) -> None:
         """Forget all tiles and go on with another grid for the same image."""
         self.grid = grid
+        self.tiles = len(grid) * len(self.canvas)
         self.done = self.top = 0
         self.canvas.zero_()
         self._rows = _placed(grid.rows, self._scale)
@@ -167,7 +170,7 @@ class Mosaic:
 
     @property
     def finished(self) -> Tensor:
-        """`(1 c rows w*scale)`: all rows above the next tile, a view of the canvas."""
+        """`(b c rows w*scale)`: all rows above the next tile, a view of the canvas."""
         return self.canvas[:, :, : (self._next_top - self.top) * self._scale]
 
     def advance(self) -> bool:
@@ -178,13 +181,13 @@ class Mosaic:
         self.canvas[:, :, :kept] = self.canvas[:, :, finished:].clone()
         self.canvas[:, :, kept:].zero_()
         self.top = self._next_top
-        return self.done < len(self.grid)
+        return self.done < self.tiles
 
     def batches(self, x: Tensor, size: int) -> Iterator[Tensor]:
         """Cut the window's tiles that are not done, in as few batches of about one size as can be.
 
         Args:
-            x: `(1 c rows w)`, the image's rows in the window.
+            x: `(b c rows w)`, the images' rows in the window.
             size: Most tiles in a batch.
 
         Yields:
@@ -199,8 +202,8 @@ class Mosaic:
         for start in range(0, len(remaining), even):
             tiles = []
             for index in remaining[start : start + even]:
-                (top, _), (left, _) = self._place(index)
-                tiles.append(x[:, :, top - self.top :, left : left + width][:, :, :height])
+                image, (top, _), (left, _) = self._place(index)
+                tiles.append(x[image, :, top - self.top :, left : left + width][:, :, :height])
             yield tiles[0] if len(tiles) == 1 else torch.cat(tiles)
 
     def add(self, restored: Tensor, on_tile: Callable[[], None]) -> None:
@@ -211,11 +214,11 @@ class Mosaic:
             on_tile: Called after each tile.
         """
         for tile in torch.split(restored, 1):
-            (top, row_weights), (left, column_weights) = self._place(self.done)
+            image, (top, row_weights), (left, column_weights) = self._place(self.done)
             first = (top - self.top) * self._scale
             rows = slice(first, first + self.grid.rows.size * self._scale)
             columns = slice(left * self._scale, (left + self.grid.columns.size) * self._scale)
-            place = self.canvas[:, :, rows, columns]
+            place = self.canvas[image, :, rows, columns]
             if len(self.grid) == 1:
                 place.copy_(tile)
             else:
@@ -225,19 +228,22 @@ class Mosaic:
             self.done += 1
             on_tile()
 
-    def _place(self, index: int) -> tuple[_Placed, _Placed]:
-        row, column = divmod(index, len(self._columns))
-        return self._rows[row], self._columns[column]
+    def _place(self, index: int) -> tuple[slice, _Placed, _Placed]:
+        """Tell the image of a tile, and where in it the tile is."""
+        image, tile = divmod(index, len(self.grid))
+        row, column = divmod(tile, len(self._columns))
+        return slice(image, image + 1), self._rows[row], self._columns[column]
 
     @property
     def _due(self) -> int:
-        """How many tiles, from the image's first on, lie above the window's end."""
+        """How many tiles, from the first on, lie above the window's end."""
         end: int = self.window.stop - self.grid.rows.size
-        return sum(start <= end for start in self.grid.rows.starts) * len(self._columns)
+        rows = sum(start <= end for start in self.grid.rows.starts)
+        return rows * len(self._columns) * len(self.canvas)
 
     @property
     def _next_top(self) -> int:
-        row = self.done // len(self._columns)
+        row = self.done // (len(self._columns) * len(self.canvas))
         return self._rows[row][0] if row < len(self._rows) else self.grid.rows.side
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from restoring import one_by_one
 
 from mambair_cli import disk
 from mambair_cli.batches import places, stages
@@ -17,7 +18,6 @@ from mambair_cli.batches.jobs import failed_before, plan_jobs
 from mambair_cli.batches.manifest import manifest_name
 from mambair_cli.batches.record_lines import LinesInFolder
 from mambair_cli.batches.stages import FileOptions
-from mambair_cli.batches.work import Restore
 from mambair_cli.errors import ImageError, MemoryLimitError, OutputError, UsageError
 from mambair_cli.imaging.image import Band
 
@@ -62,7 +62,7 @@ def plan(output="out", *, overwrite=False, image_format=None):
 
 
 def run_all(jobs, restore, tell, *, files=FILES, **options):
-    restorers = {"cpu": Restore(restore, never)}
+    restorers = {"cpu": one_by_one(restore, never)}
     return run_batch(jobs, restorers, tell, files=files, recipe=lambda _: RECIPE, **options)
 
 
@@ -384,7 +384,7 @@ def in_bands(reader, look, progress, notice):
 
 def run_short_of_memory(**options):
     events = []
-    restorers = {"cpu": Restore(never, in_bands)}
+    restorers = {"cpu": one_by_one(never, in_bands)}
     files = replace(FILES, max_memory=1)
     options = {"recipe": lambda _: RECIPE, **options}
     return run_batch(plan(), restorers, events.append, files=files, **options), events
@@ -395,7 +395,7 @@ def test_what_is_left_alone_is_copied_in_bands_too_or_converted():
     save("a.png")
     Path("in/a.png").write_bytes(Path("in/a.png").read_bytes() + b"and more")
     files = replace(FILES, max_memory=1)
-    restorers = {"cpu": Restore(never, lambda *_: None)}
+    restorers = {"cpu": one_by_one(never, lambda *_: None)}
     for target, image_format in (("same", None), ("tiff", "tif")):
         jobs = plan(output=target, image_format=image_format)
         summary = run_batch(jobs, restorers, lambda _: None, files=files)
@@ -433,7 +433,7 @@ def test_what_does_not_fit_in_memory_passes_in_bands():
 def test_what_cannot_pass_in_bands_fails_with_a_way_out(name, target, message, hint):
     save(name)
     job = replace(plan()[0], target=Path("out", f"a{target}"))
-    restorers = {"cpu": Restore(never, never)}
+    restorers = {"cpu": one_by_one(never, never)}
     files = replace(FILES, max_memory=1)
     summary = run_batch([job], restorers, lambda _: None, files=files)
     (failed,) = summary.failed
@@ -447,7 +447,7 @@ def test_several_images_for_a_format_of_one_are_refused_before_the_network():
     frames = [Image.new("RGB", (12, 9), (shade, 0, 0)) for shade in (0, 90)]
     frames[0].save("in/a.gif", save_all=True, append_images=frames[1:])
     job = replace(plan()[0], target=Path("out/a.jpg"))
-    summary = run_batch([job], {"cpu": Restore(never, never)}, lambda _: None, files=FILES)
+    summary = run_batch([job], {"cpu": one_by_one(never, never)}, lambda _: None, files=FILES)
     (failed,) = summary.failed
     assert isinstance(failed.error, OutputError)
     assert failed.error.message == (

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from restoring import one_by_one
 
 from mambair_cli.batches.batch import foresee, run_batch
 from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.stages import FileOptions
-from mambair_cli.batches.work import Restore
 from mambair_cli.imaging import vips
 from mambair_cli.imaging.files import read_image
 
@@ -62,7 +62,7 @@ def in_bands(reader, *_):
 
 
 def run(jobs, files=FILES, **options):
-    restorers = {"cpu": Restore(lambda image, *_: image, in_bands)}
+    restorers = {"cpu": one_by_one(lambda image, *_: image, in_bands)}
     return run_batch(jobs, restorers, lambda _: None, files=files, **options)
 
 

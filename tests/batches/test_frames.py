@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from restoring import one_by_one
 
 from mambair_cli.batches.frames import restored_frames
-from mambair_cli.batches.work import Restore
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.y4m import Frame, FrameReader, StreamHeader
 
@@ -31,7 +31,7 @@ def restoring(change, seen=None):
             seen.append(source.pixels)
         return change(source)
 
-    return Restore(image, None)
+    return one_by_one(image, None)
 
 
 def doubled(source):

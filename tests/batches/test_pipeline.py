@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from restoring import one_by_one
 
 from mambair_cli.batches import queues, stages
 from mambair_cli.batches.batch import run_batch
@@ -25,7 +26,6 @@ from mambair_cli.batches.events import (
 )
 from mambair_cli.batches.jobs import plan_jobs
 from mambair_cli.batches.stages import FileOptions
-from mambair_cli.batches.work import Restore
 from mambair_cli.errors import OutputError
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.networks import MambaIRConfig, build_network
@@ -89,7 +89,7 @@ def run(tell=lambda _: None, *, output="out", options=None, **restorers):
     )
     return run_batch(
         jobs,
-        {device: Restore(restore, never) for device, restore in restorers.items()},
+        {device: one_by_one(restore, never) for device, restore in restorers.items()},
         tell,
         files=FileOptions(scale=2),
         recipe=lambda _: {"weights": "w"},

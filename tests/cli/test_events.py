@@ -117,7 +117,7 @@ def test_an_interrupt_is_told_and_summed_up(restore, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chain, "restore_image", interrupt)
+    monkeypatch.setattr(chain, "restore_images", interrupt)
     outcome = restore()
     assert outcome.status == 130
     *_, interrupted, summary = read_events(outcome.out)
@@ -128,15 +128,15 @@ def test_an_interrupt_is_told_and_summed_up(restore, monkeypatch):
 def test_a_lost_device_and_a_download_are_told(restore, hub, weights, monkeypatch):
     content = (weights / "sr-x2.safetensors").read_bytes()
     hub.repositories["me/weights"] = Repository(files={"sr-x2.safetensors": content})
-    calls, restore_image = [], chain.restore_image
+    calls, restore_images = [], chain.restore_images
 
     def lose_the_first(*arguments, **options):
         calls.append(arguments)
         if len(calls) == 1:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return restore_image(*arguments, **options)
+        return restore_images(*arguments, **options)
 
-    monkeypatch.setattr(chain, "restore_image", lose_the_first)
+    monkeypatch.setattr(chain, "restore_images", lose_the_first)
     outcome = restore("--weights", "hf://me/weights/sr-x2.safetensors")
     (download,) = of_kind(outcome, "download")
     assert download["bytes"] == len(content)

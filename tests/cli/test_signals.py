@@ -33,7 +33,7 @@ PLACES = {
     "writing": ("batches", "stages", "write_images"),
     "compiling": ("cli", "restoring", "prepare_scan"),
     "loading": ("batches", "models", "load_checkpoint"),
-    "restoring": ("restoration", "chain", "restore_image"),
+    "restoring": ("restoration", "chain", "restore_images"),
 }
 OTHERS = ("SIGTERM", "SIGHUP")
 SLEEP = "time.sleep(600)"

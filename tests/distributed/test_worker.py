@@ -49,7 +49,7 @@ def test_an_image_larger_than_memory_is_restored_in_bands(restored, tmp_path, mo
     noise = np.random.default_rng(0).integers(0, 256, (150, 70, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "in.png")
     whole = np.asarray(Image.open(restored("whole.png", None)))
-    monkeypatch.setattr(chain, "restore_image", None)
+    monkeypatch.setattr(chain, "restore_images", None)
     bands = np.asarray(Image.open(restored("bands.png", 1)))
     assert whole.shape == (300, 140, 3)
     assert np.array_equal(whole, bands)

@@ -62,7 +62,8 @@ def picture(height, width, dtype=np.uint8, alpha=False):
 
 def whole(links, image, options, told=None):
     on_progress = (lambda *_: None) if told is None else lambda *tiles: told.append(tiles)
-    return restore_in_turn(links, image, options, on_progress, lambda _: None)
+    (restored,) = restore_in_turn([links], [image], options, on_progress, lambda _: None)
+    return restored
 
 
 def in_bands(links, image, options, told=None):

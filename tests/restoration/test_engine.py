@@ -390,3 +390,30 @@ def test_an_image_on_the_gpu_stays_there(gpu, image, plain, monkeypatch):
     monkeypatch.setattr(Engine, "stream", stream)
     assert torch.equal(restore_tensor(Network(), image, SPEC, TILES), plain[TILES])
     assert not gpu.transfers
+
+
+@pytest.mark.parametrize("options", [RestoreOptions(tile=0), TILES, ENSEMBLE])
+def test_images_of_one_size_fill_batches_before_sequences_are_cut(gpu, on_a_cpu, options):
+    images = torch.rand(6, 3, 32, 28, generator=torch.Generator().manual_seed(3))
+    network, told = Network(), []
+    restored = restore_tensor(network, images, SPEC, options, lambda *tiles: told.append(tiles))
+    assert {shape[0] for shape in network.shapes} == ({4} if options.ensemble else {3})
+    assert told[-1] == (6, 6)
+    for image, result in zip(images, restored, strict=True):
+        torch.testing.assert_close(result[None], on_a_cpu(image[None], options))
+
+
+def test_images_whose_memory_runs_out_together_keep_what_is_done(gpu, on_a_cpu, monkeypatch):
+    images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    network, told, forward = Network(), [], Network.forward
+
+    def short(self, x):
+        if len(x) > 2 and len(self.shapes) == 1:
+            raise OUT_OF_MEMORY
+        return forward(self, x)
+
+    monkeypatch.setattr(Network, "forward", short)
+    restored = restore_tensor(network, images, SPEC, RestoreOptions(tile=0), on_notice=told.append)
+    assert any(notice.startswith("memory ran out") for notice in told)
+    for image, result in zip(images, restored, strict=True):
+        torch.testing.assert_close(result[None], on_a_cpu(image[None], RestoreOptions(tile=0)))

@@ -175,3 +175,24 @@ def test_impossible_tilings_are_refused(tile, overlap, message):
 @pytest.mark.parametrize(("tile", "overlap"), [(0, 0), (0, 500), (64, 32), (16, 0)])
 def test_possible_tilings_are_accepted(tile, overlap):
     validate_tiling(tile, overlap)
+
+
+@pytest.mark.parametrize(("tile", "size"), [(0, 2), (0, 5), (32, 4), (32, 99)])
+def test_images_of_one_size_share_batches_and_stay_apart(tile, size):
+    scale, shapes = 2, []
+    restore, images = small_receptive_field(2, scale), torch.rand(5, 3, 41, 70)
+    grid = plan_grid(41, 70, tile, 8)
+
+    def counted(x):
+        shapes.append(len(x))
+        return restore(x)
+
+    mosaic = Mosaic(torch.full((5, 3, 82, 140), torch.nan), grid, scale)
+    for batch in mosaic.batches(images, size):
+        mosaic.add(counted(batch), lambda: None)
+    assert mosaic.done == mosaic.tiles == 5 * len(grid)
+    assert len(shapes) == -(-5 * len(grid) // size)
+    for image, restored in zip(images, mosaic.canvas, strict=True):
+        expected = restore_tiles(image[None], grid, scale, restore)
+        torch.testing.assert_close(restored[None], expected, rtol=0, atol=1e-6)
+    assert not mosaic.advance()

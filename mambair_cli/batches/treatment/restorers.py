@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from math import prod
+
+from torch import nn
 
 from mambair_cli.batches.models import ModelCache
 from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import Treatment
-from mambair_cli.batches.work import OnNote, Restore
+from mambair_cli.batches.work import ImageTiles, OnNote, Restore
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.pixels.traces import measure_traces
 from mambair_cli.restoration.chain import Link, restore_bands_in_turn, restore_in_turn
-from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.engine import batches
+from mambair_cli.restoration.plan import LARGEST_BATCH, RestoreOptions
 from mambair_cli.restoration.reduction import Reduction, reduced
 from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.restoration.streaming import has_binary_alpha
@@ -35,19 +39,27 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         sizing: Which size results are asked to have.
     """
 
-    def image(source: RestorableImage, on_progress: Progress, on_note: OnNote) -> RestorableImage:
-        treatment = _looked_at(models, Sample.of_image(source), on_note)
-        if not treatment.steps:
-            return replace(source, left_alone=True, least_quality=treatment.least_quality)
-        links = _links(models, treatment)
-        if links[0].spec.task == "sr":
-            _note_traces(source, on_note)
-        height, width = source.pixels.shape[:2]
-        size = sizing.size_of(width, height, _scale(links))
-        restored = restore_in_turn(links, source, options, on_progress, on_note)
-        if sizing.is_free:
-            restored = reduced(restored, *size)
-        return replace(restored, least_quality=treatment.least_quality)
+    def images(
+        sources: Sequence[RestorableImage], on_progress: Progress, on_note: OnNote
+    ) -> list[RestorableImage]:
+        looked = [_Looked.at(source, models, on_note) for source in sources]
+        tiles, results = ImageTiles(len(sources), on_progress), list[RestorableImage]()
+        for networks, group in groupby(looked, lambda each: each.networks):
+            alike = list(group)
+            on_tile = tiles.of(len(alike))
+            results += alike_restored(alike, on_tile, on_note) if networks else map(_kept, alike)
+        return results
+
+    def alike_restored(
+        alike: Sequence[_Looked], on_progress: Progress, on_note: OnNote
+    ) -> Iterator[RestorableImage]:
+        height, width = alike[0].source.pixels.shape[:2]
+        size = sizing.size_of(width, height, _scale(alike[0].links))
+        chains, sources = [each.links for each in alike], [each.source for each in alike]
+        made = restore_in_turn(chains, sources, options, on_progress, on_note)
+        for image, each in zip(made, alike, strict=True):
+            resized = reduced(image, *size) if sizing.is_free else image
+            yield replace(resized, least_quality=each.treatment.least_quality)
 
     def bands(
         reader: BandReader,
@@ -68,7 +80,32 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         reduction = Reduction(header, *size, binary_alpha)
         return reduction.result, reduction.bands(restored)
 
-    return Restore(image, bands)
+    return Restore(images, bands, LARGEST_BATCH if batches(models.device) else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Looked:
+    """An image, and what is done about it by which networks."""
+
+    source: RestorableImage
+    treatment: Treatment
+    links: list[Link]
+
+    @classmethod
+    def at(cls, source: RestorableImage, models: ModelCache, on_note: OnNote) -> _Looked:
+        treatment = _looked_at(models, Sample.of_image(source), on_note)
+        links = _links(models, treatment)
+        if links and links[0].spec.task == "sr":
+            _note_traces(source, on_note)
+        return cls(source, treatment, links)
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        return tuple(link.network for link in self.links)
+
+
+def _kept(looked: _Looked) -> RestorableImage:
+    return replace(looked.source, left_alone=True, least_quality=looked.treatment.least_quality)
 
 
 def _looked_at(models: ModelCache, sample: Sample, on_note: OnNote) -> Treatment:
