@@ -392,8 +392,9 @@ def test_an_image_on_the_gpu_stays_there(gpu, image, plain, monkeypatch):
     assert not gpu.transfers
 
 
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("options", [RestoreOptions(tile=0), TILES, ENSEMBLE])
-def test_images_of_one_size_fill_batches_before_sequences_are_cut(gpu, on_a_cpu, options):
+def test_images_of_one_size_fill_batches_before_sequences_are_cut(on_a_cpu, options):
     images = torch.rand(6, 3, 32, 28, generator=torch.Generator().manual_seed(3))
     network, told = Network(), []
     restored = restore_tensor(network, images, SPEC, options, lambda *tiles: told.append(tiles))
@@ -403,7 +404,8 @@ def test_images_of_one_size_fill_batches_before_sequences_are_cut(gpu, on_a_cpu,
         torch.testing.assert_close(result[None], on_a_cpu(image[None], options))
 
 
-def test_images_whose_memory_runs_out_together_keep_what_is_done(gpu, on_a_cpu, monkeypatch):
+@pytest.mark.usefixtures("gpu")
+def test_images_whose_memory_runs_out_together_keep_what_is_done(on_a_cpu, monkeypatch):
     images = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(4))
     network, told, forward = Network(), [], Network.forward
 
