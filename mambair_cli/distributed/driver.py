@@ -91,6 +91,7 @@ def run_on_cluster(
         try:
             asyncio.run(driver.run())
         finally:
+            driver.end_workers()
             events.settle_held()
             records.flush()
             remove_unfinished(driver.littered)
@@ -115,6 +116,7 @@ class Driver:
         on_detail: Callable[[str], None],
     ) -> None:
         self.littered: set[Path] = set()
+        self._hired: set[Any] = set()
         self._total = len(jobs)
         self._names = workers.names(len(jobs))
         self._queue = JobQueue(jobs)
@@ -147,6 +149,23 @@ class Driver:
                 each.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
         self._give_up()
+
+    def end_workers(self) -> None:
+        """End the workers that are left, after what they are writing if that is soon done.
+
+        An interrupt may cancel every task of `run` in any order, and more than once: what must
+        come after it cannot be one of them.
+        """
+        stopping = [actor.stop.remote() for actor in self._hired]
+        self._wait(stopping)
+        while self._hired:
+            self._ray.kill(self._hired.pop())
+        # What is killed lets go of its files only then.
+        self._wait(stopping)
+
+    def _wait(self, answers: list[Any]) -> None:
+        if answers:
+            self._ray.wait(answers, num_returns=len(answers), timeout=STOP_SECONDS)
 
     async def _tell_waiting(self) -> None:
         try:
@@ -194,13 +213,16 @@ class Driver:
         actor = self._ray.remote(Worker).options(
             max_restarts=0, max_task_retries=0, max_concurrency=calls, **self._workers.resources
         )
-        return actor.remote(self._setup)
+        hired = actor.remote(self._setup)
+        self._hired.add(hired)
+        return hired
 
     async def _dismiss(self, actor: Any) -> None:
         """End a worker, after what it is writing if that is soon done."""
         with suppress(TimeoutError, self._ray.exceptions.RayError):
             await asyncio.wait_for(actor.stop.remote(), STOP_SECONDS)
         self._ray.kill(actor)
+        self._hired.discard(actor)
 
     async def _feed(self, name: str, actor: Any) -> None:
         """Give a worker files whenever it is free, until none is left.
@@ -256,7 +278,7 @@ class Driver:
         except self._ray.exceptions.RayError as error:
             self._litter(pending.job)
             raise await self._lose(name, pending, _reason(error)) from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):
             self._litter(pending.job)
             raise
         except MambairError as error:

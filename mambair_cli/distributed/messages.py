@@ -33,6 +33,8 @@ from mambair_cli.restoration.restorer import RestoreOptions
 
 # Of the tiles of an image no more are told to the driver than one in this time, and the last.
 TILE_SECONDS = 0.5
+# What a worker says of the files that it does not finish any more.
+INTERRUPTED = "the run was interrupted"
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class EventRelay:
 
     def _pass_on_tile(self, event: TileDone) -> None:
         if self._stopped.is_set():
-            raise BackendError("the run was interrupted")
+            raise BackendError(INTERRUPTED)
         now = monotonic()
         if event.done in (0, event.total) or now - self._last_tile >= TILE_SECONDS:
             self._last_tile = now

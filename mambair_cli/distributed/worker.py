@@ -31,6 +31,7 @@ from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.urls import Url
 from mambair_cli.batches.work import Restore
 from mambair_cli.distributed.messages import (
+    INTERRUPTED,
     EventRelay,
     FileResult,
     FileTask,
@@ -110,9 +111,12 @@ class Worker:
             yield work.result()
 
     def stop(self) -> None:
-        """Has what runs end at its next tile, without a result; returns when nothing runs."""
-        self._stopped.set()
+        """Has what runs end at its next tile, without a result; returns when nothing runs.
+
+        What comes later is refused, so that the process can be ended then.
+        """
         with self._idle:
+            self._stopped.set()
             self._idle.wait_for(lambda: not self._busy)
 
     def _do(self, task: FileTask, tell: Callable[[Told], None]) -> FileResult:
@@ -158,6 +162,8 @@ class Worker:
     @contextmanager
     def _counted(self) -> Iterator[None]:
         with self._idle:
+            if self._stopped.is_set():
+                raise BackendError(INTERRUPTED)
             self._busy += 1
         try:
             yield

@@ -15,15 +15,16 @@ from mambair_cli.checkpoints.catalogue import bundled_directory
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.worker import Worker
+from mambair_cli.errors import BackendError
 from mambair_cli.restoration import chain
 from mambair_cli.restoration.plan import RestoreOptions
 
 
 @pytest.fixture
-def restored(weights: Path, tmp_path: Path):
-    """Restores `in.png` to a file of the given name, within so many bytes of memory."""
+def worker_within(weights: Path):
+    """Makes a worker that has so many bytes of memory."""
 
-    def restore(name: str, max_memory: int | None) -> Path:
+    def make(max_memory: int | None) -> Worker:
         setup = Setup(
             Request("sr", scale=2, weights=str(weights)),
             {"": LocalWeights(weights)},
@@ -34,9 +35,20 @@ def restored(weights: Path, tmp_path: Path):
             processors=1,
             share=1,
         )
-        source, target = tmp_path / "in.png", tmp_path / name
         worker = Worker(setup)
         worker.ready()
+        return worker
+
+    return make
+
+
+@pytest.fixture
+def restored(worker_within, tmp_path: Path):
+    """Restores `in.png` to a file of the given name, within so many bytes of memory."""
+
+    def restore(name: str, max_memory: int | None) -> Path:
+        source, target = tmp_path / "in.png", tmp_path / name
+        worker = worker_within(max_memory)
         *_, result = worker.restore(FileTask(source, target, (str(source), str(target))))
         assert isinstance(result, FileResult)
         assert isinstance(result.outcome, FileDone), result.outcome
@@ -53,6 +65,17 @@ def test_an_image_larger_than_memory_is_restored_in_bands(restored, tmp_path, mo
     bands = np.asarray(Image.open(restored("bands.png", 1)))
     assert whole.shape == (300, 140, 3)
     assert np.array_equal(whole, bands)
+
+
+def test_what_comes_after_the_end_is_refused(worker_within, tmp_path):
+    """Its process is ended as soon as nothing runs, whatever is on its way to it."""
+    source, target = tmp_path / "in.png", tmp_path / "out.png"
+    Image.new("RGB", (20, 12)).save(source)
+    worker = worker_within(None)
+    worker.stop()
+    with pytest.raises(BackendError, match="the run was interrupted"):
+        list(worker.restore(FileTask(source, target, (str(source), str(target)))))
+    assert not target.exists()
 
 
 def test_what_fix_needs_is_chosen_among_the_weights_that_were_sent(tmp_path):
