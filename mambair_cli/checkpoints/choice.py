@@ -19,6 +19,8 @@ Level = Literal["sigma", "quality"]
 # The best variant that a device runs in reasonable time.
 BEST_VARIANT = {"cpu": "light", "mps": "light"}
 BEST_VARIANT_ELSEWHERE = "classic"
+# Tasks whose models for larger scales serve smaller ones too, their results being reduced.
+REDUCED: tuple[Task, ...] = ("realsr",)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def choose(
 
     Args:
         task: What is to be restored.
-        scale: Asked output side over input side; None where the task has only one.
+        scale: Asked output side over input side; None where the task has only one. Of `realsr`
+            the model may be one for a larger scale.
         sigma: Asked noise level; images are adapted to the trained one that is taken.
         quality: Asked JPEG quality; the nearest trained one is taken.
         channels: Of the images: 3 takes weights for colour before others where the task has such
@@ -70,7 +73,7 @@ def choose(
     rows, sigma_notices = _at_level(rows, "sigma", sigma)
     rows, quality_notices = _at_level(rows, "quality", quality)
     notices = sigma_notices + quality_notices
-    rows.sort(key=lambda entry: _is_blind_in_colour(entry) != (channels > 1))
+    rows.sort(key=lambda entry: (_is_blind_in_colour(entry) != (channels > 1), entry.scale))
     if variant is not None:
         named = _named(rows, task, variant)
         return Choice(named, () if _is_blind_in_colour(named) else notices)
@@ -81,6 +84,7 @@ def choose(
             _is_blind_in_colour(entry) != (channels > 1),
             entry.bundled is not None,
             entry.variant != wanted,
+            entry.scale,
         ),
     )
     # Weights for any quality are no neighbours of one.
@@ -92,11 +96,13 @@ def _at_scale(rows: list[CatalogueEntry], task: Task, scale: int | None) -> list
     scales = sorted({entry.scale for entry in rows})
     if scale is None and len(scales) == 1:
         return rows
-    if scale not in scales:
+    larger = task in REDUCED
+    fitting = [each for each in scales if each == scale or (larger and scale and each > scale)]
+    if not fitting:
         listed = ", ".join(map(str, scales))
         wrong = f"{task} needs a scale" if scale is None else f"no {task} model for scale {scale}"
         raise UsageError(wrong, f"--scale takes one of: {listed}")
-    return [entry for entry in rows if entry.scale == scale]
+    return [entry for entry in rows if entry.scale in fitting]
 
 
 def trained_levels(task: Task, level: Level) -> list[int]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from mambair_cli.checkpoints.choice import Choice, blind_in_colour, choose, trained_levels
+from mambair_cli.checkpoints.choice import (
+    REDUCED,
+    Choice,
+    blind_in_colour,
+    choose,
+    trained_levels,
+)
 from mambair_cli.checkpoints.load import require_scale
 from mambair_cli.errors import UsageError
 
@@ -34,7 +40,8 @@ class Request:
 
     Attributes:
         task: What is restored; `fix` for what each image turns out to need.
-        scale: Asked output side over input side; None for the default, of `fix` the same size.
+        scale: Asked output side over input side; None for the default, of `fix` the same size. Of
+            `realsr` a larger model may be chosen, whose results are to be reduced.
         sigma: Asked noise level on the 0-255 scale; None to measure it in each file.
         quality: Asked JPEG quality; None to read it from each file.
         variant: Variant of the model, or None for the best on the device.
@@ -77,7 +84,7 @@ class Request:
             UsageError: There is no such model.
         """
         assert self.task != "fix"
-        default = DEFAULT_SCALE if self.task == "sr" else None
+        default = DEFAULT_SCALE if self.task in {"sr", "realsr"} else None
         return choose(
             self.task,
             scale=default if self.scale is None else self.scale,
@@ -119,7 +126,7 @@ class Request:
 
         Raises:
             UsageError: They enlarge where nothing is to be enlarged, or the reverse, or by another
-                scale.
+                scale; a larger one may have been chosen where results are reduced.
         """
         if (self.task in {"sr", "realsr"}) != (spec.scale > 1):
             does = f"enlarges {spec.scale} times" if spec.scale > 1 else "does not enlarge"
@@ -127,7 +134,8 @@ class Request:
                 f"{spec.id} {does}: it cannot be used by mambair {COMMANDS[self.task]}",
                 f"use it with: mambair {COMMANDS[spec.task]} --weights {self.weights}",
             )
-        if self.scale is not None:
+        may_be_larger = self.weights is None and self.task in REDUCED
+        if self.scale is not None and not (may_be_larger and spec.scale > self.scale):
             require_scale(spec, self.scale)
 
     def doubts(self, spec: ModelSpec) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import entries
 from mambair_cli.checkpoints.choice import choose
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import UsageError
 
 
@@ -57,6 +58,38 @@ def test_every_task_has_bundled_weights_to_fall_back_on(task, request_, stand_in
 def test_tasks_of_one_scale_need_none():
     assert choose("realsr").entry.id == "mambair-real-sr-x4"
     assert choose("denoise-real").entry.id == "mambair-unet-denoise-real"
+
+
+@pytest.fixture
+def realsr_at_two_scales(monkeypatch):
+    """The same catalogue with bundled weights of `realsr` for scale 2 besides."""
+    rows = tuple(entries())
+    tiny = next(entry for entry in rows if entry.id == "mambair-tiny-real-sr-x4")
+    small = catalogue.CatalogueEntry(**{**vars(tiny), "id": "mambair-tiny-real-sr-x2", "scale": 2})
+    monkeypatch.setattr(catalogue, "entries", lambda: (*rows, small))
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(2, "24"), (3, "4"), (4, "4"), (None, "4")])
+@pytest.mark.usefixtures("realsr_at_two_scales")
+def test_photographs_are_enlarged_by_the_next_larger_weights_or_the_published_ones(scale, expected):
+    """Results of the larger ones are reduced."""
+    choice = Request("realsr", scale).choose("cpu")
+    assert choice.entry.id == "mambair-real-sr-x4"
+    stand_ins = [entry.id for entry in choice.stand_ins]
+    assert stand_ins == [f"mambair-tiny-real-sr-x{each}" for each in expected]
+    named = Request("realsr", scale, variant="tiny").choose("cpu").entry
+    assert named.id == stand_ins[0]
+
+
+def test_where_photographs_have_one_scale_it_serves_smaller_ones():
+    request = Request("realsr", 2)
+    choice = request.choose("cpu")
+    assert choice.entry.id == "mambair-real-sr-x4"
+    request.check(choice.entry.spec)
+    with pytest.raises(UsageError, match="enlarges 4 times, but scale 8 was asked for"):
+        Request("realsr", 8).check(choice.entry.spec)
+    with pytest.raises(UsageError, match="enlarges 4 times, but scale 2 was asked for"):
+        Request("realsr", 2, weights="mine.safetensors").check(choice.entry.spec)
 
 
 @pytest.fixture
@@ -112,7 +145,7 @@ def test_variant_follows_the_device(device_type, variant):
     [
         ("sr", {"scale": 5}, "no sr model for scale 5", "--scale takes one of: 2, 3, 4"),
         ("sr", {}, "sr needs a scale", "--scale takes one of: 2, 3, 4"),
-        ("realsr", {"scale": 2}, "no realsr model for scale 2", "--scale takes one of: 4"),
+        ("realsr", {"scale": 5}, "no realsr model for scale 5", "--scale takes one of: 4"),
         ("denoise", {}, "denoise needs a sigma", "--sigma takes one of: 15, 25, 50"),
         ("dejpeg", {}, "dejpeg needs a quality", "--quality takes one of: 10, 30, 40"),
         (

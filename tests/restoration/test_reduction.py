@@ -48,6 +48,17 @@ def test_it_is_imresize_rounded_once():
     np.testing.assert_array_equal(reduced(eight, 62, 45).pixels, expected)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("alpha", [None, "binary"])
+def test_the_size_that_it_has_changes_nothing(dtype, alpha):
+    image = picture(dtype, 3, alpha)
+    same = reduced(image, 124, 90)
+    seen = slice(None) if alpha is None else image.alpha > 0
+    np.testing.assert_allclose(same.pixels[seen], image.pixels[seen], rtol=0, atol=1e-6)
+    if alpha:
+        np.testing.assert_array_equal(same.alpha, image.alpha)
+
+
 def test_colours_are_weighted_by_their_opacity():
     image = picture(np.uint8, 3, "soft")
     image.pixels[:] = 200

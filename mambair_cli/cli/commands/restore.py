@@ -45,7 +45,9 @@ def sr(settings: RestoreSettings, sizes: SizeSettings) -> None:
 @takes_settings
 def realsr(settings: RestoreSettings, sizes: SizeSettings) -> None:
     """Enlarge photographs, by default four times, removing their blur, noise and compression."""
-    restore_files(settings, "realsr", sizing=sizes.sizing_of_model(REALSR_SCALE))
+    asked = None if settings.weights else sizes.next_scale
+    scale = None if asked is None else min(asked, REALSR_SCALE)
+    restore_files(settings, "realsr", scale=scale, sizing=sizes.sizing_of_model(REALSR_SCALE))
 
 
 @takes_settings
