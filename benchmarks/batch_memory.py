@@ -56,7 +56,7 @@ KINDS: tuple[tuple[str, type, int], ...] = (
 SIDES = (24, 80)  # the least and the most
 WARM_UP = 100
 LAST = 300  # images that the slope is taken over
-LIBRARY_DEFAULTS = dict.fromkeys(ENVIRONMENT_DEFAULTS, "1024")
+LIBRARY_DEFAULTS = {name: "1024" for name in ENVIRONMENT_DEFAULTS if name.endswith("CAPACITY")}
 
 
 def all_sizes(count: int) -> list[tuple[int, int]]:

@@ -37,8 +37,10 @@ class ExitStatus(IntEnum):
 ENVIRONMENT_DEFAULTS: dict[str, str] = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "128",
-    # Threads of matrix products that are done would else wait at full speed, where those of our
-    # kernels are to run: a tile took 1.2 times the time, and 1.6 times that of the processor.
+    # Threads that have done their share of a step wait for the next at full speed, by default for
+    # milliseconds, which other programs could use: here for some tenths of one, as long as it takes
+    # from step to step. GNU's OpenMP goes by its own variable, others have only a yes or no.
+    "GOMP_SPINCOUNT": "5000",
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from llvmlite import binding
 
@@ -59,6 +60,13 @@ class Target:
         """The best of the table that the processor has."""
         present = self.features.split(",")
         return next((each for each in INSTRUCTION_SETS if f"+{each.feature}" in present), OTHER)
+
+    def machine(self) -> Any:
+        """Make LLVM's machine that code for this process is made with, and loaded by."""
+        binding.initialize_native_target()
+        binding.initialize_native_asmprinter()
+        here = binding.Target.from_triple(self.triple)
+        return here.create_target_machine(self.cpu, self.features, jit=True)
 
 
 @cache

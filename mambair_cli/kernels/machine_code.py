@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 from llvmlite import binding
 
+from mambair_cli.kernels import parts
 from mambair_cli.kernels.instruction_set import target
 
-Entry = Callable[..., Any]
 _RESULT, _EXCEPTION = ctypes.c_void_p(), ctypes.c_void_p()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel in memory.
+
+    Attributes:
+        call: Runs it; as Numba has it, where the result goes, which is None, and an exception come
+            before its arguments.
+        address: Where it lies.
+        take_parts: Runs parts of its tasks, given the address of what `parts.shared` laid out.
+        engine: What owns its code.
+    """
+
+    call: Any
+    address: int
+    take_parts: Any
+    engine: Any
+
+    def __call__(self, *numbers: int) -> None:
+        """Run it; numbers and addresses are Python integers."""
+        self.call(ctypes.addressof(_RESULT), ctypes.addressof(_EXCEPTION), *numbers)
 
 
 @dataclass(frozen=True)
@@ -24,46 +44,42 @@ class MachineCode:
         symbol: What its content calls it.
         arguments: How many it takes, pointers and integers of 64 bits.
         content: An object file.
+        taking: The object file of `parts` for as many arguments.
     """
 
     symbol: str
     arguments: int
     content: bytes
+    taking: bytes
 
     def packed(self) -> bytes:
         """Put it together for a file."""
-        return f"{self.symbol} {self.arguments}\n".encode() + self.content
+        head = f"{self.symbol} {self.arguments} {len(self.content)}\n"
+        return head.encode() + self.content + self.taking
 
     @classmethod
     def unpacked(cls, payload: bytes) -> Self:
         """Take apart what `packed` put together."""
-        head, _, content = payload.partition(b"\n")
-        symbol, arguments = head.decode().split()
-        return cls(symbol, int(arguments), content)
+        head, _, objects = payload.partition(b"\n")
+        symbol, arguments, size = head.decode().split()
+        return cls(symbol, int(arguments), objects[: int(size)], objects[int(size) :])
 
     def loaded(self) -> Entry:
-        """Make it callable; its numbers and addresses are Python integers.
+        """Make it callable.
 
         Raises:
             RuntimeError: LLVM cannot run machine code here.
         """
-        engine = _new_engine()
-        engine.add_object_file(binding.ObjectFileRef.from_data(self.content))
+        machine = target().machine()
+        engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        for content in (self.content, self.taking):
+            engine.add_object_file(binding.ObjectFileRef.from_data(content))
         engine.finalize_object()
-        address = engine.get_function_address(self.symbol)
-        assert address, self.symbol
+        kernel, taking = map(engine.get_function_address, (self.symbol, parts.SYMBOL))
+        assert kernel, self.symbol
+        assert taking, self.symbol
         pointers = [ctypes.c_void_p, ctypes.c_void_p]
         numbers = [ctypes.c_int64] * self.arguments
-        entry: Any = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *numbers)(address)
-        entry.engine = engine  # the code lives as long as it
-        # As Numba calls functions: where the result goes, which is None, and an exception.
-        return partial(entry, ctypes.addressof(_RESULT), ctypes.addressof(_EXCEPTION))
-
-
-def _new_engine() -> Any:
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    wanted = target()
-    here = binding.Target.from_triple(wanted.triple)
-    machine = here.create_target_machine(wanted.cpu, wanted.features, jit=True)
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+        call = ctypes.CFUNCTYPE(ctypes.c_int32, *pointers, *numbers)(kernel)
+        take_parts = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(taking)
+        return Entry(call, kernel, take_parts, engine)

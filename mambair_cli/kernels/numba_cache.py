@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -107,6 +108,7 @@ def _sources() -> bytes:
     digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         text = path.read_bytes()
-        if b"\nfrom numba import" in text:  # as all modules with compiled functions do
+        # As all modules with compiled functions do, and what packs and loads them.
+        if re.search(rb"\nfrom (numba|llvmlite) import", text):
             digest.update(text)
     return digest.digest()

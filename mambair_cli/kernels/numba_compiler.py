@@ -12,6 +12,7 @@ from numba import float32, int64, types
 from numba.core.errors import NumbaError
 
 from mambair_cli.errors import BackendError
+from mambair_cli.kernels import parts
 from mambair_cli.kernels.machine_code import MachineCode
 
 # What LLVM makes of loops that fill or copy memory.
@@ -61,7 +62,9 @@ def machine_code(function: FunctionType) -> MachineCode:
     library, symbol = compiled.library, compiled.fndesc.llvm_func_name
     assert not (needed := _needed_symbols(library.get_llvm_str())), needed
     content = library._get_compiled_object()  # noqa: SLF001
-    return MachineCode(symbol, len(signature.args), content)
+    arguments = len(signature.args)
+    # The last two are the first of its tasks and the one after its last.
+    return MachineCode(symbol, arguments, content, parts.object_file(arguments - 2))
 
 
 def _needed_symbols(text: str) -> list[str]:

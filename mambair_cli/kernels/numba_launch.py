@@ -45,9 +45,8 @@ def launch(kernel: Kernel, tasks: int, *arguments: Tensor | int) -> None:
         arguments: Tensors from `flat`, `padded` or `scratch`, and integers. Of tensors a kernel
             gets the address, 0 of an empty one.
     """
-    plain = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
-    entry = kernel.entry
-    in_parallel(lambda first, last: entry(*plain, first, last), tasks)
+    numbers = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
+    in_parallel(kernel.entry, numbers, tasks)
 
 
 def scratch(tasks: int, values: int) -> Tensor:

@@ -1,51 +1,54 @@
 """Threads that share the tasks of one kernel, and what becomes of them in a forked process.
 
-Kernels run outside of the interpreter's lock. Whoever launches one works on it too, and takes what
-no other thread has begun: on a busy machine nobody waits for a thread that does not come.
+Where PyTorch's threads are GNU OpenMP's, kernels run on the same ones: threads of two pools would
+keep each other from the processors. Elsewhere threads of ours help whoever launches a kernel.
+Either way each thread takes parts that no other has begun, outside of the interpreter's lock.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
+import sys
 import threading
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Sequence
 from queue import SimpleQueue
+from typing import Any
 
 import torch
+
+from mambair_cli.kernels.machine_code import Entry
+from mambair_cli.kernels.parts import Shared, shared
 
 # Parts of the work for each thread: some are slower, or come late.
 PARTS_PER_THREAD = 4
 
-Run = Callable[[int, int], None]
 
-
-class _Shared:
-    """Tasks that several threads run.
+class _Helped:
+    """Tasks that threads of ours help with.
 
     Args:
-        run: Runs the tasks from its first to before its second argument.
-        tasks: How many there are.
-        parts: How many of them go together.
+        entry: The kernel.
+        tasks: What its threads are given.
+        parts: How many there are.
     """
 
-    def __init__(self, run: Run, tasks: int, parts: int) -> None:
-        self._run, self._tasks, self._parts = run, tasks, parts
-        # Counting is atomic: each part is taken once, and one thread ends the last.
-        self._taken, self._ended = count(), count(1)
-        self._done = threading.Lock()
+    def __init__(self, entry: Entry, tasks: Shared, parts: int) -> None:
+        self._entry, self._tasks, self._left = entry, tasks, parts
+        self._counting, self._done = threading.Lock(), threading.Lock()
         self._done.acquire()
 
     def work(self) -> None:
         """Run parts until none is left."""
-        while (part := next(self._taken)) < self._parts:
-            first, last = (self._tasks * at // self._parts for at in (part, part + 1))
-            self._run(first, last)
-            if next(self._ended) == self._parts:
+        ran = self._entry.take_parts(ctypes.addressof(self._tasks))
+        with self._counting:
+            self._left -= ran
+            if ran and not self._left:
                 self._done.release()
 
     def wait(self) -> None:
-        """Wait for the parts that others have taken."""
+        """Wait for the parts that others have taken; not for threads that have taken none."""
         self._done.acquire()
 
 
@@ -53,17 +56,21 @@ class _Crew:
     """Threads of this process, as many as were ever asked for."""
 
     def __init__(self) -> None:
-        self._waiting: SimpleQueue[_Shared] = SimpleQueue()
+        self._waiting: SimpleQueue[_Helped] = SimpleQueue()
         self._threads = 0
         self._growing = threading.Lock()
 
-    def help_with(self, shared: _Shared, helpers: int) -> None:
+    def run(self, entry: Entry, tasks: Shared, parts: int, threads: int) -> None:
+        """Run tasks here, with the help of other threads."""
         with self._growing:
-            for _ in range(self._threads, helpers):
+            for _ in range(self._threads, threads - 1):
                 threading.Thread(target=self._serve, name="mambair-kernel", daemon=True).start()
                 self._threads += 1
-        for _ in range(helpers):
-            self._waiting.put(shared)
+        helped = _Helped(entry, tasks, parts)
+        for _ in range(min(threads, parts) - 1):
+            self._waiting.put(helped)
+        helped.work()
+        helped.wait()
 
     def _serve(self) -> None:
         while True:
@@ -73,22 +80,40 @@ class _Crew:
 _crew = _Crew()
 
 
-def in_parallel(run: Run, tasks: int) -> None:
-    """Run independent tasks on as many threads as this thread's torch uses.
+@functools.cache
+def _openmp() -> Any:
+    """Find what has PyTorch's own threads run a function; None where they are not GNU OpenMP's."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        # The one that PyTorch's library is bound to: a process may hold several.
+        run = ctypes.CDLL(torch._C.__file__).GOMP_parallel  # noqa: SLF001
+    except (AttributeError, OSError):
+        return None
+    run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    run.restype = None
+    return run
+
+
+def in_parallel(entry: Entry, numbers: Sequence[int], tasks: int) -> None:
+    """Run the independent tasks of a kernel on as many threads as this thread's torch uses.
 
     Args:
-        run: Runs the tasks from its first to before its second argument, outside of the
-            interpreter's lock, and raises nothing.
+        entry: The kernel.
+        numbers: Its arguments before the first of its tasks and the one after its last.
         tasks: How many there are.
     """
-    threads = min(torch.get_num_threads(), tasks, os.cpu_count() or 1)
-    if threads <= 1:
-        run(0, tasks)
+    threads = min(torch.get_num_threads(), os.cpu_count() or 1)
+    if min(threads, tasks) <= 1:
+        entry(*numbers, 0, tasks)
         return
-    shared = _Shared(run, tasks, min(tasks, PARTS_PER_THREAD * threads))
-    _crew.help_with(shared, threads - 1)
-    shared.work()
-    shared.wait()
+    parts = min(tasks, PARTS_PER_THREAD * threads)
+    given = shared(entry.address, tasks, parts, numbers)
+    if (run := _openmp()) is not None:
+        # With all of them, however few the parts: OpenMP ends threads that it does not need.
+        run(entry.take_parts, ctypes.addressof(given), threads, 0)
+    else:
+        _crew.run(entry, given, parts, threads)
 
 
 def _begin_alone() -> None:

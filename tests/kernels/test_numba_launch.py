@@ -15,10 +15,11 @@ from mambair_cli.errors import BackendError
 from mambair_cli.kernels.numba_launch import flat
 
 
-def test_threads_change_nothing_and_may_be_entered_by_two_at_once():
-    threads = {"OMP_NUM_THREADS": str(several_threads.THREADS)}
+@pytest.mark.parametrize("whose", ["pytorch's", "ours"])
+def test_threads_change_nothing_and_may_be_entered_by_two_at_once(whose):
+    threads = {"OMP_NUM_THREADS": str(several_threads.THREADS), "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
-        [sys.executable, several_threads.__file__],
+        [sys.executable, several_threads.__file__, whose],
         capture_output=True,
         text=True,
         check=False,

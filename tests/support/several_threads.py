@@ -1,20 +1,26 @@
 """Runs kernels on one thread and on several, and exits with an error where that shows.
 
-Tests have one thread. This is run as a program, with several.
+Tests have one thread. This is run as a program, with several: PyTorch's, or ours.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from scan_cases import scan_inputs, values_and_gradients
 from torch import nn
 
+from mambair_cli.kernels import threads as kernel_threads
 from mambair_cli.kernels.block.ops_cpu import FUSED
+from mambair_cli.kernels.machine_code import Entry
+from mambair_cli.kernels.numba_compiler import kernel, machine_code
 from mambair_cli.kernels.scan import numba_cpu
 from mambair_cli.kernels.threads import in_parallel
 
@@ -37,6 +43,23 @@ def steps() -> list[torch.Tensor]:
     return [*(y.detach() for y in results), *gradients]
 
 
+@kernel(floats=0)
+def nothing(first, last):
+    """Only its code that takes parts is of use."""
+
+
+def kernel_of(run: Callable[[int, int], None]) -> Entry:
+    """A kernel that is Python's: given the first of its tasks and the one after its last."""
+    numbers = [ctypes.c_int64] * 2
+    call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *numbers)(
+        lambda _result, _exception, first, last: run(first, last) or 0
+    )
+    taking = machine_code(nothing).loaded()
+    address = ctypes.cast(call, ctypes.c_void_p).value
+    assert address
+    return Entry(call, address, taking.take_parts, taking.engine)
+
+
 def parts_of(tasks: int) -> list[tuple[int, int]]:
     """In which parts tasks are run, each of which takes a while, and on how many threads."""
     parts: list[tuple[int, int]] = []
@@ -47,7 +70,7 @@ def parts_of(tasks: int) -> list[tuple[int, int]]:
         workers.add(threading.get_ident())
         parts.append((first, last))
 
-    in_parallel(run, tasks)
+    in_parallel(kernel_of(run), [], tasks)
     assert len(workers) <= max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
     return sorted(parts)
 
@@ -74,4 +97,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "ours":
+        kernel_threads._openmp = lambda: None
+    else:
+        openmp = sys.platform == "linux" and torch.backends.openmp.is_available()
+        assert (kernel_threads._openmp() is not None) == openmp
     main()
