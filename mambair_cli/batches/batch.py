@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
+from mambair_cli.batches.beside import ALONE, Beside
 from mambair_cli.batches.events import Event, OrderedEvents, Summary
 from mambair_cli.batches.forecasts import Forecast
 from mambair_cli.batches.jobs import Job, on_this_machine
@@ -48,6 +49,7 @@ def run_batch(
     shard: Shard | None = None,
     io_threads: int = 1,
     forecasts: Sequence[Forecast] = (),
+    beside: Beside = ALONE,
 ) -> Summary:
     """Restore files on one device or several, reading ahead and writing behind.
 
@@ -73,6 +75,7 @@ def run_batch(
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
             between one image and the next, which is right for a network that needs all processors.
         forecasts: From `foresee` for the same jobs and files, so that headers are not read again.
+        beside: How files share the only device; events come as if they did not.
 
     Returns:
         The outcomes. A `KeyboardInterrupt` is not caught: outputs that are being written are
@@ -80,11 +83,11 @@ def run_batch(
     """
     assert on_this_machine(jobs)
     kept = recipe if len(jobs) > 1 or resume or shard else None
-    events = OrderedEvents(on_event)
+    events = OrderedEvents(on_event, in_turn=beside.files > 1)
     stages = Stages(files, kept, resume=resume, shard=shard, forecasts=forecasts, jobs=jobs)
     with warnings.catch_warnings():
         # What `read_image` sets for itself is not kept apart between threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         with closing(stages):
-            Pipeline(jobs, restorers, stages, events, io_threads).run()
+            Pipeline(jobs, restorers, stages, events, io_threads, beside).run()
     return events.summary

@@ -145,19 +145,25 @@ class OrderedEvents:
 
     Args:
         on_event: Told of everything.
+        in_turn: Whether all that is told of a job comes after the outcomes of those before it.
     """
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, on_event: Callable[[Event], None], *, in_turn: bool = False) -> None:
         self.summary = Summary()
         self._on_event = on_event
         self._lock = threading.Lock()
         self._held: dict[int, Outcome] = {}
+        self._early: dict[int, list[Event]] = {}
+        self._in_turn = in_turn
         self._next = 1
 
-    def tell(self, event: Event) -> None:
-        """Pass an event on at once."""
+    def tell(self, event: Event, index: int = 0) -> None:
+        """Pass an event on, of a job where there is an index: at once, or in its turn."""
         with self._lock:
-            self._on_event(event)
+            if self._in_turn and index > self._next:
+                self._early.setdefault(index, []).append(event)
+            else:
+                self._on_event(event)
 
     def settle(self, index: int, outcome: Outcome) -> None:
         """Pass the outcome of a job on as soon as all jobs before it have theirs."""
@@ -166,12 +172,19 @@ class OrderedEvents:
             while (ready := self._held.pop(self._next, None)) is not None:
                 self._next += 1
                 self._pass_on(ready)
+                self._tell_early(self._next)
 
     def settle_held(self) -> None:
         """Pass on what waits for jobs that will have no outcome any more."""
         with self._lock:
-            for index in sorted(self._held):
-                self._pass_on(self._held.pop(index))
+            for index in sorted({*self._early, *self._held}):
+                self._tell_early(index)
+                if (outcome := self._held.pop(index, None)) is not None:
+                    self._pass_on(outcome)
+
+    def _tell_early(self, index: int) -> None:
+        for event in self._early.pop(index, ()):
+            self._on_event(event)
 
     def _pass_on(self, outcome: Outcome) -> None:
         self.summary.add(outcome)

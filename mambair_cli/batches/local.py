@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from mambair_cli.batches.batch import foresee, run_batch
+from mambair_cli.batches.beside import Beside
 from mambair_cli.batches.engines import Batch
 from mambair_cli.batches.events import Event, FileFailed, Summary
 from mambair_cli.batches.forecasts import Forecast
@@ -28,7 +29,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.device.compute import Compute, describe_device
 from mambair_cli.restoration.device.hardware import usable_processors
 from mambair_cli.restoration.device.precision import Precision
-from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.plan import UNKNOWN_NETWORK, RestoreOptions
 from mambair_cli.restoration.sizing import Sizing
 
 # Files that are read, and that are written, at the same time for each GPU.
@@ -131,7 +132,13 @@ class LocalEngine:
             shard=batch.shard,
             io_threads=io_threads([compute.device for compute in needed]),
             forecasts=forecasts,
+            beside=self._beside(batch, models[self._first]),
         )
+
+    def _beside(self, batch: Batch, models: ModelCache) -> Beside:
+        network = models.single.network.config if models.single else UNKNOWN_NETWORK
+        memory = batch.options.max_memory
+        return Beside.planned(len(batch.jobs), self._first, network, memory)
 
     @property
     def _first(self) -> Compute:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mambair_cli.batches.beside import ALONE, SMALL_FILE, Beside
 from mambair_cli.batches.events import (
     DeviceLost,
     FileNoted,
@@ -56,6 +57,7 @@ class Pipeline:
         events: Told of everything.
         io_threads: How many files are read, and how many written, at the same time; 0 to do both
             between one image and the next.
+        beside: How files share the only device.
     """
 
     def __init__(
@@ -65,16 +67,20 @@ class Pipeline:
         stages: Stages,
         events: OrderedEvents,
         io_threads: int,
+        beside: Beside = ALONE,
     ) -> None:
         self._total = len(jobs)
         self._restorers = restorers
         self._working = set(restorers)
         self._stages = stages
         self._events = events
+        self._beside = beside
         self._stopped = threading.Event()
         self._broken: list[BaseException] = []
         ahead = max(1, io_threads + len(restorers) - 1)
-        self._inputs = ReadAhead(jobs, stages.read, stages.pixels, io_threads, ahead)
+        self._inputs = ReadAhead(
+            jobs, stages.read, stages.pixels, io_threads, ahead, self._has_device_alone
+        )
         self._outputs = WriteBehind(io_threads, self._watch)
 
     def run(self) -> None:
@@ -84,7 +90,7 @@ class Pipeline:
             BaseException: The first that is no file's failure, from whichever thread, after all
                 threads have ended. Results being written then are finished, others dropped.
         """
-        first, *others = self._restorers.items()
+        first, *others = [*self._restorers.items()] * self._beside.files
         devices = ThreadPoolExecutor(max(1, len(others)), "mambair-device")
         try:
             for other in others:
@@ -128,14 +134,15 @@ class Pipeline:
             self._settle(queued, reading.outcome)
             return True
         self._tell_started(queued, device)
-        callbacks = partial(self._on_tile, queued.job), partial(self._on_note, queued.job)
+        callbacks = partial(self._on_tile, queued), partial(self._on_note, queued)
         start = time.perf_counter()
         try:
             if reading.sequence is None:
                 done = self._stages.stream(queued.job, reading, restore, *callbacks)
                 self._settle(queued, done)
                 return True
-            restored = restore.sequence(reading.sequence, *callbacks)
+            with self._beside.share(alone=self._has_device_alone(queued.job)):
+                restored = restore.sequence(reading.sequence, *callbacks)
         except _Stopped:
             return False
         except FileError as error:
@@ -181,17 +188,21 @@ class Pipeline:
         self._events.settle(queued.index, outcome)
         self._inputs.finish()
 
-    def _tell_started(self, queued: QueuedJob, device: str) -> None:
-        self._events.tell(FileStarted(queued.job, queued.index, self._total, device))
+    def _has_device_alone(self, job: Job[Path]) -> bool:
+        return self._beside.files > 1 and self._stages.pixels(job) > SMALL_FILE
 
-    def _on_tile(self, job: Job, done: int, total: int) -> None:
+    def _tell_started(self, queued: QueuedJob, device: str) -> None:
+        started = FileStarted(queued.job, queued.index, self._total, device)
+        self._events.tell(started, queued.index)
+
+    def _on_tile(self, queued: QueuedJob, done: int, total: int) -> None:
         if self._stopped.is_set():
             raise _Stopped
-        self._events.tell(TileDone(job, done, total))
+        self._events.tell(TileDone(queued.job, done, total), queued.index)
 
-    def _on_note(self, job: Job, note: str | Finding) -> None:
+    def _on_note(self, queued: QueuedJob, note: str | Finding) -> None:
         steps = None if isinstance(note, str) else note.steps
-        self._events.tell(FileNoted(job, str(note), steps))
+        self._events.tell(FileNoted(queued.job, str(note), steps), queued.index)
 
     def _write(
         self,

@@ -57,6 +57,7 @@ class ReadAhead:
         measure: Tell the pixels of one without reading it; asked often.
         threads: How many are read at once; 0 for one at a time in the calling thread.
         most: How many may be read, or being read, and not taken.
+        alone: Tell whether one is not even read while others are taken, nor others while it is.
     """
 
     def __init__(
@@ -66,10 +67,12 @@ class ReadAhead:
         measure: Callable[[Job[Path]], int],
         threads: int,
         most: int,
+        alone: Callable[[Job[Path]], bool],
     ) -> None:
         self._read = read
         self._measure = measure
         self._most = most
+        self._alone = alone
         self._ahead = threads > 0
         name = "mambair-read"
         self._pool = ThreadPoolExecutor(threads, name) if threads else InCallingThread()
@@ -78,17 +81,20 @@ class ReadAhead:
         self._next = next(self._coming, None)
         self._waiting: deque[QueuedJob] = deque()
         self._taken = 0
+        self._one_alone = False
         self._stopped = False
 
     def take(self) -> QueuedJob | None:
         """Give the next job; None once no more will come, also not from a device that fails."""
         with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._may_go_on())
             self._refill()
             self._changed.wait_for(lambda: self._stopped or self._waiting or not self._taken)
             if self._stopped or not self._waiting:
                 return None
             queued = self._waiting.popleft()
             self._taken += 1
+            self._one_alone = self._alone(queued.job)
             if self._ahead:
                 self._refill()
         return queued
@@ -115,6 +121,15 @@ class ReadAhead:
     def close(self) -> None:
         """Wait for files that are being read, and drop the rest."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _may_go_on(self) -> bool:
+        """Tell whether nothing that is taken keeps the next job from being read."""
+        if not self._taken:
+            return True
+        if self._one_alone:
+            return False
+        coming = self._waiting[0].job if self._waiting else self._next and self._next[1]
+        return coming is None or not self._alone(coming)
 
     def _refill(self) -> None:
         while self._next is not None and len(self._waiting) < self._most:

@@ -42,7 +42,7 @@ RECORDED_BYTES = 64 * memory.MEBIBYTE
 # The share of the memory there is that a recorded run may keep from others.
 RECORDED_SHARE = 0.2
 # Planned for a module without a configuration: the most that a published network needs.
-_UNKNOWN_NETWORK = MambaIRConfig(
+UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
 )
 
@@ -309,7 +309,7 @@ def limits_of(
     if strict:
         available = min(available, memory.available_main_memory(max_memory))
     scan = next((m.scan.name for m in network.modules() if isinstance(m, SelectiveScan)), "auto")
-    config = getattr(network, "config", _UNKNOWN_NETWORK)
+    config = getattr(network, "config", UNKNOWN_NETWORK)
     return Limits(
         bytes_per_pixel(config, precision, scan, device.type),
         available - reserved,

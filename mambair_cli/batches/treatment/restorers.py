@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from math import prod
 
+import torch
 from torch import nn
 
+from mambair_cli.batches.beside import SMALL_FILE
 from mambair_cli.batches.models import ModelCache
 from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import Treatment
@@ -80,7 +82,15 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         reduction = Reduction(header, *size, binary_alpha)
         return reduction.result, reduction.bands(restored)
 
-    return Restore(images, bands, LARGEST_BATCH if batches(models.device) else 0)
+    return Restore(images, bands, _most_pixels(models.device))
+
+
+def _most_pixels(device: torch.device) -> int:
+    """Tell of how many pixels images are better restored together than one by one."""
+    if batches(device):
+        return LARGEST_BATCH
+    threads = torch.get_num_threads()
+    return min(threads * SMALL_FILE, LARGEST_BATCH) if device.type == "cpu" and threads > 1 else 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ half as much memory as the float32 weights that they stand for.
 from __future__ import annotations
 
 import copy
+import threading
 from itertools import chain
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,8 @@ from mambair_cli.restoration.device import aligned
 _TWINS: WeakKeyDictionary[nn.Module, tuple[object, dict[torch.dtype, nn.Module]]] = (
     WeakKeyDictionary()
 )
+# Images side by side ask for the same ones.
+_making = threading.Lock()
 
 
 def frozen_state(network: nn.Module) -> tuple[object, ...] | None:
@@ -66,16 +69,17 @@ def with_half_weights(network: nn.Module, dtype: torch.dtype, state: object) -> 
     """
     if state is None:
         return network
-    known, twins = _TWINS.get(network, (None, {}))
-    if known != state:
-        twins = {}
-        _TWINS[network] = state, twins
-    if dtype not in twins:
-        device = next(network.parameters()).device
-        # Not as inference tensors, whose changes are not counted.
-        with torch.inference_mode(mode=False), torch.no_grad():
-            twins[dtype] = _twin(network, dtype, aligned_rows=aligned.on(device))
-    return twins[dtype]
+    with _making:
+        known, twins = _TWINS.get(network, (None, {}))
+        if known != state:
+            twins = {}
+            _TWINS[network] = state, twins
+        if dtype not in twins:
+            device = next(network.parameters()).device
+            # Not as inference tensors, whose changes are not counted.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                twins[dtype] = _twin(network, dtype, aligned_rows=aligned.on(device))
+        return twins[dtype]
 
 
 def _twin(module: nn.Module, dtype: torch.dtype, *, aligned_rows: bool) -> nn.Module:
