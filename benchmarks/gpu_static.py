@@ -34,7 +34,13 @@ from triton.runtime.jit import JITFunction
 
 from mambair_cli.kernels.block import ops_gpu
 from mambair_cli.kernels.scan import triton_gpu
-from mambair_cli.kernels.scan.triton_division import EARLIER_CHUNK, SCHEDULERS, Processor
+from mambair_cli.kernels.scan.triton_division import (
+    EARLIER_CHUNK,
+    ONE_WARP,
+    SCHEDULERS,
+    Processor,
+    Program,
+)
 from mambair_cli.networks.spec import MambaIRUNetConfig
 
 RESULT = Path(__file__).parent / "results" / "gpu_static.json"
@@ -44,6 +50,15 @@ TARGETS = {
     "sm_75": GPUTarget("cuda", 75, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+# b, h, w, d, n, r of crops in training, and ways to cut the channels; the first is what is run.
+BACKWARD_SHAPES = {
+    "classic": (4, 64, 64, 360, 16, 12),
+    "light": (4, 64, 64, 72, 10, 4),
+    "colour denoising": (4, 64, 64, 216, 16, 12),
+    "U-Net level 3": (4, 32, 32, 288, 16, 12),
+    "U-Net level 4": (4, 16, 16, 576, 16, 24),
+}
+BACKWARD_WAYS = {"as run": ONE_WARP, "two warps": (Program(2, 2),), "one channel": (Program(1, 1),)}
 TYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -292,6 +307,42 @@ def summary(case: Case, rows: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def gradients_of(shape: tuple[int, ...], programs: tuple[Program, ...]) -> dict[str, Any]:
+    """Facts of the longest kernel of the scan's gradients: an iteration takes one token a lane."""
+    (b, h, w, d, n, r), launches = shape, list[Launch]()
+    with torch.device("meta"):
+        u, projected = torch.empty(b, h, w, d), torch.empty(b, h, w, 4 * (r + 2 * n))
+        parameters = [torch.empty(4, d, *rest) for rest in ((r,), (), (n,), ())]
+        dy = torch.empty(b, h, w, d, dtype=torch.bfloat16).expand(4, -1, -1, -1, -1)
+    half = (u.bfloat16(), projected.bfloat16())
+    with recorded(launches, "gradients"), patch.object(triton_gpu, "ONE_WARP", programs):
+        triton_gpu.gradients((*half, *parameters), dy)
+    launch = next(each for each in launches if each.kernel.__name__ == "scan_gradients")
+    kernel = compiled(launch, TARGETS["sm_90"])
+    # Of its own exponentials, and the two of the softplus and its derivative, for each channel.
+    channels = launch.named_constants["BLOCK"] // (32 * launch.warps)
+    loops = loops_of(kernel.asm["cubin"])
+    backward = next(x for x in loops if x.opcodes[EXPONENTIAL] == channels * (n + 2))
+    recording = next(x for x in loops if x.opcodes[EXPONENTIAL] == channels * (n + 1))
+    return {
+        "channels_of_a_lane": channels,
+        "warps": launch.warps,
+        **resources_nvidia(kernel.asm["cubin"]),
+        "instructions_of_64_channels": sum(
+            loop.instructions * 2 // channels for loop in (recording, backward)
+        ),
+        "instructions_of_all_channels": sum(
+            loop.instructions * launch.grid[0] * launch.warps for loop in (recording, backward)
+        ),
+        "local_loads_of_64_channels": sum(
+            count * 2 // channels
+            for loop in (recording, backward)
+            for name, count in loop.opcodes.items()
+            if name.startswith("LDL")
+        ),
+    }
+
+
 def main() -> None:
     """Compiles the launches of the networks whose blocks are all of one size."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
@@ -317,6 +368,12 @@ def main() -> None:
             key = f"{name} {TYPES[dtype]}"
             result["networks"][key] = describe_case(case, dtype, wanted)
             arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+    result["gradients"] = {
+        f"{name}, {way}": gradients_of(shape, programs)
+        for name, shape in BACKWARD_SHAPES.items()
+        for way, programs in BACKWARD_WAYS.items()
+    }
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n")
     for key, row in result["networks"].items():
         predicted = row["predicted_scan_ms_of_the_network_as_cut"]
         print(f"{key}: scan {predicted} ms predicted on an H200, not measured")

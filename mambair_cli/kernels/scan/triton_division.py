@@ -20,10 +20,12 @@ class Program:
     Attributes:
         channels: Of a lane. Two share what is loaded for a token.
         warps: Of a program. Several find what is loaded in the first-level cache.
+        work: Instructions for a channel, of those that lanes with two take.
     """
 
     channels: int
     warps: int
+    work: float = 1
 
     def block(self, lanes: int) -> int:
         """Count the channels of a program on warps of so many lanes."""
@@ -32,6 +34,9 @@ class Program:
 
 # The best first where as many lanes are idle.
 PROGRAMS = (Program(2, 4), Program(2, 2), Program(2, 1), Program(1, 1))
+# For gradients, which store sums over a program's channels: several warps would have to meet for
+# each, and so much is done for all channels that one alone takes 1.4 to 1.5 times its share.
+ONE_WARP = (Program(2, 1), Program(1, 1, 1.4))
 # A multiprocessor's registers, and those of a lane that are not for addresses.
 REGISTERS, OF_A_LANE = 65536, 250
 # Registers of a lane that leave four times three or four warps their room, by its channels. The
@@ -107,7 +112,13 @@ def processor(device: torch.device) -> Processor:
 
 @lru_cache(maxsize=256)
 def divide(
-    sequences: int, tokens: int, channels: int, states: int, rank: int, processor: Processor
+    sequences: int,
+    tokens: int,
+    channels: int,
+    states: int,
+    rank: int,
+    processor: Processor,
+    programs: tuple[Program, ...] = PROGRAMS,
 ) -> Division:
     """Divide a scan so that the device is full and the first pass still small.
 
@@ -118,14 +129,15 @@ def divide(
         states: States of a channel.
         rank: Rank of the step projection.
         processor: The device.
+        programs: Shapes to choose from, the best first.
 
     Returns:
         The division with the least predicted time, or the fewest chunks where it is as good.
     """
     lanes = processor.lanes
     needed = {each: _registers(each, states, rank) for each in LIMITS}
-    shapes = [each for each in PROGRAMS if each.channels == 1 or needed[2] <= OF_A_LANE]
-    program = min(shapes, key=lambda shape: _blocks(shape, channels, lanes) * shape.block(lanes))
+    shapes = [each for each in programs if each.channels == 1 or needed[2] <= OF_A_LANE]
+    program = min(shapes, key=lambda shape: shape.work * _lanes(shape, channels, lanes))
     limits = LIMITS[program.channels]
     limit = next((n for n in limits if needed[program.channels] <= LITTLE_MORE * n), None)
     held = HELD_WITHOUT_LIMIT if limit is None else REGISTERS // (limit * 32) // 4 * 4
@@ -140,14 +152,19 @@ def divide(
             -(-tokens // (length + length % 2)),
             limit if processor.limits_registers else None,
         )
-        programs = sequences * division.blocks
-        costs[division] = _cost(division, held, programs, processor.multiprocessors)
+        count = sequences * division.blocks
+        costs[division] = _cost(division, held, count, processor.multiprocessors)
     enough = AS_GOOD * min(costs.values())
     return next(division for division, cost in costs.items() if cost <= enough)
 
 
 def _blocks(program: Program, channels: int, lanes: int) -> int:
     return -(-channels // program.block(lanes))
+
+
+def _lanes(program: Program, channels: int, lanes: int) -> int:
+    """Count the channels that all programs could take, idle ones included."""
+    return _blocks(program, channels, lanes) * program.block(lanes)
 
 
 def _registers(channels: int, states: int, rank: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mambair_cli.kernels.scan.triton_division import Division, divide, processor
+from mambair_cli.kernels.scan.triton_division import ONE_WARP, Division, divide, processor
 from mambair_cli.kernels.triton_launch import GPUS, channels_last, find_room, launch
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -106,7 +106,7 @@ def gradients(tensors: tuple[Tensor, ...], dplanes: Tensor) -> tuple[Tensor, ...
     plane_stride = dy.stride(0) if dy.dim() == 5 else 0
     row_bytes = 4 * h * w * n * d
     rows_at_once = min(k * b, max(1, HISTORY_BYTES // row_bytes))
-    division = divide(rows_at_once, h * w, d, n, r, processor(u.device))
+    division = divide(rows_at_once, h * w, d, n, r, processor(u.device), ONE_WARP)
     blocks, chunks = division.blocks, division.chunks
     sizes = block_sizes(A, step_weight)
     weight, bias, matrix, skip = (

@@ -273,6 +273,26 @@ def test_what_a_lane_cannot_hold_leaves_it_one_channel(states, rank, channels, r
 
 
 @pytest.mark.parametrize(
+    ("channels", "states", "rank", "of_a_lane"),
+    [
+        (360, 16, 12, 2),  # classic
+        (216, 16, 12, 2),  # denoise
+        (288, 16, 12, 2),  # U-Net, third level
+        (576, 16, 24, 2),  # fourth
+        (72, 10, 4, 2),  # light
+        (32, 16, 12, 1),
+        (360, 24, 12, 1),
+    ],
+)
+def test_gradients_are_of_single_warps_with_two_channels_a_lane_where_that_is_less_work(
+    channels, states, rank, of_a_lane
+):
+    cut = divide(4, 64 * 64, channels, states, rank, H200, triton_division.ONE_WARP)
+    assert (cut.warps, cut.block) == (1, 32 * of_a_lane)
+    assert cut.blocks == -(-channels // cut.block)
+
+
+@pytest.mark.parametrize(
     ("channels", "states", "rank", "registers"),
     [(216, 16, 12, 128), (72, 10, 4, 128), (348, 16, 22, 168)],  # denoise, light, v2 base
 )
