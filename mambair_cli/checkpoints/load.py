@@ -21,6 +21,7 @@ from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.checkpoints.state_dict import RawCheckpoint, read_checkpoint
 from mambair_cli.checkpoints.unwrapping import unwrapped
 from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.kernels.block.attention import relative_positions
 from mambair_cli.networks import build_network
 from mambair_cli.networks.spec import (
     MambaIRUNetConfig,
@@ -29,7 +30,6 @@ from mambair_cli.networks.spec import (
     NetworkConfig,
     Task,
 )
-from mambair_cli.networks.window_attention import relative_positions
 
 if TYPE_CHECKING:
     from mambair_cli.networks import RestorationNetwork

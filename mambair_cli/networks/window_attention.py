@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from mambair_cli.kernels.parameters import made_once
-
-# What is added to the score of two pixels that only a shift has brought together.
-APART = -100.0
-# Channels of a head that a GPU's fused attention takes are multiples of this many; for any others
-# PyTorch falls back on a product that stores the scores of all pairs: kilobytes for each pixel.
-HEAD_MULTIPLE = 8
-
-
-def head_channels(channels: int, heads: int) -> int:
-    """Count the channels of a head on a GPU, with the zeros that it is filled up with."""
-    each = channels // heads
-    return each + -each % HEAD_MULTIPLE
-
-
-def relative_positions(window: int, device: torch.device | None = None) -> Tensor:
-    """Index the relative positions of the pixels of a window.
-
-    Args:
-        window: Side of the window.
-        device: Where; None for main memory.
-
-    Returns:
-        For each pair of pixels the row of the bias table, `(window**2 window**2)`, int64.
-    """
-    side = torch.arange(window, device=device or "cpu")
-    rows, columns = torch.meshgrid(side, side, indexing="ij")
-    down, right = (axis.flatten()[:, None] - axis.flatten()[None] for axis in (rows, columns))
-    return (down + window - 1) * (2 * window - 1) + right + window - 1
+from mambair_cli.kernels.block.attention import Windows
+from mambair_cli.kernels.block.ops import PLAIN, Ops
 
 
 class WindowAttention(nn.Module):
@@ -52,7 +23,8 @@ class WindowAttention(nn.Module):
 
     def __init__(self, channels: int, window: int, heads: int, shift: int) -> None:
         super().__init__()
-        self.window, self.heads, self.shift = window, heads, shift
+        self.windows = Windows(window, heads, shift)
+        self.ops: Ops = PLAIN
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.proj = nn.Linear(channels, channels)
         if not self.proj.weight.is_meta:
@@ -67,70 +39,5 @@ class WindowAttention(nn.Module):
         Returns:
             `(b h w c)`.
         """
-        b, h, w, _ = qkv.shape
-        side = self.window
-        if self.shift:
-            qkv = qkv.roll((-self.shift, -self.shift), (1, 2))
-        windows = qkv.view(b, h // side, side, w // side, side, 3, self.heads, -1)
-        windows = windows.permute(5, 0, 1, 3, 6, 2, 4, 7)
-        each, scale = windows.shape[-1], None
-        if (missing := -each % HEAD_MULTIPLE) and _fills_up(qkv.device):
-            # Instead of the copy that follows, not besides it. Zeros change no product.
-            windows, scale = functional.pad(windows, (0, missing)), each**-0.5
-        # (3 b rows columns heads pixels e)
-        q, k, v = windows.flatten(5, 6).unbind(0)
-        attended = self._attended(q, k, v, scale)[..., :each]
-        # (b rows side columns side heads e)
-        pixels = attended.reshape(*attended.shape[:4], side, side, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        out = pixels.reshape(b, h, w, -1)
-        if self.shift:
-            out = out.roll((self.shift, self.shift), (1, 2))
-        return cast(Tensor, self.proj(out))
-
-    def _bias(self) -> Tensor:
-        """Return the bias of every pair of pixels, `(heads n n)`; made once where it is frozen.
-
-        It is contiguous: a GPU's fused attention takes no other.
-        """
-        return made_once(self.relative_position_bias_table, self._of_pairs)
-
-    def _of_pairs(self, table: Tensor) -> Tensor:
-        pairs = table[relative_positions(self.window, table.device)]
-        return pairs.permute(2, 0, 1).contiguous()
-
-    def _attended(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> Tensor:
-        """Attend in windows `(b rows columns heads n e)`.
-
-        After a shift only windows of the last row and column hold pixels that are no neighbours,
-        all of them in the same places: four masks do for an image of any size.
-        """
-        bias = self._bias()
-        if not self.shift:
-            return _attend(q, k, v, bias, scale)
-        out = torch.empty_like(q, memory_format=torch.contiguous_format)
-        inner, last = slice(None, -1), slice(-1, None)
-        for rows, columns in product((inner, last), repeat=2):
-            at = (slice(None), rows, columns)
-            if out[at].numel():
-                apart = self._apart(bias, rows=rows is last, columns=columns is last)
-                out[at] = _attend(q[at], k[at], v[at], bias + apart, scale)
-        return out
-
-    def _apart(self, like: Tensor, *, rows: bool, columns: bool) -> Tensor:
-        """Mask pairs `(n n)` on two sides of the seam of a window in the last row or column."""
-        behind = torch.arange(self.window, device=like.device) >= self.window - self.shift
-        nowhere = torch.zeros_like(behind)
-        region = 2 * (behind if rows else nowhere)[:, None] + (behind if columns else nowhere)
-        pixels = region.flatten()
-        return (pixels[:, None] != pixels).to(like) * APART
-
-
-def _fills_up(device: torch.device) -> bool:
-    return device.type not in ("cpu", "mps")
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float | None) -> Tensor:
-    """Attend in windows `(... heads n e)` with a bias `(heads n n)` that all of them share."""
-    windows = q.flatten(0, -4), k.flatten(0, -4), v.flatten(0, -4)
-    mask = bias[None].to(q.dtype)
-    return functional.scaled_dot_product_attention(*windows, mask, scale=scale).view(q.shape)
+        attended = self.ops.attend(qkv, self.relative_position_bias_table, self.windows)
+        return cast(Tensor, self.proj(attended))

@@ -18,9 +18,9 @@ from mambair_cli.checkpoints.load import (
 )
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import CheckpointError, UsageError
+from mambair_cli.kernels.block.attention import relative_positions
 from mambair_cli.networks import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config, build_network
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.networks.window_attention import relative_positions
 
 
 def stated(config, spec=None, network="MambaIR", **changes):

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mambair_cli.networks import MambaIRv2Config, build_network, window_attention
+from mambair_cli.kernels.block import attention
+from mambair_cli.kernels.block.attention import relative_positions
+from mambair_cli.networks import MambaIRv2Config, build_network
 from mambair_cli.networks.padding import mirror_to_multiple
-from mambair_cli.networks.window_attention import WindowAttention, relative_positions
+from mambair_cli.networks.window_attention import WindowAttention
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 
 LIGHT = MambaIRv2Config(
@@ -98,7 +100,8 @@ def test_the_image_is_mirrored_with_its_edge_as_often_as_needed():
 def attention_by_definition(module, qkv):
     """Every pixel with every other, those of another window or region left out."""
     _, h, w, _ = qkv.shape
-    side, shift, heads = module.window, module.shift, module.heads
+    windows = module.windows
+    side, shift, heads = windows.side, windows.shift, windows.heads
     rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     # Where a pixel lies after the shift; pixels that came round are a region of their own.
     row, column = ((axis - shift) % size for axis, size in ((rows, h), (columns, w)))
@@ -151,27 +154,27 @@ def test_heads_filled_up_for_a_gpu_attend_as_before(channels, heads, filled, shi
     torch.manual_seed(0)
     module = WindowAttention(channels, 4, heads, shift)
     x, attended = torch.randn(2, 8, 12, 3 * channels), []
-    attention = functional.scaled_dot_product_attention
+    fused = functional.scaled_dot_product_attention
 
     def noted(*windows, **how):
         attended.append(windows[0].shape[-1])
         # Or a GPU's fused attention does not take them.
         assert all(tensor.stride(-1) == 1 for tensor in windows)
-        return attention(*windows, **how)
+        return fused(*windows, **how)
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
     with torch.inference_mode():
         expected = module(x)
         assert set(attended) == {channels // heads}
         attended.clear()
-        monkeypatch.setattr(window_attention, "_fills_up", lambda _: True)
+        monkeypatch.setattr(attention, "_fills_up", lambda _: True)
         torch.testing.assert_close(module(x), expected)
-    assert set(attended) == {window_attention.head_channels(channels, heads)} == {filled}
+    assert set(attended) == {attention.head_channels(channels, heads)} == {filled}
 
 
 def test_triton_s_kernels_restore_as_the_definition(monkeypatch):
     pytest.importorskip("triton")
-    monkeypatch.setattr(window_attention, "_fills_up", lambda _: True)
+    monkeypatch.setattr(attention, "_fills_up", lambda _: True)
     results = []
     for config in (LIGHT, replace(FULL, depths=(1,), num_heads=(2,))):
         network = build(replace(config, convffn_kernel_size=5)).requires_grad_(False)

@@ -14,13 +14,13 @@ from mambair_cli.checkpoints.convert import write_checkpoint
 from mambair_cli.checkpoints.detect import detect_config
 from mambair_cli.checkpoints.load import POSITIONS, holds_network, load_checkpoint
 from mambair_cli.errors import CheckpointError
+from mambair_cli.kernels.block.attention import relative_positions
 from mambair_cli.networks import (
     MambaIRConfig,
     MambaIRUNetConfig,
     MambaIRv2Config,
     build_network,
 )
-from mambair_cli.networks.window_attention import relative_positions
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.plan import RestoreOptions
 from mambair_cli.restoration.restorer import restore_tensor

@@ -12,6 +12,7 @@ import torch
 from scan_cases import scan_inputs, values_and_gradients
 from torch import Tensor, nn
 
+from mambair_cli.kernels.block.attention import Windows
 from mambair_cli.kernels.block.ops import PLAIN, Ops
 from mambair_cli.kernels.block.ops_cpu import FUSED
 from mambair_cli.kernels.instruction_set import target
@@ -52,6 +53,16 @@ def steps(ops: Ops, c: int) -> list[Tensor]:
     ]
 
 
+def check_attention() -> None:
+    """Compare the values of attention in windows that fill vectors, and in others."""
+    for side, heads, each in ((16, 2, 5), (6, 1, 9)):
+        torch.manual_seed(side)
+        qkv, windows = torch.randn(2, side, 2 * side, 3 * heads * each), Windows(side, heads, 2)
+        table = torch.randn((2 * side - 1) ** 2, heads)
+        expected = PLAIN.attend(qkv.double(), table.double(), windows)
+        check("attention", [FUSED.attend(qkv, table, windows)], [expected])
+
+
 def check_scan() -> None:
     """Compare the values of the scan, and of one step."""
     for channels in CHANNELS:
@@ -72,6 +83,7 @@ def check_everything() -> None:
         expected = values_and_gradients(reference.selective_scan_2d, doubles, upstream)
         check(f"scan of {channels}", actual, expected)
         check(f"steps on {channels}", steps(FUSED, channels), steps(PLAIN, channels))
+    check_attention()
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambair_cli.kernels.block.attention import Windows, attend
+
 
 @dataclass(frozen=True)
 class Ops:
@@ -28,6 +30,9 @@ class Ops:
         gated_residual: `x * skip + branch * gate` of two `(b h w c)` and a gate `(b c)`.
         sort_by_class: Of scores `(b l t)` the class of each pixel, `(b l)`; the pixels in the order
             of their classes, and where each pixel went, `(b*l)`, all images numbered through.
+        attend: Attention of each pixel to those of its window, of queries, keys and values
+            `(b h w 3c)` and a table of biases by relative position `((2 side-1)**2 heads)`:
+            `(b h w c)`. The sides of the image are multiples of the window's.
     """
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
@@ -38,6 +43,7 @@ class Ops:
     channel_gate: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor]
     gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     sort_by_class: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    attend: Callable[[Tensor, Tensor, Windows], Tensor]
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -114,5 +120,6 @@ def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 PLAIN = Ops(
-    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual, sort_by_class
-)
+    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    sort_by_class, attend,
+)  # fmt: skip

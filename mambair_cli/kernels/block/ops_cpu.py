@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.kernels.block import ops
+from mambair_cli.kernels.block import attention, ops
+from mambair_cli.kernels.block.attention import Windows
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
 from mambair_cli.kernels.numba_kernel import Kernel
 from mambair_cli.kernels.numba_launch import (
@@ -20,6 +22,8 @@ from mambair_cli.kernels.numba_launch import (
     scratch,
     tasks_for,
 )
+from mambair_cli.kernels.parameters import made_once, recorded
+from mambair_cli.kernels.scan.numba_cpu import LOG2_E
 
 _LONG: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
 # As the kernels number them.
@@ -45,6 +49,7 @@ _DEPTHWISE = {
     for side in (3, 5)
 }
 _SORT_BY_CLASS = _kernel("classes_cpu", "sort_by_class")
+_ATTEND = _kernel("attention_cpu", "window_attention")
 
 
 def _float(*tensors: Tensor) -> list[Tensor]:
@@ -269,6 +274,45 @@ def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return classes.view(b, length), order, places
 
 
+def attend(qkv: Tensor, table: Tensor, windows: Windows) -> Tensor:
+    """See `ops.Ops`; gradients, half precision and windows of an odd side are PyTorch's."""
+    if recorded((qkv, table)) or qkv.dtype != torch.float32 or windows.side % 2:
+        return attention.attend(qkv, table, windows)
+    b, h, w, width = qkv.shape
+    side, c = windows.side, width // 3
+    biases = made_once(table, _biases)
+    apart = _apart(side, windows.shift)
+    out = torch.empty(b, h, w, c, **FLAT)
+    count = b * (h // side) * (w // side)
+    tasks, room = tasks_for(count), _attention_room(c // windows.heads, side)
+    launch(
+        _ATTEND, tasks, flat(qkv), biases, apart, out, scratch(tasks, room),
+        h, w, c, windows.heads, side, windows.shift, biases.shape[1], room, tasks, count,
+    )  # fmt: skip
+    return out
+
+
+def _biases(table: Tensor) -> Tensor:
+    """Lay out a table of biases, `(heads (2 side-1)**2 + LANES)`: vectors reach beyond its end."""
+    return nn.functional.pad(table.detach().float().t() * LOG2_E, (0, LANES)).contiguous()
+
+
+@functools.cache
+def _apart(side: int, shift: int) -> Tensor:
+    """Make the four lines of `attention_cpu.window_attention`."""
+    behind = torch.arange(side + LANES, device="cpu") >= side - shift
+    lines = [torch.zeros_like(behind), behind, ~behind, torch.ones_like(behind)]
+    return torch.stack(lines).to(**FLAT) * (attention.APART * LOG2_E)
+
+
+def _attention_room(each: int, side: int) -> int:
+    """Count what a task of `attention_cpu.window_attention` works in: keys, values, queries."""
+    filled = each + -each % 4
+    scores = max(64, 2 * side)
+    return (each + filled) * (side**2 + 2 * LANES) + scores * 2 * LANES
+
+
 FUSED = Ops(
-    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual, sort_by_class
-)
+    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    sort_by_class, attend,
+)  # fmt: skip

@@ -37,6 +37,7 @@ import triton
 from torch import Tensor, nn
 
 from mambair_cli.kernels.block import depthwise_gpu, ops, pointwise_gpu
+from mambair_cli.kernels.block.attention import attend
 from mambair_cli.kernels.parameters import made_once, recorded
 from mambair_cli.kernels.triton_launch import launch
 
@@ -328,5 +329,5 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 
 FUSED = ops.Ops(
     depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
-    sort_by_class,
+    sort_by_class, attend,
 )  # fmt: skip

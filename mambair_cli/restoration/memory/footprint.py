@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
+from mambair_cli.kernels.block.attention import head_channels
 from mambair_cli.networks.frame import UPSAMPLER_CHANNELS
 from mambair_cli.networks.spec import MambaIRUNetConfig, MambaIRv2Config, NetworkConfig
-from mambair_cli.networks.window_attention import head_channels
 from mambair_cli.restoration.device.precision import HALF_TYPES, Precision
 
 
