@@ -23,22 +23,24 @@ class InstructionSet:
         feature: LLVM's name of what a processor must have.
         lanes: Float32 values of one vector.
         masked: Whether loads and stores of a part of a vector cost no more than whole ones.
+        powers: Whether one instruction multiplies by powers of two, and one takes fractions.
     """
 
     name: str
     feature: str
     lanes: int
     masked: bool
+    powers: bool
 
 
 # The best one first. Whatever has none of these gets vectors that LLVM takes apart. On AMD's
 # processors with AVX2 masked stores are slow; Arm's NEON has none.
 INSTRUCTION_SETS = (
-    InstructionSet("AVX-512", "avx512f", 16, masked=True),
-    InstructionSet("AVX2", "avx2", 8, masked=False),
-    InstructionSet("NEON", "neon", 8, masked=False),
+    InstructionSet("AVX-512", "avx512dq", 16, masked=True, powers=True),
+    InstructionSet("AVX2", "avx2", 8, masked=False, powers=False),
+    InstructionSet("NEON", "neon", 8, masked=False, powers=False),
 )
-OTHER = InstructionSet("scalar", "", 8, masked=False)
+OTHER = InstructionSet("scalar", "", 8, masked=False, powers=False)
 
 
 @dataclass(frozen=True)

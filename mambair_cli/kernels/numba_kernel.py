@@ -36,7 +36,7 @@ class Kernel:
             BackendError: It cannot be compiled.
         """
         with _compiling:
-            key = f"{self.module}.{self.name} {target()}".encode()
+            key = f"{self.module}.{self.name} {target()} {target().instruction_set}".encode()
             name = f"{self.module.rpartition('.')[2]}.{self.name}"
             payload = numba_cache.read(name, key)
             if payload is None:

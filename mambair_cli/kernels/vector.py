@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
@@ -282,11 +280,42 @@ def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def _add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
+def add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
+    """Multiply `a` by two to the power of the integer in the low bits of `shifted`."""
+
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         bits, exponent = (builder.bitcast(value, _INTS) for value in values)
         exponent = builder.shl(exponent, ir.Constant(_INTS, [23] * LANES))
         return builder.bitcast(builder.add(bits, exponent), _FLOATS)
+
+    return vector(vector, vector), generate
+
+
+def _avx512(name: str, builder: Any, before: list[Any], after: list[Any]) -> Any:
+    """Call one of LLVM's masked AVX-512 functions for all lanes, rounding as the processor does."""
+    zeros, all_lanes = ir.Constant(_FLOATS, [0.0] * LANES), ir.Constant(ir.IntType(16), -1)
+    current_rounding = ir.Constant(_INT, 4)
+    arguments = [*before, *after, zeros, all_lanes, current_rounding]
+    return _call(builder, f"llvm.x86.avx512.mask.{name}.ps.512", _FLOATS, arguments)
+
+
+@intrinsic
+def fraction(typing: Any, x: Any) -> Any:
+    """Take off the largest whole number that is not above `x`; needs an instruction for it."""
+    down, quietly = 1, 8
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _avx512("reduce", builder, values, [ir.Constant(_INT, down | quietly)])
+
+    return vector(vector), generate
+
+
+@intrinsic
+def times_power_of_two(typing: Any, a: Any, exponent: Any) -> Any:
+    """Compute `a * 2**floor(exponent)`; needs an instruction for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _avx512("scalef", builder, list(values), [])
 
     return vector(vector, vector), generate
 
@@ -336,80 +365,3 @@ def totals(typing: Any, pointer: Any, index: Any) -> Any:
         return folded(0, LANES)
 
     return vector(pointer, types.intp), generate
-
-
-LOG2_E = np.float32(1.4426950408889634)
-LN_2 = np.float32(0.6931471805599453)
-ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
-_ROUND = np.float32(1.5 * 2**23)  # adding it leaves the nearest integer in the low bits
-_SMALLEST_EXPONENT = np.float32(-126)
-# 2^x = 1 + x q(x) on [-1/2, 1/2], error 1.3e-7 of the value and vanishing at 0
-_E1, _E2, _E3, _E4, _E5 = np.float32([0.69314721, 0.24022228, 0.05550327, 0.00967218, 0.00134004])
-# atanh(s) = s q(s^2) for s in [0, 1/3]
-_L0, _L1, _L2, _L3, _L4, _L5 = np.float32(
-    [1.0, 0.33333341, 0.19999276, 0.1431127, 0.10693183, 0.12202353]
-)
-
-
-@njit(forceinline=True)
-def exp2(x):
-    """`2**x` for `x` up to 127; below -126 it stays at the smallest normal number."""
-    x = maximum(x, splat(_SMALLEST_EXPONENT))
-    shifted = add(x, splat(_ROUND))
-    rest = sub(x, sub(shifted, splat(_ROUND)))
-    value = fma(splat(_E5), rest, splat(_E4))
-    value = fma(value, rest, splat(_E3))
-    value = fma(value, rest, splat(_E2))
-    value = fma(value, rest, splat(_E1))
-    value = fma(value, rest, splat(ONE))
-    return _add_exponent(value, shifted)
-
-
-@njit(forceinline=True)
-def softplus(x):
-    """`log(1 + exp(x))` as `max(x, 0) + 2 atanh(v / (2 + v))` with `v = exp(-|x|)`."""
-    magnitude = maximum(x, sub(splat(ZERO), x))
-    v = exp2(mul(magnitude, splat(-LOG2_E)))
-    s = div(v, add(v, splat(TWO)))
-    q = mul(s, s)
-    value = fma(splat(_L5), q, splat(_L4))
-    value = fma(value, q, splat(_L3))
-    value = fma(value, q, splat(_L2))
-    value = fma(value, q, splat(_L1))
-    value = fma(value, q, splat(_L0))
-    return fma(add(s, s), value, maximum(x, splat(ZERO)))
-
-
-@njit(forceinline=True)
-def sigmoid(x):
-    """`1 / (1 + exp(-x))`."""
-    v = exp2(minimum(mul(x, splat(-LOG2_E)), splat(-_SMALLEST_EXPONENT)))
-    return div(splat(ONE), add(splat(ONE), v))
-
-
-# Abramowitz and Stegun 7.1.26: erfc(z) = t p(t) exp(-z^2), t = 1 / (1 + z p0), error 1.5e-7
-_P0 = np.float32(0.3275911 / np.sqrt(2))
-_P1, _P2, _P3, _P4, _P5 = np.float32(
-    [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429]
-)
-_HALF = np.float32(0.5)
-_NORMAL_PEAK = np.float32(1 / np.sqrt(2 * np.pi))
-
-
-@njit(forceinline=True)
-def normal_density(x):
-    """Compute the density of the standard normal distribution."""
-    return mul(splat(_NORMAL_PEAK), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E))))
-
-
-@njit(forceinline=True)
-def normal_cumulative(x):
-    """Compute the cumulative standard normal distribution, the gate of GELU."""
-    z = maximum(x, sub(splat(ZERO), x))
-    t = div(splat(ONE), fma(z, splat(_P0), splat(ONE)))
-    value = fma(splat(_P5), t, splat(_P4))
-    value = fma(value, t, splat(_P3))
-    value = fma(value, t, splat(_P2))
-    value = fma(value, t, splat(_P1))
-    tail = mul(mul(value, t), mul(splat(_HALF), exp2(mul(mul(x, x), splat(-_HALF * LOG2_E)))))
-    return where_negative(x, tail, sub(splat(ONE), tail))

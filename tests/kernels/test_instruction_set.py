@@ -66,7 +66,8 @@ def test_neon_is_compiled_to_its_own_instructions():
 @pytest.mark.parametrize(
     ("features", "name"),
     [
-        ("+avx2,+avx512f,+avx512vl", "AVX-512"),
+        ("+avx2,+avx512f,+avx512dq,+avx512vl", "AVX-512"),
+        ("+avx2,+avx512f,-avx512dq", "AVX2"),
         ("-avx512f,+avx2", "AVX2"),
         ("+neon,+fp-armv8", "NEON"),
         ("", "scalar"),

@@ -9,20 +9,16 @@ from types import FunctionType
 
 from numba import njit
 
+from mambair_cli.kernels.elementary import ONE, ZERO, normal_cumulative, normal_density, sigmoid
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
-    ONE,
-    ZERO,
     add,
     fma,
     load,
     load_part,
     mul,
-    normal_cumulative,
-    normal_density,
     offset,
-    sigmoid,
     splat,
     store,
     store_part,

@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mambair_cli.kernels.elementary import ONE, ZERO, sigmoid
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
-    ONE,
-    ZERO,
     add,
     exists,
     fma,
@@ -23,7 +22,6 @@ from mambair_cli.kernels.vector import (
     mul,
     offset,
     root,
-    sigmoid,
     splat,
     splat_part,
     store,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from mambair_cli.kernels.elementary import LN_2, LOG2_E, ZERO, exp2, exp2_of_product, softplus
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.scan.numba_forward import (
     CACHE_LINE,
@@ -24,18 +25,13 @@ from mambair_cli.kernels.scan.numba_forward import (
 )
 from mambair_cli.kernels.vector import (
     LANES,
-    LN_2,
-    LOG2_E,
-    ZERO,
     add,
-    exp2,
     fma,
     load,
     load_part,
     mul,
     offset,
     prefetch,
-    softplus,
     splat,
     splat_at,
     store,
@@ -59,7 +55,7 @@ def _add_product(cells, cell, lanes, a, b):
 @njit(forceinline=True)
 def _next_state(projected, column, delta, wu, a, state):
     """Find the decay of a step, and the state after it; `column` is where its B of a state lies."""
-    decay = exp2(mul(delta, a))
+    decay = exp2_of_product(delta, a)
     return decay, fma(decay, state, mul(wu, splat_at(projected, column)))
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from numba import njit
 
+from mambair_cli.kernels.elementary import ZERO, exp2_of_product, softplus
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
-    ZERO,
     add,
     exists,
-    exp2,
     fma,
     load,
     load_part,
     mul,
     offset,
     prefetch,
-    softplus,
     splat,
     splat_at,
     store,
@@ -105,13 +103,13 @@ def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
     for s in range(n):
         a, h = load(A, s * width + v), load(state, s * width + v)
         B, C = r + s, r + n + s
-        h = fma(exp2(mul(d0, a)), h, mul(w0, splat_at(projected, rows[0] + B)))
+        h = fma(exp2_of_product(d0, a), h, mul(w0, splat_at(projected, rows[0] + B)))
         y0 = fma(splat_at(projected, rows[0] + C), h, y0)
-        h = fma(exp2(mul(d1, a)), h, mul(w1, splat_at(projected, rows[1] + B)))
+        h = fma(exp2_of_product(d1, a), h, mul(w1, splat_at(projected, rows[1] + B)))
         y1 = fma(splat_at(projected, rows[1] + C), h, y1)
-        h = fma(exp2(mul(d2, a)), h, mul(w2, splat_at(projected, rows[2] + B)))
+        h = fma(exp2_of_product(d2, a), h, mul(w2, splat_at(projected, rows[2] + B)))
         y2 = fma(splat_at(projected, rows[2] + C), h, y2)
-        h = fma(exp2(mul(d3, a)), h, mul(w3, splat_at(projected, rows[3] + B)))
+        h = fma(exp2_of_product(d3, a), h, mul(w3, splat_at(projected, rows[3] + B)))
         y3 = fma(splat_at(projected, rows[3] + C), h, y3)
         store(state, s * width + v, h)
     return y0, y1, y2, y3
