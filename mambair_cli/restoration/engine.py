@@ -96,7 +96,7 @@ class Engine:
         if self._interface is not None and home.type == "cpu":
             return overlapped(batches, run, self.device, self._interface)
         if plan.workers > 1 and not self._spreads_orientations(plan):
-            return side_by_side(batches, run, plan.workers)
+            return side_by_side(batches, _in_a_thread(run), plan.workers)
         return direct(batches, run, self.device)
 
     def release(self) -> bool:
@@ -126,7 +126,7 @@ class Engine:
 
         def restore_all(batches: Iterator[Tensor]) -> Iterator[Tensor]:
             if self._spreads_orientations(plan):
-                return side_by_side(batches, restore, plan.workers)
+                return side_by_side(batches, _in_a_thread(restore), plan.workers)
             return map(restore, batches)
 
         return lambda x: self_ensemble(restore_all, x, plan.members)
@@ -134,3 +134,13 @@ class Engine:
     def _spreads_orientations(self, plan: Plan) -> bool:
         """Tell whether it is orientations of the only tile, not tiles, that run side by side."""
         return self._ensemble and plan.workers > 1 and len(plan.grid) == 1
+
+
+def _in_a_thread(run: Run) -> Run:
+    """Make a run fit for a thread of its own, where inference mode is not on."""
+
+    def restore(x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return run(x).float()
+
+    return restore

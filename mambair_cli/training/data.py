@@ -66,6 +66,14 @@ class Batch:
         """Copy to where a GPU can fetch it while it computes."""
         return Batch(*(side.pin_memory() for side in self._sides()))
 
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def parts(self, count: int) -> list[Batch]:
+        """Cut into as many parts of about one length, in their order."""
+        sides = [side.tensor_split(count) for side in self._sides()]
+        return [Batch(*part) for part in zip(*sides, strict=True)]
+
     def _sides(self) -> Iterator[Tensor]:
         return (side for side in (self.low, self.high, self.taught) if side is not None)
 

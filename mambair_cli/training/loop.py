@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -10,7 +11,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mambair_cli.networks.attentive import AttentiveStateSpace
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from mambair_cli.restoration.device.workers import side_by_side, workers_for
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.distillation import AnyTeacher
@@ -88,17 +91,49 @@ class Trainer(Generic[Network]):
         Returns:
             The loss before the step, and the gradient's norm before clipping.
         """
-        loss = self._loss_of(batch.to(self._device), iteration)
         self.network.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = self._backward(batch.to(self._device), iteration)
         norm = nn.utils.clip_grad_norm_(self._parameters, self._optim.gradient_clip or math.inf)
         self._optimizer.step(learning_rate(self._optim, iteration))
         self._update_average(iteration)
-        return Step(loss.detach(), norm.detach())
+        return Step(loss, norm.detach())
+
+    def _backward(self, batch: Batch, iteration: int) -> Tensor:
+        """Set the gradients of a batch; return its loss."""
+        workers = self._workers(len(batch))
+        if workers == 1:
+            loss = self._loss_of(batch, iteration)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+
+        def gradients_of(part: Batch) -> tuple[Tensor, ...]:
+            loss = self._loss_of(part, iteration) * (len(part) / len(batch))
+            gradients = torch.autograd.grad(loss, self._parameters, materialize_grads=True)
+            return loss.detach(), *gradients
+
+        parts = side_by_side(iter(batch.parts(workers)), gradients_of, workers)
+        # In the order of the parts, whichever is done first.
+        sums: list[Tensor] = [
+            functools.reduce(torch.add, each) for each in zip(*parts, strict=True)
+        ]
+        for parameter, gradient in zip(self._parameters, sums[1:], strict=True):
+            parameter.grad = gradient
+        return sums[0]
+
+    def _workers(self, samples: int) -> int:
+        """Tell how many parts of a batch run side by side."""
+        # What is drawn at random would go to whichever part comes first.
+        draws = any(isinstance(each, AttentiveStateSpace) for each in self.network.modules())
+        if draws or self._device.type != "cpu":
+            return 1
+        return workers_for(samples, torch.get_num_threads())
 
     def _loss_of(self, batch: Batch, iteration: int) -> Tensor:
         half = self._optim.precision == "bf16"
-        autocast = torch.autocast(self._device.type, torch.bfloat16, enabled=half)
+        # Casts are kept for all threads, and dropped when the first of them has no more use.
+        autocast = torch.autocast(
+            self._device.type, torch.bfloat16, enabled=half, cache_enabled=False
+        )
         with autocast:
             restored = self.network(batch.low).float()
         loss = self._loss(restored, batch.high)

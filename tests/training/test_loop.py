@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from mambair_cli.networks import build_network
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
 from mambair_cli.training.loop import Trainer, ema_decay, learning_rate
@@ -85,3 +89,73 @@ def test_the_gradient_is_clipped_but_its_norm_is_reported_before() -> None:
     clipped = math.hypot(*(p.grad.norm().item() for p in trainer.network.parameters()))
     assert norm > 0.01
     assert clipped == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch on two threads, as it is on a machine with two processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+class _Watched(nn.Module):
+    """A network that notes how many samples it is shown, in which thread, beside how many."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.seen = network, set[tuple[int, bool, int]]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        here = threading.current_thread() is threading.main_thread()
+        self.seen.add((len(x), here, torch.get_num_threads()))
+        restored: Tensor = self.network(x)
+        return restored
+
+
+def _gradients(samples: int, **changes: object) -> tuple[_Watched, float, list[Tensor]]:
+    torch.manual_seed(0)
+    config = MambaIRConfig(upscale=1, embed_dim=16, d_state=2, depths=(1,), upsampler="")
+    network = _Watched(build_network(config))
+    trainer = Trainer(network, OptimTable(warmup=0, **changes))  # type: ignore[arg-type]
+    trainer.set_scan_backend("numba")
+    low = torch.rand(samples, 3, 9, 14)
+    loss = trainer.step(Batch(low, low.square()), 0).loss.item()
+    return network, loss, [p.grad for p in network.parameters() if p.grad is not None]
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("samples", [2, 5])
+def test_parts_of_a_batch_side_by_side_give_its_gradients(samples: int, loss: str) -> None:
+    network, value, gradients = _gradients(samples, loss=loss)
+    halves = {(samples - samples // 2, False, 1), (samples // 2, False, 1)}
+    assert network.seen == halves
+    torch.set_num_threads(1)
+    network, expected, of_all = _gradients(samples, loss=loss)
+    torch.set_num_threads(2)
+    assert network.seen == {(samples, True, 1)}
+    assert value == pytest.approx(expected, rel=1e-6)
+    assert len(gradients) == len(of_all)
+    for one, other in zip(gradients, of_all, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6 * float(of_all[-1].abs().max()))
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_number_of_threads_gives_the_same_gradients_each_time(precision: str) -> None:
+    first = _gradients(4, precision=precision)[2]
+    for _ in range(5):
+        assert all(map(torch.equal, first, _gradients(4, precision=precision)[2]))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_network_that_draws_at_random_sees_a_batch_as_a_whole() -> None:
+    torch.manual_seed(0)
+    config = MambaIRv2Config(upscale=1, embed_dim=16, d_state=2, depths=(1,), num_heads=(2,))
+    network = _Watched(build_network(config))
+    low = torch.rand(2, 3, 16, 32)
+    Trainer(network, OptimTable()).step(Batch(low, low), 0)
+    assert network.seen == {(2, True, 2)}

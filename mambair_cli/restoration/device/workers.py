@@ -1,4 +1,4 @@
-"""Batches of tiles on a CPU, several at the same time, each on threads of its own.
+"""Runs of a network on a CPU, several at the same time, each on threads of its own.
 
 Threads inside a run wait for each other a hundred times in a network, and on a busy machine for one
 that the system does not run. Runs side by side wait for each other only at the end of an image.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
-from torch import Tensor
 
-Run = Callable[[Tensor], Tensor]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 # Share of a run that gains nothing from threads inside: 0.15 on a quiet machine, and far more on
 # one that other programs use, as most are.
@@ -35,25 +36,26 @@ def workers_for(runs: int, threads: int) -> int:
     return min(range(1, min(runs, threads) + 1), key=lambda workers: (span(workers), -workers))
 
 
-def side_by_side(batches: Iterator[Tensor], run: Run, workers: int) -> Iterator[Tensor]:
-    """Restore batches in threads that share the processors.
+def side_by_side(
+    batches: Iterator[Given], run: Callable[[Given], Made], workers: int
+) -> Iterator[Made]:
+    """Run batches in threads that share the processors.
 
     Args:
-        batches: `(g c h w)` each; asked for when a thread is free.
-        run: What restores a batch; several threads call it at once.
+        batches: What is run; each is asked for when a thread is free.
+        run: What runs one; several threads call it at once, without the modes of the caller's.
         workers: How many threads.
 
     Yields:
-        The restored batches, float32, in their order.
+        What was made of them, in their order.
     """
     threads = torch.get_num_threads()
 
-    def task(batch: Tensor) -> Tensor:
+    def task(batch: Given) -> Made:
         torch.set_num_threads(threads // workers)  # of this thread
-        with torch.inference_mode():
-            return run(batch).float()
+        return run(batch)
 
-    pending: deque[Future[Tensor]] = deque()
+    pending: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(workers, "mambair-tile")
     try:
         for batch in batches:
