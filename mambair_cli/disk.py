@@ -70,7 +70,7 @@ def write_whole(path: Path, content: bytes | memoryview, *, replaces: bool = Tru
         file.write(content)
 
 
-def flush(file: IO[bytes]) -> None:
+def flush(file: IO[bytes] | IO[str]) -> None:
     """Have what was written to a file on the disk, where its file system can tell.
 
     Raises:

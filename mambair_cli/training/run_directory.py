@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from mambair_cli.disk import check_writable, remove_unfinished, write_whole
+from mambair_cli.disk import check_writable, flush, remove_unfinished, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.plain_json import to_json
 from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
@@ -149,8 +148,7 @@ class RunDirectory:
         try:
             with self.log.open("a", encoding="utf-8") as file:
                 file.writelines(to_json(row) + "\n" for row in rows)
-                file.flush()
-                os.fsync(file.fileno())
+                flush(file)
         except OSError as error:
             raise _unwritable(self.log, error) from error
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -378,6 +379,18 @@ def test_the_run_directory_cannot_be_made(
         _train(tables, data_root, tmp_path / "file" / "run")
     with pytest.raises(UsageError, match=r"holds no training run to resume$"):
         _train(tables, data_root, tmp_path / "run", resume=True)
+
+
+def test_a_log_is_kept_where_a_file_system_cannot_tell_what_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(_: int) -> NoReturn:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    directory = RunDirectory(tmp_path)
+    directory.append_log([{"iteration": 1, "loss": 0.5}])
+    assert read_log(directory.log) == [{"iteration": 1, "loss": 0.5}]
 
 
 def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Code points in files of the ISO base media format: those of the picture in AVIF and HEIC files.
+"""What boxes say of colours in AVIF and HEIC files: code points, matrix, how opacity is meant.
 
 Pillow reads and writes none. ISO/IEC 14496-12 says what a box is, ISO/IEC 23008-12 (HEIF) how
 properties belong to pictures.
@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from typing import IO
 
 from mambair_cli.imaging.color.encoding import ColorSpace, space_of_code_points
+from mambair_cli.imaging.file_boxes import file_boxes
 
 _LARGEST = 2**24  # of what stands before the pixels
 _MOST_BOXES = 2**16
 # What is inside of what, and how much stands before it.
 _META, _PROPERTIES = ((b"meta", 4),), ((b"meta", 4), (b"iprp", 0), (b"ipco", 0))
+_REFERENCES = (*_META, (b"iref", 4))
 _SAMPLES = (
     *((b"moov", 0), (b"trak", 0), (b"mdia", 0), (b"minf", 0), (b"stbl", 0), (b"stsd", 8)),
     (b"av01", 78),
@@ -39,17 +41,39 @@ def read_code_points(file: IO[bytes]) -> ColorSpace | None:
     Raises:
         ValueError: They stand for nothing, or the boxes are damaged.
     """
-    before = file.tell()
+    points = _points(_metadata_of(file))
+    return None if points is None else space_of_code_points(*points[:2])
+
+
+def is_rgb(file: IO[bytes]) -> bool:
+    """Tell whether red, green and blue of the picture are coded as they are.
+
+    Args:
+        file: As for `read_code_points`; what its boxes do not say whole, they do not say.
+    """
+    try:
+        points = _points(_metadata_of(file))
+    except ValueError:
+        return False
+    return points is not None and points[2] == 0
+
+
+def is_premultiplied(file: IO[bytes]) -> bool:
+    """Tell whether colours were multiplied by an opacity; `file` as for `is_rgb`."""
     try:
         data = _metadata_of(file)
+    except ValueError:
+        return False
+    return any(kind == b"prem" for kind, _, _ in _within(data, _REFERENCES, 0, len(data)))
+
+
+def _points(data: bytes) -> tuple[int, ...] | None:
+    """Read primaries, transfer and matrix of the picture."""
+    try:
         place = next(_of_picture(data), None) or next(_colors(data, _SAMPLES), None)
-        if place is None:
-            return None
-        return space_of_code_points(*struct.unpack_from(">HH", data, place))
+        return None if place is None else struct.unpack_from(">HHH", data, place)
     except (struct.error, IndexError) as error:
         raise ValueError("its boxes are damaged") from error
-    finally:
-        file.seek(before)
 
 
 def with_code_points(data: bytes, primaries: int, transfer: int) -> bytes:
@@ -88,24 +112,18 @@ def with_numbers_for_profile(data: bytes, primaries: int, transfer: int) -> byte
 
 
 def _metadata_of(file: IO[bytes]) -> bytes:
-    """Return the boxes that say what is in the file, without its pixels."""
-    file.seek(0)
-    boxes, left = [], _LARGEST
-    while len(header := file.read(8)) == 8:
-        size, kind = struct.unpack(">I4s", header)
-        if size == 1:
-            header += file.read(8)
-            (size,) = struct.unpack(">Q", header[8:])
-        length = size - len(header)
-        if size == 0 or length < 0:
-            break
-        if kind in (b"meta", b"moov"):
+    """Return the boxes that say what is in the file, without its pixels; leave it where it was."""
+    before, boxes, left = file.tell(), [], _LARGEST
+    try:
+        for kind, length in file_boxes(file):
+            if kind not in (b"meta", b"moov"):
+                continue
             if length > left:
                 raise ValueError("it says more of its pictures than can be read")
             left -= length
-            boxes.append(header + file.read(length))
-        else:
-            file.seek(length, 1)
+            boxes.append(struct.pack(">I4s", 8 + length, kind) + file.read(length))
+    finally:
+        file.seek(before)
     return b"".join(boxes)
 
 

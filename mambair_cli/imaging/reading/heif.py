@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ImageFile
 
 from mambair_cli.imaging import vips
+from mambair_cli.imaging.color.items import is_premultiplied, is_rgb
 from mambair_cli.imaging.image import ImageHeader, ImageSequence, Pixels, RestorableImage
 from mambair_cli.imaging.metadata.collect import read_metadata
 from mambair_cli.imaging.reading.depth import widened
@@ -22,10 +22,7 @@ from mambair_cli.imaging.reading.raster import unread_first
 if TYPE_CHECKING:
     import pyvips
 
-_MATRIX = re.compile(rb"colrnclx.{4}(..)", re.DOTALL)  # behind primaries and transfer
-_PREMULTIPLIED = re.compile(rb"iref.{4,400}?\0\0\0[\x0e\x12]prem", re.DOTALL)
 _GRAY_MODES = ("L", "LA")
-_LOOKED_AT = 2**18  # where a file's properties stand
 
 _ALPHA_BANDS = {1: False, 2: True, 3: False, 4: True}
 
@@ -37,7 +34,8 @@ def open_avif(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
         ImageError: It is damaged, or announces too many pixels.
     """
     image, frames = _opened(path, file, max_pixels)
-    lossless = _is_lossless(file)
+    # Encoders code red, green and blue as they are to lose nothing.
+    lossless = is_rgb(file)
     if frames > 1:
         return of_frames(path, image, file, lossless=lossless)
     try:
@@ -73,7 +71,7 @@ def open_heic(path: Path, file: IO[bytes], max_pixels: int) -> Contents:
     image, frames = _opened(path, file, max_pixels)
     bits = int(image.info.get("bit_depth", 8))
     if bits <= 8 or frames > 1:
-        return of_frames(path, image, file, lossless=_is_lossless(file))
+        return of_frames(path, image, file, lossless=is_rgb(file))
     shape = (*image.size, len(image.getbands()))
     return _deep(image, file, bits, shape, lambda: _by_pi_heif(path, file))
 
@@ -100,31 +98,17 @@ def _deep(
     def read() -> ImageSequence:
         samples = widened(decode() >> (16 - bits), bits)
         changes = [f"{bits} bits widened to 16"]
-        if has_alpha and _PREMULTIPLIED.search(_start(file)):
+        if has_alpha and is_premultiplied(file):
             samples = _straight(samples)
             changes.append("premultiplied alpha made straight")
         pixels, alpha = (
             (samples[..., :-1].copy(), samples[..., -1].copy()) if has_alpha else (samples, None)
         )
-        metadata = replace(read_metadata(image, file), lossless=_is_lossless(file))
+        metadata = replace(read_metadata(image, file), lossless=is_rgb(file))
         image_read = RestorableImage(pixels, alpha, metadata, changes=tuple(changes))
         return ImageSequence((image_read,))
 
     return Contents(header, read)
-
-
-def _is_lossless(file: IO[bytes]) -> bool:
-    """Whether red, green and blue are coded as they are: encoders do so to lose nothing."""
-    found = _MATRIX.search(_start(file))
-    return found is not None and found[1] == bytes(2)
-
-
-def _start(file: IO[bytes]) -> bytes:
-    before = file.tell()
-    file.seek(0)
-    start = file.read(_LOOKED_AT)
-    file.seek(before)
-    return start
 
 
 def _straight(samples: Pixels) -> Pixels:
