@@ -8,7 +8,8 @@ pictures minus the bicubic enlargement. Of each way: the mean, the worst picture
 `--rivals N` and `--enlarging-rivals N` also measure, on every N-th picture, what single commands
 and other orders would have gained (null where nothing was left to gain). `--pictures DIR` keeps the
 pictures, harmed and fixed. `--pairs DIR` measures on real noise: pairs `*_real.JPG`, one shot, and
-`*_mean.JPG`, the mean of many. Writes `results/fix.json`, where tables that are not asked for stay.
+`*_mean.JPG`, the mean of many. `--rows FILE` keeps what was measured of each picture, and goes on
+from there when it is run again. Writes `results/fix.json`, where tables not asked for stay.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -66,21 +67,44 @@ ENLARGING_RIVALS: dict[str, tuple[str, ...]] = {
 REALSR_SCALE = 4
 
 
-@dataclass
-class Score:
-    """Gains of one way, in dB, and what was done about its files."""
+@dataclass(frozen=True)
+class Row:
+    """What became of one picture in one way: gains in dB over its file.
 
-    gains: list[float]
-    done: Counter[str]
+    Attributes:
+        gain: By `fix`; 0 where the picture was left alone.
+        done: What `fix` did.
+        others: By other commands, where they were measured; infinite where nothing was left to
+            gain.
+    """
 
-    def told(self) -> dict[str, object]:
-        """As it is written."""
-        return {
-            "mean": round(fmean(self.gains), 3),
-            "worst": round(min(self.gains), 3),
-            "pictures": len(self.gains),
-            "done": dict(self.done.most_common()),
+    gain: float
+    done: str
+    others: dict[str, float]
+
+
+Rows = dict[str, Row]
+
+
+def summed_up(rows: list[Row]) -> dict[str, object]:
+    """Sum up one way, as it is written."""
+    gains = [row.gain for row in rows]
+    compared = [row.others for row in rows if row.others]
+    told: dict[str, object] = {
+        "mean": round(fmean(gains), 3),
+        "worst": round(min(gains), 3),
+        "losses": sum(gain < 0 for gain in gains),
+        "pictures": len(gains),
+        "done": dict(Counter(row.done for row in rows).most_common()),
+    }
+    if compared:
+        others = {rival: [each[rival] for each in compared] for rival in compared[0]}
+        means = {
+            rival: round(fmean(each), 3) if math.isfinite(min(each)) else None
+            for rival, each in others.items()
         }
+        told["others"] = {"pictures": len(compared)} | means
+    return told
 
 
 class Commands:
@@ -129,68 +153,58 @@ def middle(picture: Pixels, crop: tuple[int, int]) -> Pixels:
     return picture[top : top + crop[0], left : left + crop[1]]
 
 
+@dataclass(frozen=True)
 class Table:
-    """Scores of some ways, and on some pictures those of other commands.
+    """Some ways to make files, and on some pictures what other commands make of them.
 
-    Args:
+    Attributes:
         ways: How files are made.
         rivals: Other commands.
         every: On every so-manieth picture they are measured; 0: on none.
         pictures: Where to keep pictures.
+        commands: What restores.
     """
 
-    def __init__(
-        self,
-        ways: dict[str, Way],
-        rivals: dict[str, tuple[str, ...]],
-        every: int,
-        pictures: Path | None,
-    ) -> None:
-        self._ways, self._rivals, self._every, self._pictures = ways, rivals, every, pictures
-        self._commands = Commands()
-        self._scores: dict[str, Score] = defaultdict(lambda: Score([], Counter()))
-        self._others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    ways: dict[str, Way]
+    rivals: dict[str, tuple[str, ...]]
+    every: int
+    pictures: Path | None
+    commands: Commands
 
-    def add(self, index: int, source: Path) -> None:
+    def of(self, index: int, source: Path) -> Rows:
         """Make the files of one picture in all ways, and restore them."""
         picture = np.asarray(Image.open(source).convert("RGB"))
-        for name, way in self._ways.items():
-            whole = middle(picture, (CROP[0] * min(way.scale, 2), CROP[1] * min(way.scale, 2)))
-            with tempfile.TemporaryDirectory() as folder:
-                made = way.write(whole, Path(folder, "made"), np.random.default_rng(index))
-                image = read_image(made)
-            truth, scale = way.seen(whole), way.scale if way.scale > 1 else None
-            start = image.pixels if scale is None else imresize(image.pixels, scale)
-            done = self._scores[name].done
-            fixed = self._commands.run(
-                Request("fix", scale), image, lambda each, done=done: done.update([each])
-            )
-            self._scores[name].gains.append(gain(fixed, start, truth))
-            if self._pictures:
-                _keep(self._pictures, f"{source.stem} {name}", start, fixed, truth)
-            if self._every and index % self._every == 0:
-                self._compare(name, image, start, truth, scale)
+        return {
+            name: self._row(name, way, picture, index, source) for name, way in self.ways.items()
+        }
 
-    def _compare(
-        self, name: str, image: RestorableImage, start: Pixels, truth: Pixels, scale: int | None
-    ) -> None:
-        for rival, tasks in self._rivals.items():
+    def _row(self, name: str, way: Way, picture: Pixels, index: int, source: Path) -> Row:
+        whole = middle(picture, (CROP[0] * min(way.scale, 2), CROP[1] * min(way.scale, 2)))
+        with tempfile.TemporaryDirectory() as folder:
+            made = way.write(whole, Path(folder, "made"), np.random.default_rng(index))
+            image = read_image(made)
+        truth, scale = way.seen(whole), way.scale if way.scale > 1 else None
+        start = image.pixels if scale is None else imresize(image.pixels, scale)
+        done: list[str] = []
+        fixed = self.commands.run(Request("fix", scale), image, done.append)
+        if self.pictures:
+            _keep(self.pictures, f"{source.stem} {name}", start, fixed, truth)
+        others = {}
+        if self.every and index % self.every == 0:
+            others = self._compared(image, start, truth, scale)
+        return Row(gain(fixed, start, truth), ", then ".join(done), others)
+
+    def _compared(
+        self, image: RestorableImage, start: Pixels, truth: Pixels, scale: int | None
+    ) -> dict[str, float]:
+        gains = {}
+        for rival, tasks in self.rivals.items():
             if "realsr" in tasks and scale != REALSR_SCALE:
                 continue
-            result = self._commands.in_turn(tasks, image, scale)
+            result = self.commands.in_turn(tasks, image, scale)
             if result is not None:
-                self._others[name][rival].append(gain(result, start, truth))
-
-    def told(self) -> dict[str, dict[str, object]]:
-        """As it is written."""
-        rows = {name: score.told() for name, score in self._scores.items()}
-        for name, others in self._others.items():
-            means = {
-                rival: round(fmean(gains), 3) if math.isfinite(min(gains)) else None
-                for rival, gains in others.items()
-            }
-            rows[name]["others"] = {"pictures": max(map(len, others.values()))} | means
-        return rows
+                gains[rival] = gain(result, start, truth)
+        return gains
 
 
 def gain(result: Pixels, start: Pixels, truth: Pixels) -> float:
@@ -232,16 +246,15 @@ def main() -> None:
     parser.add_argument("--rivals", type=int, default=0, metavar="N")
     parser.add_argument("--enlarging-rivals", type=int, default=0, metavar="N")
     parser.add_argument("--pictures", type=Path, metavar="DIR")
+    parser.add_argument("--rows", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sets = [sorted(folder.glob("*.png")) for folder in arguments.data]
-    # In turn, so that a run that is ended early has seen all sets.
-    mixed = [path for row in itertools.zip_longest(*sets) for path in row if path is not None]
+    commands = Commands()
     tables = {
-        "same_size": Table(WAYS, RIVALS, arguments.rivals, arguments.pictures),
+        "same_size": Table(WAYS, RIVALS, arguments.rivals, arguments.pictures, commands),
         "enlarged": Table(
-            ENLARGED, ENLARGING_RIVALS, arguments.enlarging_rivals, arguments.pictures
+            ENLARGED, ENLARGING_RIVALS, arguments.enlarging_rivals, arguments.pictures, commands
         ),
     }
     before = json.loads(arguments.output.read_text()) if arguments.output.is_file() else {}
@@ -249,15 +262,47 @@ def main() -> None:
     if arguments.pairs:
         about["real_noise"] = on_pairs(arguments.pairs, arguments.every)
         arguments.output.write_text(json.dumps(about, indent=1) + "\n")
-    for index, source in enumerate(mixed[:: arguments.every]):
-        for table in tables.values():
-            table.add(index, source)
-        content = about | {name: table.told() for name, table in tables.items()}
+    rows = kept(arguments.rows)
+    for index, source in enumerate(mixed(arguments.data)[:: arguments.every]):
+        label = f"{source.parent.name} {source.stem}"
+        if label not in rows:
+            rows[label] = {name: table.of(index, source) for name, table in tables.items()}
+            keep(arguments.rows, label, rows[label])
+            print(label, flush=True)
+        content = about | {
+            name: {
+                way: summed_up([each[name][way] for each in rows.values()]) for way in table.ways
+            }
+            for name, table in tables.items()
+        }
         arguments.output.write_text(json.dumps(content, indent=1) + "\n")
-        print(f"{source.parent.name} {source.stem}", flush=True)
-    for table in tables.values():
-        for name, row in table.told().items():
-            print(f"{name:44} mean {row['mean']:+.2f}  worst {row['worst']:+.2f}  {row['done']}")
+
+
+def mixed(folders: list[Path]) -> list[Path]:
+    """List pictures of all sets in turn, so that a run that is ended early has seen each."""
+    sets = [sorted(folder.glob("*.png")) for folder in folders]
+    return [path for row in itertools.zip_longest(*sets) for path in row if path is not None]
+
+
+def kept(file: Path | None) -> dict[str, dict[str, Rows]]:
+    """Read what was measured before, by picture and table."""
+    lines = file.read_text().splitlines() if file is not None and file.is_file() else []
+    return {
+        label: {
+            name: {way: Row(**row) for way, row in ways.items()} for name, ways in tables.items()
+        }
+        for label, tables in map(json.loads, lines)
+    }
+
+
+def keep(file: Path | None, label: str, tables: dict[str, Rows]) -> None:
+    """Append what was measured of a picture."""
+    if file is not None:
+        plain = {
+            name: {way: asdict(row) for way, row in ways.items()} for name, ways in tables.items()
+        }
+        with file.open("a") as lines:
+            lines.write(json.dumps([label, plain]) + "\n")
 
 
 if __name__ == "__main__":

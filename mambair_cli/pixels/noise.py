@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.pixels.color import rgb_to_ycbcr
-from mambair_cli.pixels.traces import LUMA, Luma, detail_in_patches
+from mambair_cli.pixels.traces import BRIGHTEST, DARKEST, LUMA, Luma, detail_in_patches
 
 _SMALLEST_SIDE = 32
 _PATCH = 5
@@ -19,9 +19,13 @@ _STEP = 2
 _SMOOTHEST = 0.05
 _TEXTURE, _SELECTED = 1.2, 0.77
 _LUMA_OF_RGB = float(np.sqrt(np.sum(LUMA**2)))
-# How strong independent noise of three colours is in the planes of chroma.
+# How strong independent noise of three colours is in the planes of chroma, and by how much less it
+# varies in the smoothest of small patches.
 _CHROMA_OF_RGB = (0.62, 0.65)
-_NEXT_TO_NOTHING = 0.05
+_CELL, _SELECTED_OF_CELLS = 8, 0.7
+# Noise of a camera depends on brightness: patches are compared with those as bright as they are.
+_BRIGHTNESSES, _SMOOTH = 4, 0.15
+_NEXT_TO_NOTHING = 0.0025
 # Share of the patches that tell the grain of a compressed image.
 _GRAIN = 0.02
 _LEAST_PIXELS = 30_000
@@ -55,17 +59,19 @@ def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
 
 @dataclass(frozen=True)
 class ColourNoise:
-    """What the chroma of an image shows in its smoothest patches.
+    """What the chroma of an image shows.
 
     Attributes:
-        level: Standard deviation of the white noise in each colour that shows as much, in levels of
-            255.
-        evenness: How the smoothest patches compare to the ordinary ones: near 1 where noise lies
-            over all of them, small where they are merely smooth.
+        level: Standard deviation of the white noise in each colour that shows as much as the
+            smoothest patches, in levels of 255.
+        evenness: Variance of the smooth patches over that of all which are as bright: 0.6 where
+            noise lies over all of them, small where some are smooth and others have colours.
+        texture: As `level`, what all patches have beyond it.
     """
 
     level: float
     evenness: float
+    texture: float
 
 
 def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
@@ -79,17 +85,41 @@ def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
         pixels: `(h w 3)`.
 
     Returns:
-        What was measured; nothing of an image with a side below 32 pixels.
+        What was measured; nothing of an image with a side below 32 pixels, or of hardly any light.
     """
     if min(pixels.shape[:2]) < _SMALLEST_SIDE:
-        return ColourNoise(0.0, 0.0)
-    chroma = rgb_to_ycbcr(pixels)[..., 1:]
-    levels, evenness = [], []
-    for plane, norm in enumerate(_CHROMA_OF_RGB):
-        smooth, ordinary = _quantiles(chroma[..., plane], (_SMOOTHEST, 0.5))
-        levels.append(smooth / norm / _SELECTED)
-        evenness.append(smooth / (ordinary + _NEXT_TO_NOTHING))
-    return ColourNoise(min(levels), min(evenness))
+        return ColourNoise(0.0, 0.0, 0.0)
+    cells = _cells(rgb_to_ycbcr(pixels))
+    light = cells[..., 0].mean(axis=(1, 2))
+    is_told = (light > DARKEST) & (light < BRIGHTEST)
+    if is_told.sum() < _BRIGHTNESSES:
+        return ColourNoise(0.0, 0.0, 0.0)
+    alike = np.array_split(np.argsort(light[is_told]), _BRIGHTNESSES)
+    levels, evenness, textures = [], [], []
+    for plane, norm in enumerate(_CHROMA_OF_RGB, start=1):
+        variances = _haar_variances(cells[is_told, ..., plane])
+        smoothest = np.quantile(variances, _SMOOTHEST)
+        smooth = sum(np.quantile(variances[group], _SMOOTH) for group in alike)
+        ordinary = sum(variances[group].mean() + _NEXT_TO_NOTHING for group in alike)
+        noise = smoothest / _SELECTED_OF_CELLS**2
+        levels.append(float(np.sqrt(noise)) / norm)
+        evenness.append(float(smooth / ordinary))
+        textures.append(float(np.sqrt(max(variances.mean() - noise, 0))) / norm)
+    return ColourNoise(min(levels), min(evenness), min(textures))
+
+
+def _cells(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cut `(h w c)` into `(patches 8 8 c)`."""
+    rows, columns = (side // _CELL for side in planes.shape[:2])
+    whole = planes[: rows * _CELL, : columns * _CELL]
+    cut = whole.reshape(rows, _CELL, columns, _CELL, -1).swapaxes(1, 2)
+    return cut.reshape(rows * columns, _CELL, _CELL, -1)
+
+
+def _haar_variances(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the variance of the diagonal detail of a Haar transform in each of `(patches 8 8)`."""
+    a, b, c, d = (cells[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
+    return np.asarray((((a - b - c + d) / 2) ** 2).mean(axis=(1, 2)))
 
 
 def grain_of(luma: Luma) -> float:

@@ -33,30 +33,42 @@ class Thresholds:
 
     Attributes:
         noise: Of pixels that were never compressed, noise of the colours times its evenness. Clean
-            pictures have 0 to 1.02, noise of sigma 4 more than 1.3, that of a camera mostly.
+            pictures have 0 to 0.5, noise of sigma 4 more than 1.6, that of a camera 1 and more.
+        noise_of_few: The same of few pixels, whose detail lies close: clean ones have up to 0.95.
+        few: How many those are.
         gaussian: From this sigma on noise that is white is left to the weights for Gaussian noise;
             of weaker noise those for cameras remove more.
         white: Share of the noise of the colours that the least directions of patches show, where it
             is white.
+        whole: How strong noise of a camera is in all, of which the colours show a part.
         by_noise: Share of the change against noise that is kept, by its strength.
-        texture: What is as noisy as this is texture, if the smoothest patches show less than this
-            share of it: fur, sand.
+        by_evenness: The largest share: what lies less evenly is less surely noise, and not texture.
         by_grain: The share for compressed pictures, by their grain. Those without noise have grain
             too, and those whose camera smoothed its noise hardly any: what gained for all of them
             and left none worse than it came.
-        least_share: A smaller change is not worth its time.
+        grain: From where on it is told, and in a blurred picture taken for noise.
         by_quality: How the share goes down where a file is so fine that there is little to gain.
+        by_texture: How it goes down where colours have detail beside noise, in levels of 255.
+        by_colours: How far it then goes up, at most to all of the change, where colours that went
+            through a compression still show noise, by its strength times its evenness.
+        least_share: A smaller change is not worth its time.
         blur: Of edges, in pixels. Undegraded pictures have 0.3 to 0.8, blurred by 1.2 0.9 to 1.5.
     """
 
-    noise: float = 1.15
+    noise: float = 0.7
+    noise_of_few: float = 1.0
+    few: int = 30_000
     gaussian: float = 12.0
-    white: float = 0.75
+    white: float = 0.82
+    whole: float = 2.2
     by_noise: Curve = ((2, 0.4), (4, 0.65), (8, 1.0))
-    texture: tuple[float, float] = (6.0, 0.75)
+    by_evenness: Curve = ((0.3, 0.0), (0.5, 0.6), (0.58, 1.0))
     by_grain: Curve = ((0.0, 0.4), (1.875, 0.55))
-    least_share: float = 0.2
-    by_quality: Curve = ((88, 1.0), (92, 0.8), (96, 0.0))
+    grain: tuple[float, float] = (0.5, 2.0)
+    by_quality: Curve = ((80, 1.0), (92, 0.55), (96, 0.0))
+    by_texture: Curve = ((1.3, 1.0), (2.2, 0.4))
+    by_colours: Curve = ((0.17, 0.0), (0.3, 1.0))
+    least_share: float = 0.15
     blur: float = 0.85
 
 
@@ -79,10 +91,7 @@ def against_all(request: Request, sample: Sample) -> Treatment:
     height, width = sample.size
     blur = estimate_blur(sample.luma)
     blocks = _blocks(possible, sample)
-    if blocks.steps:
-        noise = _grain(possible, sample, blocks.steps[0].request.quality or 0)
-    else:
-        noise = _noise(possible, sample)
+    noise = _noise(possible, sample, blocks, blur)
     parts = [_Part((f"{width}x{height} pixels",)), blocks, noise]
     if blur >= THRESHOLDS.blur:
         parts.append(_Part((f"blur {blur:.1f}",)))
@@ -111,37 +120,51 @@ def _blocks(possible: _Possible, sample: Sample) -> _Part:
     return _Part(tuple(found), treatment.steps, treatment.least_quality)
 
 
-def _noise(possible: _Possible, sample: Sample) -> _Part:
-    """Look at pixels that were never compressed, as far as is known."""
+def _noise(possible: _Possible, sample: Sample, blocks: _Part, blur: float) -> _Part:
+    """Look for noise in colours; gray pictures have weights for noise of a known strength only."""
     if sample.pixels.shape[2] < 3:
         return _Part()
+    if blocks.steps:
+        return _grain(possible, sample, blocks.steps[0].request.quality or 0, blur)
+    noise, coding = _as_it_was(possible, sample), sample.metadata.jpeg
+    if noise.steps or coding is None:
+        return noise
+    return _grain(possible, sample, coding.quality, blur)
+
+
+def _as_it_was(possible: _Possible, sample: Sample) -> _Part:
+    """Look at pixels that were never compressed, as far as is known."""
     shown = noise_of_colours(sample.pixels)
-    if shown.level * shown.evenness < THRESHOLDS.noise:
+    is_small = sample.pixels.size < 3 * THRESHOLDS.few
+    least = THRESHOLDS.noise_of_few if is_small else THRESHOLDS.noise
+    most = _at(THRESHOLDS.by_evenness, shown.evenness)
+    if shown.level * shown.evenness < least or most < THRESHOLDS.least_share:
         return _Part()
     sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
-    smooth = estimate_sigma(sample.pixels, compressed=True)
-    least, part = THRESHOLDS.texture
-    if sigma >= least and smooth < part * sigma:
-        return _Part()
-    if sigma >= max(THRESHOLDS.gaussian, THRESHOLDS.white * shown.level):
+    is_white = sigma >= THRESHOLDS.white * shown.level
+    if is_white and sigma >= THRESHOLDS.gaussian:
         level = nearest_level("sigma", sigma, trained_levels("denoise", "sigma"))
-        step = Step(replace(possible["denoise"], sigma=level), sigma)
+        step = Step(replace(possible["denoise"], sigma=level), sigma, strength=most)
         return _Part((f"noise {sigma:g}",), (step,))
-    # Where there is texture everywhere the finest detail is not only noise.
-    strength = min(smooth, 2 * shown.level)
-    share = _at(THRESHOLDS.by_noise, strength)
+    strength = sigma if is_white else THRESHOLDS.whole * shown.level
+    share = min(most, _at(THRESHOLDS.by_noise, strength))
     return _Part((f"noise {strength:.1f}",), (Step(possible["denoise-real"], strength=share),))
 
 
-def _grain(possible: _Possible, sample: Sample, quality: int) -> _Part:
+def _grain(possible: _Possible, sample: Sample, quality: int, blur: float) -> _Part:
     """Look at pixels whose noise went through a compression of a quality."""
-    if sample.pixels.shape[2] < 3:
+    grain, shown = grain_of(sample.luma), noise_of_colours(sample.pixels)
+    told, seen = THRESHOLDS.grain
+    # In a blurred picture what is as fine as grain is left of compression, unless there is much.
+    if blur >= THRESHOLDS.blur and grain < seen:
         return _Part()
-    grain = grain_of(sample.luma)
     share = _at(THRESHOLDS.by_grain, grain) * _at(THRESHOLDS.by_quality, quality)
+    share *= _at(THRESHOLDS.by_texture, shown.texture)
+    share += (1 - share) * _at(THRESHOLDS.by_colours, shown.level * shown.evenness)
     if share < THRESHOLDS.least_share:
         return _Part()
-    return _Part((f"grain {grain:.1f}",), (Step(possible["denoise-real"], strength=share),))
+    found = (f"grain {grain:.1f}",) if grain >= told else ()
+    return _Part(found, (Step(possible["denoise-real"], strength=share),))
 
 
 def _at(curve: Curve, value: float) -> float:
@@ -151,9 +174,9 @@ def _at(curve: Curve, value: float) -> float:
 
 def _told(step: Step) -> str:
     request = step.request
+    share = "" if step.strength == 1 else f" at {step.strength:.0%}"
     if request.task == "denoise":
-        return f"denoise {step.sigma:g}"
+        return f"denoise {step.sigma:g}{share}"
     if request.task == "denoise-real":
-        share = "" if step.strength == 1 else f" at {step.strength:.0%}"
         return f"denoise --real{share}"
     return request.task if request.scale is None else f"{request.task} x{request.scale}"

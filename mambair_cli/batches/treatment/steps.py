@@ -71,7 +71,8 @@ class Step:
     def fitting(self, spec: ModelSpec) -> Fitting:
         """Fit weights to the image."""
         if self.sigma is not None and spec.sigma is not None:
-            return unclipped(self.sigma, fitted_to_noise(self.sigma, spec.sigma))
+            fitted = fitted_to_noise(self.sigma, spec.sigma)
+            return unclipped(self.sigma, replace(fitted, strength=fitted.strength * self.strength))
         if self.cells is None and self.strength == 1:
             return AS_TRAINED
         return Fitting(strength=self.strength, cells=self.cells)

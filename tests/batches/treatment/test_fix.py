@@ -81,9 +81,46 @@ def test_noise_in_a_compressed_picture_is_removed_after_its_blocks(treated, cat,
     assert tasks(found) == ["dejpeg", "denoise-real"]
     assert found.steps[1].strength == pytest.approx(0.55)
     assert found.found.endswith(": dejpeg, denoise --real at 55%")
-    finer = treated(FIX, noisy(cat, 12), quality=94)
+    finer = treated(FIX, noisy(cat, 4), quality=92)
     assert 0.2 < finer.steps[1].strength < 0.3
     assert tasks(treated(FIX, cat, quality=95)) == ["dejpeg"]
+
+
+def test_colours_of_a_fine_file_that_show_noise_have_more_of_it_removed(treated, cat, noisy):
+    shares = [treated(FIX, noisy(cat, 12), quality=q).steps[-1].strength for q in (92, 94, 97)]
+    assert shares[0] > 0.5
+    assert shares[1:] == pytest.approx([0.87, 1], abs=0.15)
+    assert tasks(treated(FIX, noisy(cat, 12), quality=97)) == ["denoise-real"]
+
+
+def test_what_compression_leaves_of_a_blurred_picture_is_no_noise(treated, cat, noisy):
+    blurred = cat.filter(ImageFilter.GaussianBlur(1.5))
+    found = treated(FIX, blurred, quality=70)
+    assert found.found.endswith("JPEG quality 70 with 4:2:0, blur 1.4: dejpeg")
+    assert tasks(treated(FIX, noisy(blurred, 12), quality=80)) == ["dejpeg", "denoise-real"]
+
+
+def knitted(height=168, width=208):
+    """Stitches of many colours."""
+    colours = np.random.default_rng(1).integers(0, 256, (height // 3, width // 3 + 1, 3), np.uint8)
+    return Image.fromarray(colours.repeat(3, axis=0).repeat(3, axis=1)[:, :width])
+
+
+def test_detail_of_many_colours_is_no_noise(treated, noisy):
+    """Where it lies beside smooth places noise of its strength would lie over those, too."""
+    beside = knitted()
+    beside.paste("gray", (0, 0, 52, 168))
+    for picture in (knitted(), knitted(84, 104), beside, noisy(beside, 8)):
+        assert treated(FIX, picture, "png").steps == ()
+    (step,) = treated(FIX, noisy(Image.new("RGB", (208, 168), "gray"), 8), "png").steps
+    assert step.strength > 0.9
+
+
+def test_texture_of_colours_has_less_removed_that_was_compressed(treated, cat):
+    beside = knitted()
+    beside.paste("gray", (0, 0, 52, 168))
+    share = treated(FIX, beside, quality=80, subsampling="4:4:4").steps[1].strength
+    assert share < 0.5 * treated(FIX, cat, quality=80).steps[1].strength
 
 
 def test_an_earlier_compression_is_told_beside_that_of_the_file(treated, cat, tmp_path):
