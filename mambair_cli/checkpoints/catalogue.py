@@ -65,7 +65,8 @@ class CatalogueEntry:
         sigma: Gaussian noise level on the 0-255 scale that a denoiser was trained for.
         quality: JPEG quality that an artefact remover was trained for.
         bundled: Name of its file among the weights that ship with the package.
-        sha256: Digest of that file; that of a published one is unknown until the Hub is asked.
+        sha256: Digest of that file; None for a published one that nobody has stated: the Hub is
+            asked then.
         repo: Model repository on the Hugging Face Hub, for what is not bundled.
         files: Paths to try in that repository, best first.
         pattern: Case-insensitive regular expression for its file's name, should that have changed.

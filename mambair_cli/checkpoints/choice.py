@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 Level = Literal["sigma", "quality"]
 
-# The best variant that a device runs in reasonable time.
-BEST_VARIANT = {"cpu": "light", "mps": "light"}
-BEST_VARIANT_ELSEWHERE = "classic"
+# The variants for enlarging that a device runs in reasonable time, the best first: what each of the
+# two networks reaches, and takes, stands in docs/models.md. On MPS version 2 has not been run.
+BEST_VARIANTS = {"cpu": ("v2-light", "light"), "mps": ("light", "v2-light")}
+BEST_VARIANTS_ELSEWHERE = ("v2-base", "classic")
 # Tasks whose models for larger scales serve smaller ones too, their results being reduced.
 REDUCED: tuple[Task, ...] = ("realsr",)
 
@@ -77,13 +78,17 @@ def choose(
     if variant is not None:
         named = _named(rows, task, variant)
         return Choice(named, () if _is_blind_in_colour(named) else notices)
-    wanted = BEST_VARIANT.get(device_type, BEST_VARIANT_ELSEWHERE)
+    ranks = {
+        each: rank
+        for rank, each in enumerate(BEST_VARIANTS.get(device_type, BEST_VARIANTS_ELSEWHERE))
+        if task == "sr"
+    }
     best, *others = sorted(
         rows,
         key=lambda entry: (
             _is_blind_in_colour(entry) != (channels > 1),
             entry.bundled is not None,
-            entry.variant != wanted,
+            ranks.get(entry.variant, len(ranks)),
             entry.scale,
         ),
     )

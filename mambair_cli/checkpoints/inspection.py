@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
+from mambair_cli.checkpoints.header import SOURCE_SHA256
 from mambair_cli.checkpoints.load import open_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.shards import digest_of, size_of
@@ -68,11 +69,13 @@ class Inspection:
     @property
     def known(self) -> CatalogueEntry | None:
         """The model of the catalogue that the file holds; None for weights of somebody else."""
+        # Of a converted file, as every file of the Hub is kept, the original counts.
+        digests = (None, self.sha256, self.metadata.get(SOURCE_SHA256))
         return next(
             (
                 entry
                 for entry in catalogue.entries()
-                if entry.id == self.spec.id and entry.sha256 in (None, self.sha256)
+                if entry.id == self.spec.id and entry.sha256 in digests
             ),
             None,
         )

@@ -221,11 +221,25 @@ def _alone(name: str, listener: Listener | None) -> Iterator[None]:
         lock.release()
 
 
+def _require_known(entry: CatalogueEntry, file: HubFile, digest: str) -> None:
+    """Refuse another file than the one whose digest the catalogue has."""
+    if entry.sha256 not in (None, digest):
+        raise CheckpointError(
+            f"{file.path} from {file.repo} is not the file that is known as {entry.id}: "
+            f"its sha256 is {digest}, that of the known one {entry.sha256}",
+            "its authors may have replaced it; if you trust it: "
+            f"--weights {HUB}{file.repo}/{file.path}",
+        )
+
+
 def _taken_in(name: str, wanted: CatalogueEntry | HubReference, file: HubFile, source: Path) -> Pin:
     from mambair_cli.checkpoints import header
     from mambair_cli.checkpoints.convert import store
     from mambair_cli.checkpoints.load import identify, open_checkpoint
 
+    digest = sha256_of(source)
+    if isinstance(wanted, CatalogueEntry):
+        _require_known(wanted, file, digest)
     raw, network, found = open_checkpoint(source)
     spec = found
     if isinstance(wanted, CatalogueEntry):
@@ -240,7 +254,6 @@ def _taken_in(name: str, wanted: CatalogueEntry | HubReference, file: HubFile, s
         # The folder that it lies in here is named by its commit.
         folder = PurePosixPath(file.repo, file.path).parent.name
         spec = identify(Path(f"{folder}.safetensors"), network.config)
-    digest = sha256_of(source)
     if raw.format == "safetensors" and spec == found:
         weights = source
     else:

@@ -10,22 +10,49 @@ from mambair_cli.checkpoints.choice import choose
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import UsageError
 
+LARGE_ONES = ("mambairv2-small-sr-x4", "mambairv2-base-sr-x4", "mambairv2-large-sr-x4")
+
 
 @pytest.mark.parametrize(
-    ("device_type", "best", "next_best"),
+    ("device_type", "best", "next_best", "others"),
     [
-        ("cpu", "mambair-light-sr-x4", "mambair-classic-sr-x4"),
-        ("mps", "mambair-light-sr-x4", "mambair-classic-sr-x4"),
-        ("cuda", "mambair-classic-sr-x4", "mambair-light-sr-x4"),
+        (
+            "cpu",
+            "mambairv2-light-sr-x4",
+            "mambair-light-sr-x4",
+            ["mambair-classic-sr-x4", *LARGE_ONES],
+        ),
+        (
+            "mps",
+            "mambair-light-sr-x4",
+            "mambairv2-light-sr-x4",
+            ["mambair-classic-sr-x4", *LARGE_ONES],
+        ),
+        (
+            "cuda",
+            "mambairv2-base-sr-x4",
+            "mambair-classic-sr-x4",
+            ["mambair-light-sr-x4", "mambairv2-light-sr-x4", LARGE_ONES[0], LARGE_ONES[2]],
+        ),
     ],
 )
 def test_the_best_published_model_for_the_device_and_what_may_stand_in(
-    device_type, best, next_best
+    device_type, best, next_best, others
 ):
     choice = choose("sr", scale=4, device_type=device_type)
     assert (choice.entry.id, choice.notices) == (best, ())
-    second = [f"mambairv2-{kind}-sr-x4" for kind in ("light", "small", "base", "large")]
-    assert [entry.id for entry in choice.stand_ins] == [next_best, *second, "mambair-tiny-sr-x4"]
+    stand_ins = [entry.id for entry in choice.stand_ins]
+    assert stand_ins == [next_best, *others, "mambair-tiny-sr-x4"]
+
+
+@pytest.mark.parametrize(
+    ("task", "request_"), [("denoise", {"sigma": 15}), ("dejpeg", {"quality": 10})]
+)
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_what_restores_at_the_same_size_stays_version_1(task, request_, device_type):
+    choice = choose(task, **request_, device_type=device_type)
+    assert choice.entry.variant == "base"
+    assert choice.stand_ins[0].variant == "v2-base"
 
 
 @pytest.mark.parametrize("variant", ["tiny", "classic", "mambair-classic-sr-x4"])
@@ -132,7 +159,7 @@ def test_levels_take_the_nearest_and_say_so(task, level, asked, chosen):
 
 
 @pytest.mark.parametrize(
-    ("device_type", "variant"), [("cpu", "light"), ("mps", "light"), ("cuda", "classic")]
+    ("device_type", "variant"), [("cpu", "v2-light"), ("mps", "light"), ("cuda", "v2-base")]
 )
 @pytest.mark.usefixtures("all_bundled")
 def test_variant_follows_the_device(device_type, variant):

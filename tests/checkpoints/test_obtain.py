@@ -27,6 +27,7 @@ from mambair_cli.checkpoints import cache, catalogue, convert
 from mambair_cli.checkpoints.catalogue import find
 from mambair_cli.checkpoints.choice import Choice, choose
 from mambair_cli.checkpoints.hub.session import reporting_to
+from mambair_cli.checkpoints.inspection import inspect_checkpoint
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import fetch, obtain, resolve
 from mambair_cli.checkpoints.reference import HubReference
@@ -182,8 +183,8 @@ def test_safetensors_are_used_as_they_are(hub: Hub):
 
 @pytest.fixture
 def choice(entry):  # noqa: ARG001 - it changes the catalogue
-    """The choice of the light x4 model."""
-    return choose("sr", scale=4)
+    """The choice of the light x4 model, on a device where it is the best."""
+    return choose("sr", scale=4, device_type="mps")
 
 
 def test_a_choice_that_can_be_had(hub: Hub, choice, published):
@@ -484,6 +485,31 @@ def test_another_network_than_the_catalogue_says(hub: Hub, published):
     message, _ = refused(find(LIGHT))
     assert message.startswith(f"{FILE} from {REPO} holds another network than {LIGHT}: ")
     assert "embed_dim=40" in message
+
+
+def test_another_file_than_the_one_whose_digest_is_known(hub: Hub, entry, published):
+    hub.add(REPO, {FILE: published})
+    known = hashlib.sha256(published).hexdigest()
+    message, hint = refused(replace(entry, sha256="0" * 64))
+    assert message == (
+        f"{FILE} from {REPO} is not the file that is known as {LIGHT}: "
+        f"its sha256 is {known}, that of the known one {'0' * 64}"
+    )
+    assert hint.endswith(f"--weights hf://{REPO}/{FILE}")
+    pinned = replace(entry, sha256=known)
+    assert fetch(pinned).source_sha256 == known
+
+
+def test_a_converted_file_is_known_by_the_digest_of_its_original(
+    hub: Hub, entry, published, monkeypatch
+):
+    hub.add(REPO, {FILE: published})
+    path = fetch(entry).path
+    for digest, expected in ((hashlib.sha256(published).hexdigest(), LIGHT), ("0" * 64, None)):
+        row = replace(entry, sha256=digest)
+        monkeypatch.setattr(catalogue, "entries", lambda row=row: (row,))
+        known = inspect_checkpoint(path).known
+        assert (known.id if known else None) == expected
 
 
 def test_no_room_is_noticed_before_the_download(hub: Hub, published, monkeypatch):

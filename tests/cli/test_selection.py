@@ -155,7 +155,7 @@ def test_the_bundled_weights_stand_in_with_a_line(cache, capfd):
     assert chosen is not None
     assert chosen.spec.id == "mambair-tiny-sr-x4"
     assert (
-        "using the bundled mambair-tiny-sr-x4: mambair-light-sr-x4 cannot be had: there is no "
+        "using the bundled mambair-tiny-sr-x4: mambairv2-light-sr-x4 cannot be had: there is no "
         "public model repository cguoh/MambaIR"
     ) in capfd.readouterr().err
     with pytest.raises(CheckpointError):
