@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Literal
 
 from mambair_cli.errors import RecipeError
-from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
+from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.ensemble import MEMBERS
 from mambair_cli.training.degradations.camera import Camera
 from mambair_cli.training.degradations.chain import Degradation, step_limits
 from mambair_cli.training.degradations.resizing import Fit, Resize
 from mambair_cli.training.losses import LossName
+from mambair_cli.training.network_table import (
+    NetworkTable,
+    check_network,
+    network_class,
+    network_limits,
+)
 from mambair_cli.training.parsing import Number, Span, build
 
 TrainingTask = Literal["sr", "realsr", "denoise", "denoise-real", "dejpeg"]
@@ -31,11 +37,13 @@ class ModelTable:
         id: Model id, also written into the weights.
         task: What the network restores.
         init: Weights to start from, an id or a path: tensors of equal name and shape are taken.
+        network: Which network; the table `network` has its shape.
     """
 
     id: str
     task: TrainingTask
     init: str | None = None
+    network: Literal["MambaIR", "MambaIRv2"] = "MambaIR"
 
 
 @dataclass(frozen=True)
@@ -159,7 +167,7 @@ class Recipe:
     """Everything that decides a training run, one attribute for each table of the TOML file."""
 
     model: ModelTable
-    network: MambaIRConfig
+    network: NetworkTable
     data: DataTable
     optim: OptimTable = field(default_factory=OptimTable)
     distillation: DistillationTable = field(default_factory=DistillationTable)
@@ -214,8 +222,9 @@ def parse_recipe(tables: Mapping[str, object]) -> Recipe:
     Raises:
         RecipeError: Unknown or missing key, wrong type or impossible value.
     """
-    recipe = build(Recipe, tables)
+    recipe = build(Recipe, tables, chosen={"network": network_class(tables.get("model"))})
     _check_values(recipe)
+    check_network(recipe.network)
     _check_task(recipe)
     _check_steps(recipe)
     _check_distillation(recipe)
@@ -260,9 +269,7 @@ def _limits(recipe: Recipe) -> Iterator[tuple[str, Number, Number, Number]]:
     """List dotted keys with their values and the smallest and largest allowed ones."""
     network, data, optim = recipe.network, recipe.data, recipe.optim
     infinity = math.inf
-    yield "network.embed_dim", network.embed_dim, 1, infinity
-    yield "network.d_state", network.d_state, 1, infinity
-    yield from ((f"network.depths[{i}]", n, 1, infinity) for i, n in enumerate(network.depths))
+    yield from network_limits(network)
     yield "data.patch", data.patch, 2, infinity
     yield "data.candidates", data.candidates, 1, infinity
     yield "data.batch", data.batch, 1, infinity

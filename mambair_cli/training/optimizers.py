@@ -13,6 +13,8 @@ from mambair_cli.training.config import OptimTable
 # What meets pixels, and what is no weight of a product: Adam moves it under Muon too.
 ENDS = ("conv_first.", "conv_last.", "patch_embed.", "upsample.", "output.")
 SCAN_VECTORS = ("A_logs", "dt_projs_bias")
+# Whose rows are looked up, or are prompts, one for each class: no products of features.
+TABLES = ("relative_position_bias_table", "embeddingA.weight", "embeddingB.weight")
 
 
 class Optimizer:
@@ -90,7 +92,7 @@ def _is_vector(name: str, parameter: Tensor) -> bool:
 
 def _is_inside(name: str, parameter: Tensor) -> bool:
     """Tell whether a weight is a product of many inputs and outputs, between the network's ends."""
-    if _is_vector(name, parameter) or name.startswith(ENDS):
+    if _is_vector(name, parameter) or name.startswith(ENDS) or name.endswith(TABLES):
         return False
     return min(_matrices(parameter)[0].shape) > 1 and parameter.shape[1] > 1
 

@@ -34,7 +34,9 @@ class Span:
         return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
 
 
-def build(cls: type[T], table: object, prefix: str = "") -> T:
+def build(
+    cls: type[T], table: object, prefix: str = "", chosen: Mapping[str, type] | None = None
+) -> T:
     """Build a dataclass from a TOML table, fields that are dataclasses from the tables in it.
 
     Args:
@@ -43,6 +45,7 @@ def build(cls: type[T], table: object, prefix: str = "") -> T:
             differ in what their `kind` may be.
         table: What `tomllib` read.
         prefix: Dotted path of the table with a dot at its end, for messages.
+        chosen: Which class a field has that may have one of several.
 
     Raises:
         RecipeError: Unknown or missing key, or a value of the wrong type.
@@ -52,7 +55,7 @@ def build(cls: type[T], table: object, prefix: str = "") -> T:
             f"{prefix.rstrip('.')} = {table!r} is not a table",
             f"write it as [{prefix.rstrip('.')}] with its keys below",
         )
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls) | dict(chosen or {})
     for key in table:
         if key not in hints:
             raise _unknown_key(f"{prefix}{key}", key, list(hints))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mambair_cli.errors import RecipeError
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config
 from mambair_cli.training.config import flatten, format_recipe, load_recipe, parse_recipe
 from mambair_cli.training.degradations.blur import Blur
 from mambair_cli.training.degradations.compression import Jpeg
@@ -39,6 +40,59 @@ def test_spec_names_the_level_that_a_restorer_is_for(tables: dict[str, Any]) -> 
     assert (spec.task, spec.scale, spec.sigma, spec.quality) == ("denoise", 1, 25, None)
     tables["data"]["noise_sigma"] = [0, 50]
     assert parse_recipe(tables).spec.sigma is None
+
+
+V2 = {
+    "upscale": 2,
+    "embed_dim": 8,
+    "depths": [1, 2],
+    "num_heads": [2, 4],
+    "d_state": 2,
+    "window_size": 4,
+    "inner_rank": 3,
+    "num_tokens": 5,
+    "mlp_ratio": 1.5,
+}
+
+
+def test_the_model_says_which_network_the_table_describes(tables: dict[str, Any]) -> None:
+    assert isinstance(parse_recipe(tables).network, MambaIRConfig)
+    tables["model"]["network"], tables["network"] = "MambaIRv2", V2
+    recipe = parse_recipe(tables)
+    assert isinstance(recipe.network, MambaIRv2Config)
+    assert (recipe.network.num_heads, recipe.network.window_size) == ((2, 4), 4)
+    assert parse_recipe(tomllib.loads(format_recipe(recipe))) == recipe
+    for named in ("MambaIR3", ["MambaIRv2"], 2):
+        tables["model"]["network"] = named
+        with pytest.raises(RecipeError, match=r"network\.\w+|model\.network"):
+            parse_recipe(tables)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_heads", [2], "network.num_heads = [2] does not fit network.depths = [1, 2]"),
+        ("num_heads", [2, 3], "network.embed_dim = 8 cannot be divided among 3 heads"),
+        ("num_heads", [2, 0], "network.num_heads[1] = 0 is out of range"),
+        ("window_size", 0, "network.window_size = 0 is out of range"),
+        ("inner_rank", 0, "network.inner_rank = 0 is out of range"),
+        ("num_tokens", -1, "network.num_tokens = -1 is out of range"),
+        ("convffn_kernel_size", 4, "network.convffn_kernel_size = 4 is not odd"),
+        (
+            "mlp_ratio",
+            1.125,
+            "network.embed_dim = 8 times network.mlp_ratio = 1.125 leaves 9 channels",
+        ),
+    ],
+)
+def test_impossible_shapes_of_mambairv2(
+    tables: dict[str, Any], key: str, value: Any, message: str
+) -> None:
+    tables["model"]["network"], tables["network"] = "MambaIRv2", V2 | {key: value}
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(tables)
+    assert caught.value.message == message
+    assert caught.value.hint
 
 
 STEPS = [

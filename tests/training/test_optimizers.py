@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from mambair_cli.errors import BackendError
-from mambair_cli.networks import MambaIR, MambaIRConfig
+from mambair_cli.networks import MambaIR, MambaIRConfig, MambaIRv2Config, build_network
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.training.config import OptimTable
 from mambair_cli.training.data import Batch
@@ -24,13 +25,29 @@ def _network() -> MambaIR:
     return network
 
 
-def _gradients(network: MambaIR, seed: int = 1) -> None:
+def test_tables_that_are_looked_up_are_no_products_for_muon() -> None:
+    config = MambaIRv2Config(
+        upscale=2, embed_dim=8, depths=(1,), num_heads=(2,), d_state=4, window_size=4,
+        inner_rank=3, num_tokens=5,
+    )  # fmt: skip
+    moved = []
+    for name in ("muon", "adam"):
+        torch.manual_seed(0)
+        moved.append(_moved(build_network(config), OptimTable(optimizer=name)))
+    muon, adam = moved
+    alike = {name for name, change in muon.items() if torch.equal(change, adam[name])}
+    tables = ("relative_position_bias_table", "embeddingA.weight", "embeddingB.weight")
+    assert sum(name.endswith(tables) for name in alike) == len(tables)
+    assert sum(name.endswith("wqkv.weight") for name in muon.keys() - alike) == 1
+
+
+def _gradients(network: nn.Module, seed: int = 1) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         parameter.grad = torch.randn(parameter.shape, generator=generator)
 
 
-def _moved(network: MambaIR, optim: OptimTable) -> dict[str, torch.Tensor]:
+def _moved(network: nn.Module, optim: OptimTable) -> dict[str, torch.Tensor]:
     before = copy.deepcopy(network.state_dict())
     _gradients(network)
     Optimizer(network, optim).step(RATE)

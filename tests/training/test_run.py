@@ -122,6 +122,29 @@ def test_the_weights_load_as_a_model(
         assert float(file.metadata()["mambair.psnr"]) == pytest.approx(result.best_score, abs=1e-4)
 
 
+def test_mambairv2_is_trained_resumed_loaded_and_tuned_further(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    tables["model"]["network"] = "MambaIRv2"
+    tables["network"] = {
+        "upscale": 2, "embed_dim": 8, "depths": [2], "num_heads": [2], "d_state": 2,
+        "window_size": 4, "inner_rank": 3, "num_tokens": 5,
+    }  # fmt: skip
+    tables["optim"]["optimizer"] = "muon"
+    whole, _ = _train(tables, data_root, tmp_path / "whole")
+    _interrupt_at(5, tables, data_root, tmp_path / "broken")
+    resumed, _ = _train(tables, data_root, tmp_path / "broken", resume=True)
+    # Classes are drawn in training: the generator's state is part of a checkpoint.
+    assert _losses(tmp_path / "broken") == _losses(tmp_path / "whole")
+    _assert_same_weights(resumed.last, whole.last)
+    model, recipe = load_checkpoint(whole.best), parse_recipe(tables)
+    assert (model.spec, model.network.config) == (recipe.spec, recipe.network)
+    tables["model"]["init"] = str(whole.best)
+    _, events = _train(tables, data_root, tmp_path / "tuned")
+    started = next(event for event in events if isinstance(event, Started))
+    assert started.initial_tensors == started.tensors == len(load_file(whole.best))
+
+
 def test_interrupted_and_resumed_gives_the_same_losses(
     tables: dict[str, Any], data_root: Path, tmp_path: Path
 ) -> None:
