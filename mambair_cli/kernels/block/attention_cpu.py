@@ -10,16 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mambair_cli.kernels.elementary import LOG2_E, ONE, ZERO, exp2
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.scan.numba_forward import smaller
 from mambair_cli.kernels.vector import (
     LANES,
-    LOG2_E,
-    ONE,
-    ZERO,
     add,
     div,
-    exp2,
     fma,
     load,
     load_part,
