@@ -138,7 +138,9 @@ def measure(rounds: int, wanted: list[str], *, reference: bool) -> dict[str, obj
     """Time what is wanted, or everything, on the instruction set of this process."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    made, tile = networks(), torch.rand(1, 3, 64, 64)
+    # What is made of parameters is kept for those that were not made in inference mode.
+    with torch.inference_mode(mode=False):
+        made, tile = networks(), torch.rand(1, 3, 64, 64)
     made = {name: network for name, network in made.items() if not wanted or name in wanted}
     runs = runs_of(made, tile)
     if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":

@@ -66,13 +66,12 @@ class AttentiveStateSpace(nn.Module):
         b, h, w, _ = x.shape
         prompts, order, places = self._routed(x.flatten(1, 2), prompt_basis)
         u = pointwise(x, cast(nn.Conv2d, self.in_proj[0]))
-        u = u * torch.sigmoid(self.ops.depthwise(u, cast(nn.Conv2d, self.CPE[0]), "none"))
+        u = self.ops.mixed(u, cast(nn.Conv2d, self.CPE[0]), "gate")
         scan = self.selectiveScan
         u = _taken(u, order).view(b, 1, h * w, -1)
         projected = scan.project(u)
-        into_states, C = torch.split(projected, [scan.rank + scan.d_state, scan.d_state], dim=-1)
         # The prompts come in the order of the pixels, not of the scan; so they were trained.
-        projected = torch.cat([into_states, C + prompts[:, None]], dim=-1)
+        projected[..., -scan.d_state :] += prompts[:, None]
         y = self.ops.norm(summed(scan.run(u, projected)), self.out_norm)
         return _taken(self.out_proj(y), places).view(b, h, w, -1)
 
@@ -145,8 +144,7 @@ class ConvFFN(nn.Module):
             gated, gate = x.chunk(2, dim=-1)
             x = gated * self.ops.depthwise(self.ops.norm(gate, self.sg.norm), self.sg.conv, "none")
         else:
-            convolution = cast(nn.Conv2d, self.dwconv.depthwise_conv[0])
-            x = x + self.ops.depthwise(x, convolution, "gelu")
+            x = self.ops.mixed(x, cast(nn.Conv2d, self.dwconv.depthwise_conv[0]), "added")
         return cast(Tensor, self.fc2(x))
 
 

@@ -25,7 +25,7 @@ from mambair_cli.kernels.vector import (
     sub,
 )
 
-NONE, SILU, GELU = range(3)
+NONE, SILU, GELU, GATE, ADDED = range(5)
 
 
 @njit(forceinline=True)
@@ -73,11 +73,16 @@ def _whole_filter(image, weights, start, side, row, step, width, at, v, left):
 
 
 @njit(forceinline=True)
-def _activated(value, activation):
+def _activated(value, x, at, count, activation):
+    """Activate a value; by it, `GATE` weakens and `ADDED` raises what is at a place of `x`."""
     if activation == SILU:
         return mul(value, sigmoid(value))
     if activation == GELU:
         return mul(value, normal_cumulative(value))
+    if activation == GATE:
+        return mul(load_part(x, at, count), sigmoid(value))
+    if activation == ADDED:
+        return fma(value, normal_cumulative(value), load_part(x, at, count))
     return value
 
 
@@ -101,7 +106,8 @@ def _forward_of(side: int) -> FunctionType:
             c: Channels.
             width: c'.
             reach: Dilation; the border is padded with zeros to keep the size.
-            activation: `NONE`, `SILU` or `GELU`.
+            activation: `NONE`, `SILU`, `GELU`; `GATE` for `x * sigmoid(conv(x))`, `ADDED` for
+                `x + gelu(conv(x))`, which have no gradients here.
             first: First row of the images, which are numbered through.
             last: The one after the last.
         """
@@ -117,14 +123,16 @@ def _forward_of(side: int) -> FunctionType:
                             x, weights, load(bias, v), side, w * step, step, width, pixel * c, v,
                             c - v,
                         )  # fmt: skip
-                        store_part(out, pixel * c + v, _activated(value, activation), c - v)
+                        value = _activated(value, x, pixel * c + v, c - v, activation)
+                        store_part(out, pixel * c + v, value, c - v)
                     continue
                 _neighbours(taps, side, row % h, column, h, w, reach)
                 for v in range(0, c, LANES):
                     value = _filter(
                         x, weights, load(bias, v), taps, count, h * w, width, pixel, c, v
                     )
-                    store_part(out, pixel * c + v, _activated(value, activation), c - v)
+                    value = _activated(value, x, pixel * c + v, c - v, activation)
+                    store_part(out, pixel * c + v, value, c - v)
 
     return depthwise_forward
 

@@ -21,6 +21,8 @@ class Ops:
 
     Attributes:
         depthwise: Depth-wise convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
+        mixed: `x * sigmoid(conv(x))` (`gate`) or `x + gelu(conv(x))` (`added`) of `(b h w c)`, by
+            a depth-wise convolution.
         project: Product of `(b h w c)` with weights `(o c)`, for the scan to read: `(b h w o)`.
         norm: Layer norm of `(b h w c)` over its channels.
         residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
@@ -36,6 +38,7 @@ class Ops:
     """
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
+    mixed: Callable[[Tensor, nn.Conv2d, str], Tensor]
     project: Callable[[Tensor, Tensor], Tensor]
     norm: Callable[[Tensor, nn.LayerNorm], Tensor]
     residual_norm: Callable[[Tensor, Tensor, Tensor, nn.LayerNorm], tuple[Tensor, Tensor]]
@@ -56,6 +59,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `Ops`."""
     return ACTIVATIONS[activation](conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)).contiguous()
+
+
+def mixed(x: Tensor, conv: nn.Conv2d, how: str, steps: Callable[..., Tensor] = depthwise) -> Tensor:
+    """See `Ops`; by the depth-wise convolution of other kernels, if such are given."""
+    if how == "gate":
+        return x * torch.sigmoid(steps(x, conv, "none"))
+    return x + steps(x, conv, "gelu")
 
 
 def project(x: Tensor, weight: Tensor) -> Tensor:
@@ -120,6 +130,6 @@ def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 PLAIN = Ops(
-    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
     sort_by_class, attend,
 )  # fmt: skip

@@ -27,8 +27,9 @@ from mambair_cli.kernels.scan.numba_cpu import LOG2_E
 
 _LONG: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
 # As the kernels number them.
-NONE, SILU, GELU = range(3)
+NONE, SILU, GELU, GATE, ADDED = range(5)
 ACTIVATIONS = {"none": NONE, "silu": SILU, "gelu": GELU}
+MIXED = {"gate": GATE, "added": ADDED}
 
 
 def _kernel(module: str, name: str) -> Kernel:
@@ -65,18 +66,25 @@ def _taps(kernel: Tensor) -> Tensor:
     return kernel.flatten(1).t()
 
 
+def _filtered(
+    x: Tensor, weight: Tensor, bias: Tensor, side: int, reach: int, activation: int
+) -> Tensor:
+    b, h, w, c = x.shape
+    out = torch.empty_like(x)
+    launch(
+        _DEPTHWISE[side][0], b * h, flat(x), weight, bias, out, _neighbours(b * h, side),
+        h, w, c, bias.numel(), reach, activation,
+    )  # fmt: skip
+    return out
+
+
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int
     ) -> Tensor:
-        b, h, w, c = x.shape
         parameters = padded(weight, _taps), padded(bias)
-        out, side = torch.empty_like(x), weight.shape[-1]
-        launch(
-            _DEPTHWISE[side][0], b * h, flat(x), *parameters, out, _neighbours(b * h, side),
-            h, w, c, parameters[1].numel(), reach, activation,
-        )  # fmt: skip
+        out, side = _filtered(x, *parameters, weight.shape[-1], reach, activation), weight.shape[-1]
         ctx.save_for_backward(x)
         ctx.settings = parameters, side, reach, activation
         return out
@@ -237,6 +245,17 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     return result
 
 
+def mixed(x: Tensor, conv: nn.Conv2d, how: str) -> Tensor:
+    """See `ops.Ops`; gradients are those of its parts."""
+    side = conv.kernel_size[0]
+    assert conv.bias is not None
+    if side not in _DEPTHWISE or recorded((x, conv.weight, conv.bias)):
+        return ops.mixed(x, conv, how, depthwise)
+    (x,) = _float(x)
+    parameters = padded(conv.weight, _taps), padded(conv.bias)
+    return _filtered(x, *parameters, side, conv.dilation[0], MIXED[how])
+
+
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
     (x,) = _float(x)
@@ -313,6 +332,6 @@ def _attention_room(each: int, side: int) -> int:
 
 
 FUSED = Ops(
-    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
     sort_by_class, attend,
 )  # fmt: skip

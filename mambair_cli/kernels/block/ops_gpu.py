@@ -203,6 +203,11 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     return out
 
 
+def mixed(x: Tensor, conv: nn.Conv2d, how: str) -> Tensor:
+    """See `ops.Ops`."""
+    return ops.mixed(x, conv, how, depthwise)
+
+
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """See `ops.Ops`."""
     dtype = _matrix_dtype(x.device)
@@ -328,6 +333,6 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 
 
 FUSED = ops.Ops(
-    depthwise, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
     sort_by_class, attend,
 )  # fmt: skip

@@ -101,6 +101,31 @@ def test_depthwise_convolution(shape, side, reach, activation, relative_rms):
             assert relative_rms(own, exact) < 1e-5
 
 
+@pytest.mark.parametrize("how", ["gate", "added"])
+@pytest.mark.parametrize("side", [3, 5, 7])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_what_a_depthwise_convolution_gates_or_adds_to(shape, side, how, relative_rms):
+    torch.manual_seed(sum(shape))
+    c = shape[-1]
+    conv = nn.Conv2d(c, c, side, padding=side // 2, groups=c)
+    x = 2 * torch.randn(shape)
+    found, expected = (
+        values_and_gradients(
+            lambda x, conv, ops=ops: ops.mixed(x, conv, how), [x.to(dtype)], module
+        )
+        for ops, dtype, module in (
+            (FUSED, torch.float32, conv),
+            (PLAIN, torch.float64, copy.deepcopy(conv).double()),
+        )
+    )
+    with torch.inference_mode():
+        found[0].append(FUSED.mixed(x, conv, how))
+    expected[0].append(expected[0][0])
+    for own_part, exact_part in zip(found, expected, strict=True):
+        for own, exact in zip(own_part, exact_part, strict=True):
+            assert relative_rms(own, exact) < 1e-5
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 37, 5), (3, 64, 16)], ids=str)
 def test_pixels_are_sorted_by_class_and_back(shape):
     scores = torch.randint(0, 3, shape).float()  # with ties: the first of the highest
