@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 _TEMPORARY = ".mambair-*.tmp"
 # How file systems, such as object stores mounted as folders, answer to what they have not.
@@ -47,6 +47,8 @@ def whole_file(path: Path, *, replaces: bool = True) -> Iterator[IO[bytes]]:
         UnfitError: The file system cannot do what is needed.
         OSError: The file cannot be written here.
     """
+    if replaces:
+        _check_kind(path)
     temporary = path.with_name(_TEMPORARY.replace("*", secrets.token_hex(8)))
     try:
         with temporary.open("x+b") as file:
@@ -90,10 +92,25 @@ def check_writable(path: Path) -> None:
     Raises:
         OSError: As `whole_file` would raise, but for a disk that is full by then.
     """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    _check_kind(path)
     with tempfile.TemporaryFile(dir=path.parent):
         pass
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse to let a file take the place of what is none: of a folder, a device, a pipe.
+
+    Raises:
+        OSError: It would.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
 
 def remove_unfinished(directories: Iterable[Path]) -> int:
@@ -113,8 +130,11 @@ def remove_unfinished(directories: Iterable[Path]) -> int:
     return removed
 
 
-def user_folder() -> Path | None:
-    """Find the folder for what is kept of a user between runs.
+def user_folder(kind: Literal["cache", "config"] = "cache") -> Path | None:
+    """Find the folder for what is kept of a user between runs, or for what the user wants.
+
+    Args:
+        kind: Which.
 
     Returns:
         The folder, which need not exist; None where the system knows no home of this user.
@@ -122,7 +142,7 @@ def user_folder() -> Path | None:
     import platformdirs
 
     try:
-        folder = platformdirs.user_cache_path("mambair", appauthor=False)
+        folder: Path = getattr(platformdirs, f"user_{kind}_path")("mambair", appauthor=False)
     except RuntimeError:
         return None
     # Other releases of platformdirs leave `~` where there is no home: a folder of that name.

@@ -167,6 +167,17 @@ def test_whether_a_file_can_be_written_is_known_before_and_leaves_nothing(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for do in (check_writable, lambda path: write(path, b"new")):
+        with pytest.raises(OSError, match="Not a regular file"):
+            do(pipe)
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
 def write(path, content, **options):
     with whole_file(path, **options) as file:
         file.write(content)

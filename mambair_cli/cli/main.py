@@ -15,6 +15,7 @@ import typer
 from mambair_cli.cli import garbage, interrupts, preferences, streams
 from mambair_cli.cli.commands import bench, compare, doctor, models, restore, train
 from mambair_cli.cli.console import print_error
+from mambair_cli.cli.option_values import reason_in
 from mambair_cli.cli.preferences import Invocation
 from mambair_cli.errors import MambairError, failure_of_system, without_secrets
 
@@ -162,7 +163,7 @@ def _with_origins(error: MambairError, invocation: Invocation) -> str | None:
 
 
 def _report_usage(error: typer.TyperException) -> int:
-    message = error.format_message().rstrip(".")
+    message = reason_in(error.format_message())
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "mambair"
     if message:

@@ -20,6 +20,11 @@ _SIDE = re.compile(r"0*[1-9][0-9]{0,8}")
 _AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)([A-Z]?)")
 
 
+def reason_in(message: str) -> str:
+    """Return what Typer says of a value, without what Pydantic puts in front of its reasons."""
+    return message.replace("Value error, ", "").rstrip(".")
+
+
 def parse_tile(value: str) -> Tile:
     """`auto`, or pixels.
 

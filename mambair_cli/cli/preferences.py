@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from mambair_cli.cli.option_values import reason_in
 from mambair_cli.errors import UsageError
 
 # What names of environment variables begin with.
@@ -74,12 +75,14 @@ def file_path() -> Path | None:
     """
     named = os.environ.get(FILE_VARIABLE)
     if named is None:
-        from platformdirs import user_config_path
+        from mambair_cli.disk import user_folder
 
-        return user_config_path("mambair", appauthor=False) / "config.toml"
+        folder = user_folder("config")
+        return None if folder is None else folder / "config.toml"
     if not named:
         return None
-    if not Path(named).is_file():
+    # Also a device or a pipe.
+    if not os.path.exists(named) or os.path.isdir(named):  # noqa: PTH110, PTH112 - no error
         raise UsageError(
             f"{FILE_VARIABLE} names {named}, which is no file", "name one, or unset the variable"
         )
@@ -98,7 +101,8 @@ def apply(context: typer.Context) -> None:
     commands: Mapping[str, Any] = context.command.commands  # type: ignore[attr-defined]
     by_command = {name: found for name in commands if (found := _options(commands[name]))}
     path = file_path()
-    table = {} if path is None or not path.is_file() else _read(path)
+    # What is there and cannot be read is an error; what nobody can see is not there.
+    table = _read(path) if path is not None and os.path.lexists(path) else {}
     general = {key: value for key, value in table.items() if not isinstance(value, dict)}
     special = {key: value for key, value in table.items() if isinstance(value, dict)}
     written = list(_from_file(context, general, special, str(path), by_command))
@@ -126,7 +130,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read: {error.strerror}", "check what you may do with it"
+            f"{path} cannot be read: {error.strerror}",
+            f"check what you may do with it, or do without: {FILE_VARIABLE}= mambair ...",
         ) from error
     except ValueError as error:  # of TOML and of UTF-8
         raise UsageError(
@@ -226,7 +231,7 @@ def _check(context: typer.Context, place: str, value: object, option: Any) -> No
         option.process_value(context, value)
     except typer.BadParameter as error:
         raise UsageError(
-            f"{place} = {value}: {error.message}", f"it is the value of --{_key(option)}"
+            f"{place} = {value}: {reason_in(error.message)}", f"it is the value of --{_key(option)}"
         ) from error
 
 

@@ -93,8 +93,13 @@ class StreamHeader:
         """
         if not line:
             raise ImageError(f"{name} is empty (0 bytes)", MAKE_ONE)
-        if not (line.startswith(MAGIC + b" ") and line.endswith(b"\n")):
+        if not line.startswith(MAGIC + b" "):
             raise ImageError(f"{name} is no Y4M stream: it begins with {line[:16]!r}", MAKE_ONE)
+        if not line.endswith(b"\n"):
+            raise ImageError(
+                f"{name} is no Y4M stream: its first line does not end within {len(line)} bytes",
+                MAKE_ONE,
+            )
         fields = tuple(line.decode("ascii", "backslashreplace").split()[1:])
         values = {field[0]: field[1:] for field in fields if field[0] != "X"}
         extra = [field[1:] for field in fields if field[0] == "X"]

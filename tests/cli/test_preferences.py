@@ -219,3 +219,51 @@ def test_the_tests_read_nobodys_preferences():
         "MAMBAIR_HOME",
     }
     assert file_path() is None
+
+
+def test_what_stands_in_the_place_of_the_file_is_an_error(mambair, monkeypatch, tmp_path):
+    monkeypatch.delenv("MAMBAIR_CONFIG")
+    path = file_path_below(tmp_path, monkeypatch)
+    path.mkdir(parents=True)
+    outcome = mambair("models", "list")
+    assert outcome.status == 2
+    assert f"error: {path} cannot be read: Is a directory" in outcome.err
+    assert (
+        "hint: check what you may do with it, or do without: MAMBAIR_CONFIG= mambair" in outcome.err
+    )
+    monkeypatch.setenv("MAMBAIR_CONFIG", "")
+    assert mambair("models", "list").status == 0
+
+
+def file_path_below(folder: Path, monkeypatch) -> Path:
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: folder / "mambair")
+    return folder / "mambair" / "config.toml"
+
+
+@pytest.mark.skipif(not Path("/dev/null").is_char_device(), reason="no such device here")
+def test_an_empty_device_is_an_empty_file(mambair, monkeypatch):
+    monkeypatch.setenv("MAMBAIR_CONFIG", "/dev/null")
+    assert mambair("models", "list").status == 0
+    monkeypatch.setenv("MAMBAIR_CONFIG", "/dev")
+    assert "MAMBAIR_CONFIG names /dev, which is no file" in mambair("models", "list").err
+
+
+def test_nobody_without_a_home_has_a_file(mambair, monkeypatch):
+    def homeless(*_, **__):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MAMBAIR_CONFIG")
+    monkeypatch.setattr("platformdirs.user_config_path", homeless)
+    assert file_path() is None
+    assert mambair("models", "list").status == 0
+    monkeypatch.setattr("platformdirs.user_config_path", lambda *_, **__: Path("~/.config/x"))
+    assert file_path() is None
+
+
+@pytest.mark.parametrize("preferred", [False, True])
+def test_a_wrong_choice_is_told_without_words_of_libraries(mambair, config, photo, preferred):
+    config('metadata = "all"' if preferred else "")
+    outcome = mambair("sr", photo, *(() if preferred else ("--metadata", "all")))
+    assert outcome.status == 2
+    assert "'all' is not one of 'keep'" in outcome.err
+    assert "Value error" not in outcome.err

@@ -279,6 +279,19 @@ def test_file_names_are_not_read_as_markup(mambair, weights, make_image, tmp_pat
     assert f"{image}: 44x26 in " in outcome.err
 
 
+@pytest.mark.parametrize(("task", "option"), [("denoise", "--sigma"), ("dejpeg", "--quality")])
+def test_no_strength_leaves_files_alone_byte_for_byte(
+    mambair, weights, make_image, tmp_path, task, option
+):
+    photo, named = make_image(tmp_path / "in" / "photo.jpg"), weights / "denoise-s25.safetensors"
+    command = (task, option, 30, photo.parent, "-o", tmp_path / "out", "--weights", named)
+    outcome = mambair(*command, "--strength", 0)
+    assert outcome.status == 0, outcome.err
+    assert Path(outcome.lines[0]).read_bytes() == photo.read_bytes()
+    changed = mambair(*command, "--strength", 0.5, "--overwrite")
+    assert Path(changed.lines[0]).read_bytes() != photo.read_bytes()
+
+
 def test_no_strength_is_the_image_itself_and_another_is_done_again(
     mambair, weights, make_image, tmp_path
 ):

@@ -73,6 +73,7 @@ def test_interlaced_frames_are_refused(letter):
         (b"", "the stream is empty (0 bytes)"),
         (b"RIFF\x10\x00 AVI LIST more", "the stream is no Y4M stream: it begins with b'RIFF"),
         (b"YUV4MPEG2 W7 H5", "the stream is no Y4M stream"),  # and no end of the line
+        (b"YUV4MPEG2 W7 H5 " + b"X" * 9999, "its first line does not end within 4096 bytes"),
         (b"YUV4MPEG2 H5 F25:1\n", "the stream does not say how large its frames are"),
         (b"YUV4MPEG2 W0 H5\n", "the stream does not say how large its frames are"),
         (b"YUV4MPEG2 W7 H-5\n", "the stream does not say how large its frames are"),

@@ -49,8 +49,14 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         for networks, group in groupby(looked, lambda each: each.networks):
             alike = list(group)
             on_tile = tiles.of(len(alike))
-            results += alike_restored(alike, on_tile, on_note) if networks else map(_kept, alike)
+            if not networks or changes_nothing(alike[0].links):
+                results += map(_kept, alike)
+            else:
+                results += alike_restored(alike, on_tile, on_note)
         return results
+
+    def changes_nothing(links: Sequence[Link]) -> bool:
+        return options.strength == 0 and _scale(links) == 1
 
     def alike_restored(
         alike: Sequence[_Looked], on_progress: Progress, on_note: OnNote
@@ -72,7 +78,10 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         treatment = _looked_at(models, Sample.of_bands(look()), on_note)
         if not treatment.steps:
             return None
-        links, binary_alpha = _links(models, treatment), has_binary_alpha(look())
+        links = _links(models, treatment)
+        if changes_nothing(links):
+            return None
+        binary_alpha = has_binary_alpha(look())
         header, restored = restore_bands_in_turn(
             links, reader, options, on_progress, on_note, binary_alpha=binary_alpha
         )
@@ -130,7 +139,7 @@ def _links(models: ModelCache, treatment: Treatment) -> list[Link]:
     return [Link(model.network, model.spec, step.fitting(model.spec)) for step, model in suited]
 
 
-def _scale(links: list[Link]) -> int:
+def _scale(links: Sequence[Link]) -> int:
     return prod(link.spec.scale for link in links)
 
 

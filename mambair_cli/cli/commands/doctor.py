@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -211,7 +211,7 @@ def _sections(report: Report) -> Iterator[tuple[str, list[tuple[str, Text]]]]:
 
 def _preferences(report: Report) -> Iterator[tuple[str, Text]]:
     if report.preferences_file:
-        there = "" if Path(report.preferences_file).is_file() else " (there is none)"
+        there = "" if os.path.lexists(report.preferences_file) else " (there is none)"
         yield "file", Text(f"{report.preferences_file}{there}")
     for each in report.preferences:
         yield f"{each.command} {each.key}".lstrip(), Text(f"{each.value}, from {each.origin}")
