@@ -197,7 +197,9 @@ def require_file(path: Path) -> None:
     directory = path if is_directory else path.parent
     siblings = _weights_in(directory)
     if is_directory:
-        hint = "name one of its files: " + ", ".join(siblings[:5]) if siblings else None
+        hint = "a folder of a model holds model.safetensors, as `mambair models push` writes it"
+        if siblings:
+            hint = "name one of its files: " + ", ".join(siblings[:5])
         raise CheckpointError(f"{path} is a directory, not a weights file", hint)
     close = difflib.get_close_matches(path.name, siblings, n=3) or siblings[:5]
     if close:

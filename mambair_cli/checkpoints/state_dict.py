@@ -123,7 +123,9 @@ def _stored(path: Path) -> Stored:
             file.seek(0)
             return _read_pickle(path, file, head), {}, "pickle"
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}", "check what you may do with it"
+        ) from error
 
 
 def _joined(path: Path, stored: Sequence[Stored]) -> Stored:

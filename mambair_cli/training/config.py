@@ -201,7 +201,10 @@ def load_recipe(path: Path) -> Recipe:
     try:
         tables = tomllib.loads(_decoded(path.read_bytes()))
     except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
+        raise RecipeError(
+            f"cannot read the recipe {path}: {error.strerror}",
+            "name a recipe: a TOML file, such as those in recipes/",
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"the recipe {path} is not valid TOML: {error}",

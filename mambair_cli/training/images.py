@@ -32,7 +32,10 @@ def list_images(folder: Path) -> list[Path]:
         )
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUPPORTED_SUFFIXES)
     if not files:
-        raise RecipeError(f"the data folder {folder} holds no images")
+        raise RecipeError(
+            f"the data folder {folder} holds no images",
+            "folders inside of it are not looked into: name each",
+        )
     return files
 
 

@@ -119,7 +119,10 @@ class RunDirectory:
         try:
             state: dict[str, Any] = torch.load(self.state, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{self.state} is damaged: {error}") from error
+            raise CheckpointError(
+                f"{self.state} is damaged: {error}",
+                "copy the folder of the run again, or start another run",
+            ) from error
         return state
 
     def _check_same_recipe(self, recipe: Recipe) -> None:

@@ -264,6 +264,9 @@ def test_directory(tmp_path):
 def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     assert message(tmp_path / "pipe.png") == "PATH is not a regular file"
+    with pytest.raises(ImageError) as error:
+        read_image(tmp_path / "pipe.png")
+    assert error.value.hint.endswith("standard input: < pipe.png mambair ... -")
 
 
 def test_empty_file(tmp_path):

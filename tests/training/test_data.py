@@ -141,8 +141,9 @@ def test_images_smaller_than_a_patch_are_left_out(data_root: Path) -> None:
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"does not exist$"):
         list_images(tmp_path / "nowhere")
-    with pytest.raises(RecipeError, match=r"holds no images$"):
+    with pytest.raises(RecipeError, match=r"holds no images$") as caught:
         list_images(tmp_path)
+    assert caught.value.hint
 
 
 def test_gray_and_colour_files_fit_either_network(data_root: Path) -> None:

@@ -266,8 +266,9 @@ def test_a_damaged_checkpoint_is_named(
     _train(tables, data_root, tmp_path / "run")
     state = tmp_path / "run" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match=r"state\.pt is damaged: "):
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged: ") as caught:
         _train(tables, data_root, tmp_path / "run", resume=True)
+    assert caught.value.hint
 
 
 def test_initial_weights_are_taken_where_they_fit(

@@ -83,10 +83,13 @@ def open_file(path: Path) -> io.BufferedReader:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{path} is a directory, not an image")
+            raise ImageError(f"{path} is a directory, not an image", "name the images in it")
         # Opening a pipe or a device could wait for ever.
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{path} is not a regular file")
+            raise ImageError(
+                f"{path} is not a regular file",
+                f"pipes are read from standard input: < {path.name} mambair ... -",
+            )
         if status.st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes)", hint="copy or download it again")
         return path.open("rb")
