@@ -28,6 +28,7 @@ METHODS = {
     "mambair-unet": "MambaIR",
     "mambairv2-light-sr": "MambaIRv2-light",
     "mambairv2-base-sr": "MambaIRv2-base",
+    "mambairv2-base-denoise": "MambaIRv2",
     "mambairv2-base-dejpeg": "MambaIRv2",
 }
 

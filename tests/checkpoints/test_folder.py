@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,15 @@ from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.publish import push
 from mambair_cli.errors import CheckpointError
-from mambair_cli.networks import MambaIR, MambaIRConfig, MambaIRUNetConfig, build_network
+from mambair_cli.kernels.block.attention import relative_positions
+from mambair_cli.networks import (
+    MambaIR,
+    MambaIRConfig,
+    MambaIRUNetConfig,
+    MambaIRv2,
+    MambaIRv2Config,
+    build_network,
+)
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -56,6 +65,14 @@ class Theirs(MambaIR, PyTorchModelHubMixin):
                 resi_connection,
             )
         )
+
+
+class TheirsV2(MambaIRv2, PyTorchModelHubMixin):
+    """The second network with the arguments that the published class has."""
+
+    def __init__(self, img_size: int = 64, window_size: int = 16, **said: Any) -> None:  # noqa: ARG002
+        del said["network"]
+        super().__init__(MambaIRv2Config(window_size=window_size, **said))
 
 
 class Ours(MambaIR, PyTorchModelHubMixin):
@@ -256,7 +273,11 @@ NETWORKS = {
     "MambaIRUNet": MambaIRUNetConfig(
         dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, d_state=2
     ),
-}
+    "MambaIRv2": MambaIRv2Config(
+        upscale=2, embed_dim=12, d_state=3, depths=(1,), num_heads=(2,), window_size=4,
+        inner_rank=5, num_tokens=7, img_range=255.0,
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -290,4 +311,22 @@ def test_what_is_pushed_is_loaded_by_the_mixin(hub: Hub, tmp_path, monkeypatch, 
     theirs = Theirs.from_pretrained("me/new")
     image = torch.rand(1, 3, 9, 11)
     assert theirs.config == config
+    assert torch.equal(theirs(image), network.eval()(image))
+
+
+def test_the_second_network_is_pushed_with_its_paper_and_loaded_by_the_mixin(
+    hub: Hub, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    config = NETWORKS["MambaIRv2"]
+    torch.manual_seed(0)
+    network = build_network(config)
+    published = network.state_dict() | {"relative_position_index_SA": relative_positions(4)}
+    source = tmp_path / "mine.safetensors"
+    source.write_bytes(save(published, header.describe(config, None)))
+    push(source, "me/new")
+    assert "arxiv.org/abs/2411.15269" in hub.repositories["me/new"].files["README.md"].decode()
+    theirs = TheirsV2.from_pretrained("me/new")
+    image = torch.rand(1, 3, 9, 11)
+    assert (theirs.config.window_size, theirs.config.img_range) == (4, 255.0)
     assert torch.equal(theirs(image), network.eval()(image))

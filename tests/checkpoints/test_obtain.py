@@ -487,6 +487,16 @@ def test_another_network_than_the_catalogue_says(hub: Hub, published):
     assert "embed_dim=40" in message
 
 
+def test_version_1_where_version_2_is_expected(hub: Hub, published):
+    wanted = find("mambairv2-light-sr-x4")
+    hub.add(REPO, {wanted.files[0]: published})
+    message, _ = refused(wanted)
+    assert message.startswith(
+        f"{wanted.files[0]} from {REPO} holds another network than {wanted.id}: MambaIRConfig("
+    )
+    assert "instead of MambaIRv2Config(" in message
+
+
 def test_another_file_than_the_one_whose_digest_is_known(hub: Hub, entry, published):
     hub.add(REPO, {FILE: published})
     known = hashlib.sha256(published).hexdigest()

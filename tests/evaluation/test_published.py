@@ -1,7 +1,13 @@
 """The paper's tables: complete, and the same scores that the catalogue gives its models."""
 
 from mambair_cli.checkpoints import catalogue
-from mambair_cli.evaluation.published import peers_of, reported_for, results, table_of
+from mambair_cli.evaluation.published import (
+    peers_of,
+    reported_for,
+    reported_on,
+    results,
+    table_of,
+)
 from mambair_cli.networks.spec import ModelSpec
 
 
@@ -41,6 +47,18 @@ def test_scores_of_the_released_weights_come_before_the_papers():
     rows = reported_for(ModelSpec("mambair-light-sr-x4", "sr", 4, 3))
     urban = [row.psnr["Urban100"] for row in rows if "Urban100" in row.psnr]
     assert urban == [26.75, 26.52]
+
+
+def test_the_second_version_is_shown_beside_what_its_authors_report():
+    for name, dataset, reported in (
+        ("light-sr-x4", "Urban100", 26.82),
+        ("base-sr-x2", "Urban100", 34.49),
+        ("base-dejpeg-q10", "classic5", 30.37),
+        ("base-denoise-s15", "Urban100", 35.42),
+    ):
+        row = reported_on(dataset, catalogue.find(f"mambairv2-{name}").spec)
+        assert row is not None, name
+        assert (row.psnr[dataset], row.of_released_weights) == (reported, True)
 
 
 def test_the_self_ensemble_has_its_own_rows():
