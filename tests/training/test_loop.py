@@ -147,7 +147,7 @@ def test_parts_of_a_batch_side_by_side_give_its_gradients(samples: int, loss: st
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_number_of_threads_gives_the_same_gradients_each_time(precision: str) -> None:
     first = _gradients(4, precision=precision)[2]
-    for _ in range(5):
+    for _ in range(2):
         assert all(map(torch.equal, first, _gradients(4, precision=precision)[2]))
 
 
