@@ -46,7 +46,7 @@ class Thresholds:
         by_grain: The share for compressed pictures, by their grain. Those without noise have grain
             too, and those whose camera smoothed its noise hardly any: what gained for all of them
             and left none worse than it came.
-        grain: From where on it is told, and in a blurred picture taken for noise.
+        grain: From where on it is told.
         by_quality: How the share goes down where a file is so fine that there is little to gain.
         by_texture: How it goes down where colours have detail beside noise, in levels of 255.
         by_colours: How far it then goes up, at most to all of the change, where colours that went
@@ -64,7 +64,7 @@ class Thresholds:
     by_noise: Curve = ((2, 0.4), (4, 0.65), (8, 1.0))
     by_evenness: Curve = ((0.3, 0.0), (0.5, 0.6), (0.58, 1.0))
     by_grain: Curve = ((0.0, 0.4), (1.875, 0.55))
-    grain: tuple[float, float] = (0.5, 2.0)
+    grain: float = 0.5
     by_quality: Curve = ((80, 1.0), (92, 0.55), (96, 0.0))
     by_texture: Curve = ((1.3, 1.0), (2.2, 0.4))
     by_colours: Curve = ((0.17, 0.0), (0.3, 1.0))
@@ -91,7 +91,7 @@ def against_all(request: Request, sample: Sample) -> Treatment:
     height, width = sample.size
     blur = estimate_blur(sample.luma)
     blocks = _blocks(possible, sample)
-    noise = _noise(possible, sample, blocks, blur)
+    noise = _noise(possible, sample, blocks)
     parts = [_Part((f"{width}x{height} pixels",)), blocks, noise]
     if blur >= THRESHOLDS.blur:
         parts.append(_Part((f"blur {blur:.1f}",)))
@@ -120,16 +120,16 @@ def _blocks(possible: _Possible, sample: Sample) -> _Part:
     return _Part(tuple(found), treatment.steps, treatment.least_quality)
 
 
-def _noise(possible: _Possible, sample: Sample, blocks: _Part, blur: float) -> _Part:
+def _noise(possible: _Possible, sample: Sample, blocks: _Part) -> _Part:
     """Look for noise in colours; gray pictures have weights for noise of a known strength only."""
     if sample.pixels.shape[2] < 3:
         return _Part()
     if blocks.steps:
-        return _grain(possible, sample, blocks.steps[0].request.quality or 0, blur)
+        return _grain(possible, sample, blocks.steps[0].request.quality or 0)
     noise, coding = _as_it_was(possible, sample), sample.metadata.jpeg
     if noise.steps or coding is None:
         return noise
-    return _grain(possible, sample, coding.quality, blur)
+    return _grain(possible, sample, coding.quality)
 
 
 def _as_it_was(possible: _Possible, sample: Sample) -> _Part:
@@ -151,19 +151,15 @@ def _as_it_was(possible: _Possible, sample: Sample) -> _Part:
     return _Part((f"noise {strength:.1f}",), (Step(possible["denoise-real"], strength=share),))
 
 
-def _grain(possible: _Possible, sample: Sample, quality: int, blur: float) -> _Part:
+def _grain(possible: _Possible, sample: Sample, quality: int) -> _Part:
     """Look at pixels whose noise went through a compression of a quality."""
     grain, shown = grain_of(sample.luma), noise_of_colours(sample.pixels)
-    told, seen = THRESHOLDS.grain
-    # In a blurred picture what is as fine as grain is left of compression, unless there is much.
-    if blur >= THRESHOLDS.blur and grain < seen:
-        return _Part()
     share = _at(THRESHOLDS.by_grain, grain) * _at(THRESHOLDS.by_quality, quality)
     share *= _at(THRESHOLDS.by_texture, shown.texture)
     share += (1 - share) * _at(THRESHOLDS.by_colours, shown.level * shown.evenness)
     if share < THRESHOLDS.least_share:
         return _Part()
-    found = (f"grain {grain:.1f}",) if grain >= told else ()
+    found = (f"grain {grain:.1f}",) if grain >= THRESHOLDS.grain else ()
     return _Part(found, (Step(possible["denoise-real"], strength=share),))
 
 

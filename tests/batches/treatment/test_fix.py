@@ -93,11 +93,10 @@ def test_colours_of_a_fine_file_that_show_noise_have_more_of_it_removed(treated,
     assert tasks(treated(FIX, noisy(cat, 12), quality=97)) == ["denoise-real"]
 
 
-def test_what_compression_leaves_of_a_blurred_picture_is_no_noise(treated, cat, noisy):
-    blurred = cat.filter(ImageFilter.GaussianBlur(1.5))
-    found = treated(FIX, blurred, quality=70)
-    assert found.found.endswith("JPEG quality 70 with 4:2:0, blur 1.4: dejpeg")
-    assert tasks(treated(FIX, noisy(blurred, 12), quality=80)) == ["dejpeg", "denoise-real"]
+def test_a_blurred_picture_that_was_compressed_may_be_noisy_all_the_same(treated, cat):
+    """Cameras smooth their noise, and large photographs are seldom as sharp as their pixels."""
+    found = treated(FIX, cat.filter(ImageFilter.GaussianBlur(1.5)), quality=70)
+    assert found.found.endswith("4:2:0, blur 1.4: dejpeg, denoise --real at 44%")
 
 
 def knitted(height=168, width=208):
