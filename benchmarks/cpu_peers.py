@@ -2,10 +2,11 @@
 
     python benchmarks/cpu_peers.py [--runs 3] [--networks light,...] [--skip-reference]
 
-One 64x64 tile, one thread, frozen random weights, all networks in turns: wall and processor seconds
-of each run. SwinIR is spandrel's (`pip install spandrel`). Instruction sets are forced on kernels,
-MKL, oneDNN and ATen alike. The published code is our networks with the reference scan, run once.
-Writes benchmarks/results/cpu_peers.json.
+One 64x64 tile, one thread, frozen random weights, networks of a class in turns: wall and processor
+seconds of each run. SwinIR is spandrel's (`pip install spandrel`). Instruction sets are forced on
+kernels, MKL, oneDNN and ATen alike. The published code is our networks with the reference scan, run
+once. Writes benchmarks/results/cpu_peers.json, anew after each network: what was measured before
+the script ends, or is ended, is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,39 +134,65 @@ def timed(run: Run) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - used
 
 
+def row_of(times: list[tuple[float, float]]) -> dict[str, float]:
+    """What is written of the runs of one network."""
+    wall, processor = zip(*times, strict=True)
+    return {
+        "seconds": round(statistics.median(wall), 3),
+        "fastest": round(min(wall), 3),
+        "slowest": round(max(wall), 3),
+        "processor": round(statistics.median(processor), 3),
+    }
+
+
+def beside_swinir(rows: dict[str, dict[str, float]]) -> None:
+    """Add to the rows of networks how much processor time they take over SwinIR of their class."""
+    for name, row in rows.items():
+        if peer := rows.get(f"SwinIR {name}"):
+            row["over SwinIR"] = round(row["processor"] / peer["processor"], 2)
+
+
 @torch.inference_mode()
-def measure(rounds: int, wanted: list[str], *, reference: bool) -> dict[str, object]:
-    """Time what is wanted, or everything, on the instruction set of this process."""
+def measure(rounds: int, wanted: list[str], published: list[str]) -> Iterator[dict[str, object]]:
+    """Time what is wanted, or everything, on the instruction set of this process.
+
+    Yields:
+        What is known after each class of networks: ours and SwinIR in turns, then the published
+        code where that is asked for.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
     # What is made of parameters is kept for those that were not made in inference mode.
     with torch.inference_mode(mode=False):
         made, tile = networks(), torch.rand(1, 3, 64, 64)
-    made = {name: network for name, network in made.items() if not wanted or name in wanted}
     runs = runs_of(made, tile)
     if os.environ.get("ATEN_CPU_CAPABILITY") == "avx2":
         runs = {name: run for name, run in runs.items() if not name.endswith("bf16")}
-    for run in runs.values():
-        run()
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            taken[name].append(timed(run))
-    rows: dict[str, dict[str, object]] = {}
-    for name, times in taken.items():
-        wall, processor = zip(*times, strict=True)
-        rows[name] = {
-            "seconds": round(statistics.median(wall), 3),
-            "fastest": round(min(wall), 3),
-            "slowest": round(max(wall), 3),
-            "processor": round(statistics.median(processor), 3),
-        }
-    for name in set(ONCE) & made.keys() if reference else ():
+    rows: dict[str, dict[str, float]] = {}
+    known = {"hardware": describe_cpu(), "networks": rows}
+    for name in [name for name in NETWORKS if not wanted or name in wanted]:
+        together = {each: run for each, run in runs.items() if name in (each, *_classes(each))}
+        for run in together.values():
+            run()
+        taken: dict[str, list[tuple[float, float]]] = {each: [] for each in together}
+        for _ in range(rounds):
+            for each, run in together.items():
+                taken[each].append(timed(run))
+        rows |= {each: row_of(times) for each, times in taken.items()}
+        beside_swinir(rows)
+        yield known
+    for name in published:
         set_scan_backend(made[name], "reference")
-        wall, _ = timed(runs[name])
-        rows[name]["published code"] = round(wall, 2)
-        rows[name]["ratio"] = round(wall / statistics.median(w for w, _ in taken[name]), 1)
-    return {"hardware": describe_cpu(), "networks": rows}
+        _, processor = timed(runs[name])
+        rows[name]["published code"] = round(processor, 2)
+        rows[name]["ratio"] = round(processor / rows[name]["processor"], 1)
+        yield known
+
+
+def _classes(name: str) -> tuple[str, ...]:
+    """Name the networks that one is timed beside: SwinIR and bf16 beside those of their class."""
+    plain = name.removesuffix(" bf16")
+    return plain, plain.removeprefix("SwinIR ")
 
 
 def main() -> None:
@@ -176,9 +203,12 @@ def main() -> None:
     parser.add_argument("--skip-reference", action="store_true")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    wanted = [name for name in arguments.networks.split(",") if name]
+    published = [name for name in ONCE if not wanted or name in wanted]
     if arguments.here:
-        wanted = [name for name in arguments.networks.split(",") if name]
-        print(json.dumps(measure(arguments.runs, wanted, reference=not arguments.skip_reference)))
+        once = [] if arguments.skip_reference else published
+        for known in measure(arguments.runs, wanted, once):
+            print(json.dumps(known), flush=True)
         return
     result: dict[str, object] = {"commit": describe_commit(), "tile": "1x3x64x64"}
     has_avx512 = bool(binding.get_host_cpu_features().get("avx512f"))
@@ -190,12 +220,15 @@ def main() -> None:
         # The published code takes minutes, once is enough.
         if arguments.skip_reference or (number and has_avx512):
             words.append("--skip-reference")
-        done = subprocess.run(  # noqa: S603
-            words, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | variables
-        )
-        result[name] = json.loads(done.stdout.splitlines()[-1])
+        with subprocess.Popen(  # noqa: S603
+            words, stdout=subprocess.PIPE, text=True, env=os.environ | variables
+        ) as process:
+            for line in process.stdout or ():
+                result[name] = json.loads(line)
+                RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        if process.returncode:
+            sys.exit(process.returncode)
         print(json.dumps({name: result[name]}, indent=1), flush=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {RESULT}")
 
 

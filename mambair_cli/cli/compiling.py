@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mambair_cli.batches.models import Model
     from mambair_cli.kernels.scan.dispatch import Backend
+    from mambair_cli.restoration.device.precision import Precision
 
 # Loading cached kernels takes less than this, compiling them takes more.
 COMPILE_SECONDS = 3.0
@@ -54,7 +55,12 @@ def load_kernels(device: str, scan: str, messages: Messages) -> None:
 
 
 def prepare_scan(
-    scan: Backend, device: torch.device, messages: Messages, *, training: bool = False
+    scan: Backend,
+    device: torch.device,
+    messages: Messages,
+    *,
+    precision: Precision = "fp32",
+    training: bool = False,
 ) -> None:
     """Have a CPU's kernels compiled, saying so when it takes long.
 
@@ -64,6 +70,7 @@ def prepare_scan(
         scan: The backend that will run.
         device: Where the network will run.
         messages: Where the waiting is shown.
+        precision: What the network will compute in.
         training: Whether the backward pass will be needed.
     """
     from mambair_cli.restoration.device.scan_backend import prepare_kernels
@@ -74,7 +81,7 @@ def prepare_scan(
         keep_freed_memory()
         _compile(
             f"{scan.name} kernels",
-            lambda: prepare_kernels(scan, training=training),
+            lambda: prepare_kernels(scan, precision=precision, training=training),
             messages,
             kept_by_numba=True,
         )

@@ -85,7 +85,7 @@ def prepare(
 
     load_kernels(device, scan, messages)
     compute = Compute.resolve(device, precision, scan)
-    prepare_scan(compute.scan, compute.device, messages)
+    prepare_scan(compute.scan, compute.device, messages, precision=compute.precision)
     messages.notice(
         f"device: {describe_device(compute.device)}, scan: {compute.scan.name}, "
         f"precision: {compute.precision}"

@@ -180,7 +180,9 @@ def _engine(settings: RestoreSettings, messages: Messages) -> Iterator[Engine]:
     yield LocalEngine(
         Compute.resolve_all(settings.device, settings.precision, settings.scan),
         lambda request, compute: models_for(request, compute, once),
-        lambda compute: prepare_scan(compute.scan, compute.device, messages),
+        lambda compute: prepare_scan(
+            compute.scan, compute.device, messages, precision=compute.precision
+        ),
         messages.detail,
     )
 

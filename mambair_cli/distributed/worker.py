@@ -88,7 +88,7 @@ class Worker:
             compute = Compute.resolve(setup.device, setup.options.precision, setup.scan)
             self._models = ModelCache(setup.request, compute, setup.weights_for)
             if compute.device.type == "cpu":
-                prepare_kernels(compute.scan)
+                prepare_kernels(compute.scan, precision=compute.precision)
             where = f"{platform.node()}, process {os.getpid()}, {compute.device}"
             return f"{where}, scan {compute.scan.name}"
 

@@ -39,6 +39,8 @@ _L0, _L1, _L2, _L3, _L4, _L5 = np.float32(
 _R0, _R1, _R2, _R3, _R4, _R5 = np.float32(
     [0.707106709, 0.490133822, 0.169810623, 0.0394804962, 0.006355335, 0.00132647005]
 )
+# the same to 1e-4
+_C0, _C1, _C2, _C3 = np.float32([0.707035184, 0.492328644, 0.159697518, 0.0550089292])
 
 
 @njit(forceinline=True)
@@ -69,12 +71,24 @@ if target().instruction_set.powers:
         value = fma(value, rest, splat(_R1))
         value = fma(value, rest, splat(_R0))
         return times_power_of_two(value, above)
+
+    @njit(forceinline=True)
+    def coarse_exp2_of_product(a, b):
+        """`2**(a b)` to 1e-4, exact for products of zero."""
+        above = fma(a, b, splat(_HALF))
+        rest = fraction(above)
+        value = fma(splat(_C3), rest, splat(_C2))
+        value = fma(value, rest, splat(_C1))
+        value = fma(value, rest, splat(_C0))
+        return times_power_of_two(value, above)
 else:
 
     @njit(forceinline=True)
     def exp2_of_product(a, b):
         """`2**(a b)` for products up to 127; it is never less than the smallest normal number."""
         return exp2(mul(a, b))
+
+    coarse_exp2_of_product = exp2_of_product
 
 
 @njit(forceinline=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FunctionType
 
 import numba
-from numba import float32, int64, types
+from numba import float32, int64, types, uint16
 from numba.core.errors import NumbaError
 
 from mambair_cli.errors import BackendError
@@ -38,13 +38,19 @@ def kernel(*, floats: int, integers: int = 0) -> Typed:
     return typed
 
 
-def machine_code(function: FunctionType) -> MachineCode:
+def machine_code(function: FunctionType, shorts: Collection[int] = ()) -> MachineCode:
     """Compile a kernel to machine code that needs nothing of Python.
+
+    Args:
+        function: Decorated with `kernel`.
+        shorts: Which of its arguments are pointers to bfloat16 instead of float32.
 
     Raises:
         BackendError: It cannot be compiled.
     """
-    signature = function.signature  # type: ignore[attr-defined]
+    declared = function.signature.args  # type: ignore[attr-defined]
+    given = (types.CPointer(uint16) if i in shorts else each for i, each in enumerate(declared))
+    signature = types.void(*given)
     dispatcher = numba.njit(
         signature,
         error_model="numpy",

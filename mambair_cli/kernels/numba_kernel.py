@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -27,26 +26,45 @@ class Kernel:
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
+        self._entries: dict[tuple[int, ...], Entry] = {}
 
-    @functools.cached_property
+    @property
     def entry(self) -> Entry:
-        """What to call with addresses and integers.
+        """What to call with addresses of float32 values and integers.
 
         Raises:
             BackendError: It cannot be compiled.
         """
-        with _compiling:
-            key = f"{self.module}.{self.name} {target()} {target().instruction_set}".encode()
-            name = f"{self.module.rpartition('.')[2]}.{self.name}"
-            payload = numba_cache.read(name, key)
-            if payload is None:
-                payload = self._compiled().packed()
-                numba_cache.keep(name, key, payload)
-            return MachineCode.unpacked(payload).loaded()
+        return self.entry_for(())
 
-    def _compiled(self) -> MachineCode:
+    def entry_for(self, shorts: tuple[int, ...]) -> Entry:
+        """Return what to call where some addresses are those of bfloat16 values.
+
+        Args:
+            shorts: Which of its arguments these are.
+
+        Raises:
+            BackendError: It cannot be compiled.
+        """
+        if shorts not in self._entries:
+            with _compiling:
+                if shorts not in self._entries:
+                    self._entries[shorts] = self._loaded(shorts)
+        return self._entries[shorts]
+
+    def _loaded(self, shorts: tuple[int, ...]) -> Entry:
+        made_for = f"{target()} {target().instruction_set} {shorts}"
+        key = f"{self.module}.{self.name} {made_for}".encode()
+        name = f"{self.module.rpartition('.')[2]}.{self.name}"
+        payload = numba_cache.read(name, key)
+        if payload is None:
+            payload = self._compiled(shorts).packed()
+            numba_cache.keep(name, key, payload)
+        return MachineCode.unpacked(payload).loaded()
+
+    def _compiled(self, shorts: tuple[int, ...]) -> MachineCode:
         from mambair_cli.kernels.numba_compiler import machine_code
 
         for tell in on_compiling:
             tell(self.name)
-        return machine_code(getattr(import_module(self.module), self.name))
+        return machine_code(getattr(import_module(self.module), self.name), shorts)

@@ -43,10 +43,16 @@ def launch(kernel: Kernel, tasks: int, *arguments: Tensor | int) -> None:
         kernel: Takes the arguments, the first of its tasks and the one after its last.
         tasks: How many there are.
         arguments: Tensors from `flat`, `padded` or `scratch`, and integers. Of tensors a kernel
-            gets the address, 0 of an empty one.
+            gets the address, 0 of an empty one; it is compiled for what they hold, float32 or
+            bfloat16.
     """
     numbers = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
-    in_parallel(kernel.entry, numbers, tasks)
+    shorts = tuple(i for i, each in enumerate(arguments) if _is_short(each))
+    in_parallel(kernel.entry_for(shorts), numbers, tasks)
+
+
+def _is_short(argument: Tensor | int) -> bool:
+    return not isinstance(argument, int) and argument.dtype == torch.bfloat16
 
 
 def scratch(tasks: int, values: int) -> Tensor:

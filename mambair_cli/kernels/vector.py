@@ -22,10 +22,9 @@ _FLOAT = ir.FloatType()
 _INT = ir.IntType(32)
 _FLOATS = ir.VectorType(_FLOAT, LANES)
 _INTS = ir.VectorType(_INT, LANES)
-_BITS = ir.VectorType(ir.IntType(1), LANES)
+_SHORTS = ir.VectorType(ir.IntType(16), LANES)
 _BYTES = ir.IntType(8).as_pointer()
-_UNALIGNED = 4
-_ALIGNMENT = ir.Constant(_INT, _UNALIGNED)
+_HALF_BITS = ir.Constant(_INTS, [16] * LANES)
 
 
 class VectorType(types.Type):
@@ -69,14 +68,54 @@ def _first_lanes(builder: Any, count: Any) -> Any:
     return builder.icmp_signed(">", counts, ir.Constant(_INTS, list(range(LANES))))
 
 
+def _stored_as(pointer: types.Type) -> ir.VectorType:
+    """Tell what lanes behind a pointer are: float32, or bfloat16 as integers of 16 bits."""
+    return _SHORTS if pointer.dtype == types.uint16 else _FLOATS
+
+
+def _place(builder: Any, signature: Any, values: Any) -> Any:
+    """Point to the lanes that a pointer and an index, the first two values, stand for."""
+    return _address(builder, *values[:2], _stored_as(signature.args[0]).as_pointer())
+
+
+def _alignment(stored: ir.VectorType) -> int:
+    return 4 if stored == _FLOATS else 2
+
+
 def _loaded(builder: Any, place: Any) -> Any:
     loaded = builder.load(place)
-    loaded.align = _UNALIGNED
+    loaded.align = _alignment(place.type.pointee)
     return loaded
 
 
-def _masked(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    return _call(builder, f"llvm.masked.{name}.v{LANES}f32.p0", result, arguments)
+def _put(builder: Any, lanes: Any, place: Any) -> None:
+    builder.store(lanes, place).align = _alignment(lanes.type)
+
+
+def _widened(builder: Any, lanes: Any) -> Any:
+    """Make float32 of what was loaded: bfloat16 is its upper half."""
+    if lanes.type == _FLOATS:
+        return lanes
+    return builder.bitcast(builder.shl(builder.zext(lanes, _INTS), _HALF_BITS), _FLOATS)
+
+
+def _narrowed(builder: Any, lanes: Any, stored: ir.VectorType) -> Any:
+    """Make of float32 lanes what is stored; bfloat16 is rounded to nearest, ties to even."""
+    if stored == _FLOATS:
+        return lanes
+    bits = builder.bitcast(lanes, _INTS)
+    odd = builder.and_(builder.lshr(bits, _HALF_BITS), ir.Constant(_INTS, [1] * LANES))
+    up = builder.add(odd, ir.Constant(_INTS, [0x7FFF] * LANES))
+    # What is no number could become infinite, or carry into the sign.
+    quiet = builder.or_(bits, ir.Constant(_INTS, [1 << 22] * LANES))
+    no_number = builder.fcmp_unordered("uno", lanes, lanes)
+    rounded = builder.select(no_number, quiet, builder.add(bits, up))
+    return builder.trunc(builder.lshr(rounded, _HALF_BITS), _SHORTS)
+
+
+def _masked(builder: Any, name: str, result: Any, lanes: ir.VectorType, arguments: Any) -> Any:
+    kind = "f32" if lanes == _FLOATS else "i16"
+    return _call(builder, f"llvm.masked.{name}.v{LANES}{kind}.p0", result, arguments)
 
 
 @intrinsic
@@ -84,7 +123,7 @@ def load(typing: Any, pointer: Any, index: Any) -> Any:
     """Load `LANES` values; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _loaded(builder, _address(builder, *values, _FLOATS.as_pointer()))
+        return _widened(builder, _loaded(builder, _place(builder, signature, values)))
 
     return vector(pointer, types.intp), generate
 
@@ -94,8 +133,8 @@ def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     """Store `LANES` values; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values[:2], _FLOATS.as_pointer())
-        builder.store(values[2], place).align = _UNALIGNED
+        place = _place(builder, signature, values)
+        _put(builder, _narrowed(builder, values[2], place.type.pointee), place)
         return context.get_dummy_value()
 
     return types.void(pointer, types.intp, vector), generate
@@ -106,23 +145,25 @@ def load_part(typing: Any, pointer: Any, index: Any, count: Any) -> Any:
     """Load the first `count` lanes, and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values[:2], _FLOATS.as_pointer())
+        place = _place(builder, signature, values)
+        stored = place.type.pointee
 
         def part() -> Any:
-            zeros, mask = ir.Constant(_FLOATS, [0.0] * LANES), _first_lanes(builder, values[2])
-            return _masked(builder, "load", _FLOATS, [place, _ALIGNMENT, mask, zeros])
+            alignment = ir.Constant(_INT, _alignment(stored))
+            zeros, mask = ir.Constant(stored, [0] * LANES), _first_lanes(builder, values[2])
+            return _masked(builder, "load", stored, stored, [place, alignment, mask, zeros])
 
         if _MASKED:
-            return part()
+            return _widened(builder, part())
         with builder.if_else(_is_whole(builder, values[2])) as (whole, otherwise):
             with whole:
                 all_lanes, after_all = _loaded(builder, place), builder.block
             with otherwise:
                 some_lanes, after_some = part(), builder.block
-        lanes = builder.phi(_FLOATS)
+        lanes = builder.phi(stored)
         lanes.add_incoming(all_lanes, after_all)
         lanes.add_incoming(some_lanes, after_some)
-        return lanes
+        return _widened(builder, lanes)
 
     return vector(pointer, types.intp, types.intp), generate
 
@@ -132,23 +173,36 @@ def store_part(typing: Any, pointer: Any, index: Any, value: Any, count: Any) ->
     """Store the first `count` lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values[:2], _FLOATS.as_pointer())
+        place = _place(builder, signature, values)
+        lanes = _narrowed(builder, values[2], place.type.pointee)
 
         def part() -> None:
+            alignment = ir.Constant(_INT, _alignment(lanes.type))
             mask = _first_lanes(builder, values[3])
-            _masked(builder, "store", ir.VoidType(), [values[2], place, _ALIGNMENT, mask])
+            what = [lanes, place, alignment, mask]
+            _masked(builder, "store", ir.VoidType(), lanes.type, what)
 
         if _MASKED:
             part()
             return context.get_dummy_value()
         with builder.if_else(_is_whole(builder, values[3])) as (whole, otherwise):
             with whole:
-                builder.store(values[2], place).align = _UNALIGNED
+                _put(builder, lanes, place)
             with otherwise:
                 part()
         return context.get_dummy_value()
 
     return types.void(pointer, types.intp, vector, types.intp), generate
+
+
+@intrinsic
+def is_short(typing: Any, pointer: Any) -> Any:
+    """Tell whether a pointer is to bfloat16; known when a kernel is compiled."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(ir.IntType(1), int(_stored_as(signature.args[0]) == _SHORTS))
+
+    return types.boolean(pointer), generate
 
 
 @intrinsic

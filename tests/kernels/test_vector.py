@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from kernels_of_arrays import compiled
 
 from mambair_cli.kernels import vector
@@ -32,6 +33,18 @@ def copy_part(source, target, first, at, count):
 @compiled(2)
 def load_part_whole(source, target, count):
     store(target, 0, load_part(source, 0, count))
+
+
+@compiled(2, shorts=(1,))
+def narrow_all(source, target, count):
+    for v in range(0, count, LANES):
+        store_part(target, v, load_part(source, v, count - v), count - v)
+
+
+@compiled(2, shorts=(0,))
+def widen_all(source, target, count):
+    for v in range(0, count, LANES):
+        store_part(target, v, load_part(source, v, count - v), count - v)
 
 
 @compiled(3)
@@ -69,6 +82,26 @@ def test_lanes_beyond_a_part_are_zero():
     target = np.full(LANES, np.nan, np.float32)
     load_part_whole(np.ones(3, np.float32), target, 3)
     assert target.tolist() == [1, 1, 1] + [0] * (LANES - 3)
+
+
+def bfloat16_bits(values):
+    """Round with PyTorch; as the integers that kernels know."""
+    return torch.tensor(values).bfloat16().view(torch.uint16).numpy()
+
+
+def test_bfloat16_is_loaded_and_stored_as_pytorch_rounds():
+    random = np.random.default_rng(2).normal(size=6 * LANES).astype(np.float32)
+    odd = [0, -0.0, 1e-40, 3e38, -3.4e38, np.inf, -np.inf, 1.00390625, 1.01171875]
+    # Two that are no number, by all bits and by the lowest.
+    no_numbers = np.uint32([0xFFFFFFFF, 0x7F800001]).view(np.float32)
+    values = np.concatenate([random, np.float32(odd), no_numbers])
+    short, back = np.full(len(values) + 1, 7, np.uint16), np.full(len(values) + 1, 7, np.float32)
+    narrow_all(values, short, len(values))
+    np.testing.assert_array_equal(short[:-3], bfloat16_bits(values[:-2]))
+    widen_all(short, back, len(values))
+    expected = torch.tensor(values).bfloat16().float().numpy()
+    np.testing.assert_array_equal(back[:-1], expected)
+    assert (short[-1], back[-1]) == (7, 7)
 
 
 def test_choices_in_each_lane():

@@ -21,11 +21,11 @@ from mambair_cli.kernels.scan import numba_cpu, reference
 CHANNELS = (5, 16, 21)
 
 
-def check(what: str, actual: list[Tensor], expected: list[Tensor]) -> None:
-    """Compare values and gradients: 1e-5 of their size."""
+def check(what: str, actual: list[Tensor], expected: list[Tensor], tolerance: float = 1e-5) -> None:
+    """Compare values and gradients to a share of their size."""
     for i, (own, right) in enumerate(zip(actual, expected, strict=True)):
         error = float((own.double() - right.double()).norm() / right.double().norm())
-        assert error < 1e-5, (what, i, error)
+        assert error < tolerance, (what, i, error)
 
 
 def steps(ops: Ops, c: int) -> list[Tensor]:
@@ -63,8 +63,26 @@ def check_attention() -> None:
         check("attention", [FUSED.attend(qkv, table, windows)], [expected])
 
 
+def check_bfloat16() -> None:
+    """Compare the scan and a step that read bfloat16, and a step that stores it."""
+    for channels in CHANNELS:
+        u, *others = scan_inputs(2, 3, 5, channels, 5, 3)
+        z, norm = u.flip(1).bfloat16(), nn.LayerNorm(channels)
+        expected = reference.selective_scan_2d(
+            u.bfloat16().double(), *(tensor.double() for tensor in others)
+        )
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            y = numba_cpu.selective_scan_2d(u.bfloat16(), *others)
+            gated = FUSED.norm_gate(y, z, norm)
+        check("scan of bfloat16", [y.sum(0)], [expected], 2e-4)
+        assert gated.dtype == torch.bfloat16
+        right = PLAIN.norm_gate(expected.float(), z.float(), norm)
+        check("step in bfloat16", [gated], [right.detach()], 4e-3)
+
+
 def check_scan() -> None:
     """Compare the values of the scan, and of one step."""
+    check_bfloat16()
     for channels in CHANNELS:
         inputs = scan_inputs(2, 3, 5, channels, 5, 3)
         expected = reference.selective_scan_2d(*(tensor.double() for tensor in inputs))
@@ -75,6 +93,7 @@ def check_scan() -> None:
 
 def check_everything() -> None:
     """Compare values and gradients of the scan and of all steps."""
+    check_bfloat16()
     for channels in CHANNELS:
         inputs = scan_inputs(2, 3, 5, channels, 5, 3)
         upstream = torch.randn(inputs[0].shape)

@@ -1,4 +1,9 @@
-"""The steps of `ops.py` on Numba kernels, differentiable; float32 on a CPU."""
+"""The steps of `ops.py` on Numba kernels, differentiable; arithmetic in float32.
+
+Where autocast computes in bfloat16 and no gradients are wanted, the results of `depthwise`, `norm`
+and `norm_gate` and the second of `residual_norm` are stored in it: matrix products read them next.
+The residual stream stays float32.
+"""
 
 from __future__ import annotations
 
@@ -53,8 +58,17 @@ _SORT_BY_CLASS = _kernel("classes_cpu", "sort_by_class")
 _ATTEND = _kernel("attention_cpu", "window_attention")
 
 
-def _float(*tensors: Tensor) -> list[Tensor]:
-    return [tensor.float().contiguous() for tensor in tensors]
+def _for_products(*tensors: Tensor) -> torch.dtype:
+    """Tell what is stored that matrix products read next, computed from some tensors."""
+    short = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return torch.bfloat16 if short and not recorded(tensors) else torch.float32
+
+
+def _readable(dtype: torch.dtype, *tensors: Tensor) -> list[Tensor]:
+    """Lay tensors out for kernels; what is neither float32 nor of this type becomes float32."""
+    return [
+        (tensor if tensor.dtype == dtype else tensor.float()).contiguous() for tensor in tensors
+    ]
 
 
 def _sums(rows: int, channels: int) -> Tensor:
@@ -67,10 +81,16 @@ def _taps(kernel: Tensor) -> Tensor:
 
 
 def _filtered(
-    x: Tensor, weight: Tensor, bias: Tensor, side: int, reach: int, activation: int
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    side: int,
+    reach: int,
+    activation: int,
+    stored: torch.dtype,
 ) -> Tensor:
     b, h, w, c = x.shape
-    out = torch.empty_like(x)
+    out = torch.empty_like(x, dtype=stored)
     launch(
         _DEPTHWISE[side][0], b * h, flat(x), weight, bias, out, _neighbours(b * h, side),
         h, w, c, bias.numel(), reach, activation,
@@ -81,10 +101,11 @@ def _filtered(
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int
-    ) -> Tensor:
-        parameters = padded(weight, _taps), padded(bias)
-        out, side = _filtered(x, *parameters, weight.shape[-1], reach, activation), weight.shape[-1]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, reach: int, activation: int,
+        stored: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        parameters, side = (padded(weight, _taps), padded(bias)), weight.shape[-1]
+        out = _filtered(x, *parameters, side, reach, activation, stored)
         ctx.save_for_backward(x)
         ctx.settings = parameters, side, reach, activation
         return out
@@ -110,7 +131,7 @@ class _Depthwise(torch.autograd.Function):
             _neighbours(tasks, side), b * h, *sizes, tasks,
         )  # fmt: skip
         dweight = dweights.sum(0).view(side**2, -1)[:, :c].t().reshape(c, 1, side, side)
-        return dx, dweight, dbias.sum(0)[:c], None, None
+        return dx, dweight, dbias.sum(0)[:c], None, None, None
 
 
 def _neighbours(tasks: int, side: int) -> Tensor:
@@ -119,8 +140,8 @@ def _neighbours(tasks: int, side: int) -> Tensor:
 
 class _Norm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        normed = torch.empty_like(x)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stored: torch.dtype) -> Tensor:
+        normed = torch.empty_like(x, dtype=stored)
         parameters = padded(weight), padded(bias)
         _launch_on_pixels(
             _NORM[0], x, 1, flat(x), NOTHING, parameters[0], *parameters, NOTHING, normed
@@ -130,7 +151,7 @@ class _Norm(torch.autograd.Function):
         return normed
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         weight, c = ctx.parameters[0], x.shape[-1]
         dx, sums = torch.empty_like(x), _sums_of_pixels(x, 2)
@@ -139,15 +160,16 @@ class _Norm(torch.autograd.Function):
             NOTHING, NOTHING, *sums,
         )  # fmt: skip
         dweight, dbias = (part.sum(0)[:c] for part in sums)
-        return dx, dweight, dbias
+        return dx, dweight, dbias, None
 
 
 class _ResidualNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, branch: Tensor, skip: Tensor, weight: Tensor, bias: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        kept, normed = torch.empty_like(x), torch.empty_like(x)
+        ctx: Any, x: Tensor, branch: Tensor, skip: Tensor, weight: Tensor, bias: Tensor,
+        stored: torch.dtype,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        kept, normed = torch.empty_like(x), torch.empty_like(x, dtype=stored)
         parameters = [padded(parameter) for parameter in (skip, weight, bias)]
         _launch_on_pixels(_NORM[0], x, 1, flat(x), flat(branch), *parameters, kept, normed)
         ctx.save_for_backward(x, kept)
@@ -155,7 +177,7 @@ class _ResidualNorm(torch.autograd.Function):
         return kept, normed
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, kept = ctx.saved_tensors
         skip, weight, _ = ctx.parameters
         dkept, dnormed = gradients
@@ -165,21 +187,24 @@ class _ResidualNorm(torch.autograd.Function):
             dbranch, *sums,
         )  # fmt: skip
         dskip, dweight, dbias = (part.sum(0)[: x.shape[-1]] for part in sums)
-        return dx, dbranch, dskip, dweight, dbias
+        return dx, dbranch, dskip, dweight, dbias, None
 
 
 class _NormGate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        out = torch.empty_like(y)
+    def forward(
+        ctx: Any, y: Tensor, more: Tensor, z: Tensor, weight: Tensor, bias: Tensor,
+        stored: torch.dtype,
+    ) -> Tensor:  # fmt: skip
+        out = torch.empty_like(z, dtype=stored)
         parameters = padded(weight), padded(bias)
-        _launch_on_pixels(_NORM_GATE[0], y, 1, flat(y), flat(z), *parameters, out)
+        _launch_on_pixels(_NORM_GATE[0], z, 1, flat(y), flat(more), flat(z), *parameters, out)
         ctx.save_for_backward(y, z)
         ctx.parameters = parameters
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         y, z = ctx.saved_tensors
         dy, dz, sums = torch.empty_like(y), torch.empty_like(z), _sums_of_pixels(y, 2)
         _launch_on_pixels(
@@ -187,7 +212,7 @@ class _NormGate(torch.autograd.Function):
             *sums,
         )  # fmt: skip
         dweight, dbias = (part.sum(0)[: y.shape[-1]] for part in sums)
-        return dy, dz, dweight, dbias
+        return dy, None, dz, dweight, dbias, None
 
 
 def _launch_on_pixels(kernel: Kernel, x: Tensor, rows: int, *arguments: Tensor) -> None:
@@ -240,8 +265,10 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     if side not in _DEPTHWISE:
         return ops.depthwise(x, conv, activation)
     assert conv.padding == (side // 2 * reach,) * 2
-    (x,) = _float(x)
-    result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, ACTIVATIONS[activation])  # type: ignore[no-untyped-call]
+    stored = _for_products(x, *conv.parameters())
+    (x,) = _readable(stored, x)
+    number = ACTIVATIONS[activation]
+    result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, number, stored)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -251,15 +278,17 @@ def mixed(x: Tensor, conv: nn.Conv2d, how: str) -> Tensor:
     assert conv.bias is not None
     if side not in _DEPTHWISE or recorded((x, conv.weight, conv.bias)):
         return ops.mixed(x, conv, how, depthwise)
-    (x,) = _float(x)
+    stored = _for_products(x, *conv.parameters())
+    (x,) = _readable(stored, x)
     parameters = padded(conv.weight, _taps), padded(conv.bias)
-    return _filtered(x, *parameters, side, conv.dilation[0], MIXED[how])
+    return _filtered(x, *parameters, side, conv.dilation[0], MIXED[how], stored)
 
 
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    (x,) = _float(x)
-    normed: Tensor = _Norm.apply(x, norm.weight, norm.bias)  # type: ignore[no-untyped-call]
+    stored = _for_products(x, *norm.parameters())
+    (x,) = _readable(stored, x)
+    normed: Tensor = _Norm.apply(x, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
     return normed
 
 
@@ -267,19 +296,28 @@ def residual_norm(
     x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
 ) -> tuple[Tensor, Tensor]:
     """See `ops.Ops`."""
-    kept, normed = _ResidualNorm.apply(*_float(x, branch), skip, norm.weight, norm.bias)  # type: ignore[no-untyped-call]
+    stored = _for_products(x, branch, skip, *norm.parameters())
+    (x,), (branch,) = _readable(torch.float32, x), _readable(stored, branch)
+    kept, normed = _ResidualNorm.apply(x, branch, skip, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
     return kept, normed
 
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    result: Tensor = _NormGate.apply(*_float(summed(y), z), norm.weight, norm.bias)  # type: ignore[no-untyped-call]
+    stored = _for_products(y, z, *norm.parameters())
+    more = NOTHING
+    if len(y) == 2 and y.dim() == 5 and not recorded((y, z, *norm.parameters())):
+        y, more = y  # which the kernel adds up
+    (y,), (z,) = _readable(torch.float32, summed(y)), _readable(stored, z)
+    result: Tensor = _NormGate.apply(y, more, z, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
     return result
 
 
 def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Tensor:
     """See `ops.Ops`."""
-    result: Tensor = _GatedResidual.apply(*_float(x, branch), skip, gate.float())  # type: ignore[no-untyped-call]
+    (x,) = _readable(torch.float32, x)
+    (branch,) = _readable(_for_products(x, branch, skip, gate), branch)
+    result: Tensor = _GatedResidual.apply(x, branch, skip, gate.float())  # type: ignore[no-untyped-call]
     return result
 
 

@@ -127,14 +127,17 @@ def residual_norm_backward(
                 store_part(dx, at, value, count)
 
 
-@kernel(floats=6)
-def norm_gate_forward(y, z, weight, bias, out, buffers, p, c, width, tasks, first, last):
-    """`out = layer_norm(y) * silu(z)`."""
+@kernel(floats=7)
+def norm_gate_forward(y, more, z, weight, bias, out, buffers, p, c, width, tasks, first, last):
+    """`out = layer_norm(y + more) * silu(z)`; there may be no more."""
     for task in range(first, last):
         buffer = offset(buffers, task * width)
         for i in range(p * task // tasks, p * (task + 1) // tasks):
             for v in range(0, c, LANES):
-                store(buffer, v, load_part(y, i * c + v, c - v))
+                value = load_part(y, i * c + v, c - v)
+                if exists(more):
+                    value = add(value, load_part(more, i * c + v, c - v))
+                store(buffer, v, value)
             scale = splat(_center(buffer, c))
             for v in range(0, c, LANES):
                 at, count = i * c + v, c - v

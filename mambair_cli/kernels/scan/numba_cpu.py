@@ -39,7 +39,10 @@ def _summed(planes: Tensor) -> Tensor:
 
 
 class _SelectiveScan2d(torch.autograd.Function):
-    """As `dispatch.selective_scan_2d`, float32; first argument: whether to keep the states."""
+    """As `dispatch.selective_scan_2d`; `u` is float32 or bfloat16, all other inputs float32.
+
+    First argument: whether to keep the states. Where they are not, planes are not added up.
+    """
 
     @staticmethod
     def forward(ctx: Any, keep: bool, *inputs: Tensor) -> Tensor:
@@ -66,7 +69,8 @@ class _SelectiveScan2d(torch.autograd.Function):
         if keep:
             ctx.save_for_backward(*inputs, kept)
             ctx.parameters = parameters
-        return _summed(planes)
+            return _summed(planes)
+        return planes if axes > 1 else planes[0]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -99,9 +103,16 @@ class _SelectiveScan2d(torch.autograd.Function):
 
 
 def selective_scan_2d(*inputs: Tensor) -> Tensor:
-    """Run the scan in float32 whatever the inputs' dtype; see `dispatch.selective_scan_2d`."""
+    """Run the scan; see `dispatch.selective_scan_2d`.
+
+    It is float32 whatever the inputs' dtype; of bfloat16, exponentials are no more exact than that.
+    """
+    keep = recorded(inputs)
+    u, *others = inputs
+    if keep or u.dtype != torch.bfloat16:
+        u = u.float()
     with torch.autocast("cpu", enabled=False):
         result: Tensor = _SelectiveScan2d.apply(  # type: ignore[no-untyped-call]
-            recorded(inputs), *(tensor.float() for tensor in inputs)
+            keep, u, *(tensor.float() for tensor in others)
         )
     return result

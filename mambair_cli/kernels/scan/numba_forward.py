@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from numba import njit
 
-from mambair_cli.kernels.elementary import ZERO, exp2_of_product, softplus
+from mambair_cli.kernels.elementary import (
+    ZERO,
+    coarse_exp2_of_product,
+    exp2_of_product,
+    softplus,
+)
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
     add,
     exists,
     fma,
+    is_short,
     load,
     load_part,
     mul,
@@ -95,7 +101,12 @@ def _steps(projected, rows, weight, bias, r, width, v):
 
 
 @njit(forceinline=True)
-def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
+def _decay(step, a, coarse):
+    return coarse_exp2_of_product(step, a) if coarse else exp2_of_product(step, a)
+
+
+@njit(forceinline=True)
+def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v, coarse):
     """Run the recurrence of one vector of channels over four tokens, all states of it."""
     d0, d1, d2, d3 = steps
     y0, y1, y2, y3 = mul(skip, u[0]), mul(skip, u[1]), mul(skip, u[2]), mul(skip, u[3])
@@ -103,13 +114,13 @@ def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v):
     for s in range(n):
         a, h = load(A, s * width + v), load(state, s * width + v)
         B, C = r + s, r + n + s
-        h = fma(exp2_of_product(d0, a), h, mul(w0, splat_at(projected, rows[0] + B)))
+        h = fma(_decay(d0, a, coarse), h, mul(w0, splat_at(projected, rows[0] + B)))
         y0 = fma(splat_at(projected, rows[0] + C), h, y0)
-        h = fma(exp2_of_product(d1, a), h, mul(w1, splat_at(projected, rows[1] + B)))
+        h = fma(_decay(d1, a, coarse), h, mul(w1, splat_at(projected, rows[1] + B)))
         y1 = fma(splat_at(projected, rows[1] + C), h, y1)
-        h = fma(exp2_of_product(d2, a), h, mul(w2, splat_at(projected, rows[2] + B)))
+        h = fma(_decay(d2, a, coarse), h, mul(w2, splat_at(projected, rows[2] + B)))
         y2 = fma(splat_at(projected, rows[2] + C), h, y2)
-        h = fma(exp2_of_product(d3, a), h, mul(w3, splat_at(projected, rows[3] + B)))
+        h = fma(_decay(d3, a, coarse), h, mul(w3, splat_at(projected, rows[3] + B)))
         y3 = fma(splat_at(projected, rows[3] + C), h, y3)
         store(state, s * width + v, h)
     return y0, y1, y2, y3
@@ -171,7 +182,10 @@ def _scan_direction(
             inputs = load_four(u, u_at, v, count)
             prefetch_four(u, next_u_at, v)
             skip = load(D, v)
-            outputs = _outputs(projected, rows, inputs, steps, skip, A, state, r, n, width, v)
+            # Of inputs in bfloat16 coarse exponentials are exact enough.
+            outputs = _outputs(
+                projected, rows, inputs, steps, skip, A, state, r, n, width, v, is_short(u)
+            )
             put_four(y, u_at, v, outputs, count, onto, length - t)
         pixels = ahead
 

@@ -10,6 +10,7 @@ from torch import nn
 from mambair_cli.kernels.scan import dispatch
 from mambair_cli.networks.layers import ResidualStateSpaceBlock
 from mambair_cli.networks.selective_scan import SelectiveScan
+from mambair_cli.restoration.device.precision import Precision, computing_in
 
 # Of the block that compiles the kernels: any number will do.
 LEAST_CHANNELS = 16
@@ -39,11 +40,14 @@ def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
     return backend.name
 
 
-def prepare_kernels(scan: str | dispatch.Backend, *, training: bool = False) -> float:
+def prepare_kernels(
+    scan: str | dispatch.Backend, *, precision: Precision = "fp32", training: bool = False
+) -> float:
     """Compile a CPU's kernels, or load them from the cache, by running a small block.
 
     Args:
         scan: As for `set_scan_backend`.
+        precision: What networks will compute in.
         training: Also those of the backward pass.
 
     Returns:
@@ -54,7 +58,7 @@ def prepare_kernels(scan: str | dispatch.Backend, *, training: bool = False) -> 
         block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True).float()
     set_scan_backend(block, scan)
     zeros = torch.zeros(1, 2, 3, LEAST_CHANNELS, dtype=torch.float32, device="cpu")
-    with torch.set_grad_enabled(training):
+    with torch.set_grad_enabled(training), computing_in(precision, zeros.device):
         result = block(zeros)
     if training:
         result.sum().backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mambair_cli.kernels.block import ops_cpu
 from mambair_cli.restoration.device.scan_backend import prepare_kernels
@@ -27,3 +28,18 @@ def test_preparing_runs_every_fused_step(monkeypatch):
     prepare_kernels("numba")
     # Pixels are sorted in MambaIRv2 alone, whose own kernels wait for their first use.
     assert used == set(fused.__dataclass_fields__) - {"sort_by_class"}
+
+
+def test_kernels_are_prepared_for_the_precision_that_will_be_used(monkeypatch):
+    stored = []
+    real = ops_cpu.launch
+
+    def spy(kernel, tasks, *arguments):
+        stored.extend(each.dtype for each in arguments if isinstance(each, torch.Tensor))
+        real(kernel, tasks, *arguments)
+
+    monkeypatch.setattr(ops_cpu, "launch", spy)
+    prepare_kernels("numba")
+    assert set(stored) == {torch.float32, torch.int64}
+    prepare_kernels("numba", precision="bf16")
+    assert torch.bfloat16 in stored
