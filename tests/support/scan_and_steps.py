@@ -74,7 +74,7 @@ def check_bfloat16() -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             y = numba_cpu.selective_scan_2d(u.bfloat16(), *others)
             gated = FUSED.norm_gate(y, z, norm)
-        check("scan of bfloat16", [y.sum(0)], [expected], 2e-4)
+        check("scan of bfloat16", [y], [expected], 2e-4)
         assert gated.dtype == torch.bfloat16
         right = PLAIN.norm_gate(expected.float(), z.float(), norm)
         check("step in bfloat16", [gated], [right.detach()], 4e-3)

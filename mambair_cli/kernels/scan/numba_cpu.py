@@ -41,7 +41,7 @@ def _summed(planes: Tensor) -> Tensor:
 class _SelectiveScan2d(torch.autograd.Function):
     """As `dispatch.selective_scan_2d`; `u` is float32 or bfloat16, all other inputs float32.
 
-    First argument: whether to keep the states. Where they are not, planes are not added up.
+    First argument: whether to keep the states.
     """
 
     @staticmethod
@@ -69,8 +69,7 @@ class _SelectiveScan2d(torch.autograd.Function):
         if keep:
             ctx.save_for_backward(*inputs, kept)
             ctx.parameters = parameters
-            return _summed(planes)
-        return planes if axes > 1 else planes[0]
+        return _summed(planes)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
