@@ -29,7 +29,7 @@ Each = TypeVar("Each")
 
 @dataclass(frozen=True)
 class Restore:
-    """What restores images on one device; one thread at a time uses it.
+    """What restores images on one device; one thread at a time uses a GPU's, several a CPU's.
 
     Attributes:
         images: Restores whole images of one size, reporting their tiles and notes.

@@ -54,7 +54,7 @@ def restore_tensor(
 
     Args:
         network: Maps `(b c h w)` to `(b c h*s w*s)`; its device is where it runs. One thread at a
-            time may use it.
+            time may use it on a GPU, several on a CPU.
         x: `(b c h w)` float32, 0 black and 1 white. Only tiles of it are moved to the network's
             device.
         spec: Scale `s` and channels `c` of the network.
