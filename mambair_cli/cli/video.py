@@ -104,7 +104,7 @@ def pass_on(
         ImageError: The stream is cut or faulty; what came whole is written.
         MambairError: As `restore` raises.
     """
-    from mambair_cli.batches.frames import restored_frames
+    from mambair_cli.batches.treatment.frames import restored_frames
 
     header = frames.header
     reason = sizing.left_alone(header.width, header.height)

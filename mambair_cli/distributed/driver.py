@@ -33,6 +33,7 @@ from mambair_cli.batches.urls import Url
 from mambair_cli.disk import remove_unfinished
 from mambair_cli.distributed.cluster import Workers, import_ray
 from mambair_cli.distributed.job_queue import JobQueue, PendingJob
+from mambair_cli.distributed.losses import LOGS, WorkerLost, fatal, reason_of
 from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.records import SEGMENT_SECONDS, Records, marked
 from mambair_cli.errors import BackendError, MambairError, OutputError
@@ -45,15 +46,6 @@ AHEAD = 4
 STOP_SECONDS = 5.0
 # After this it is said that the cluster has not started a worker yet.
 SILENCE_SECONDS = 20.0
-LOGS = "the logs of Ray tell more: see /tmp/ray/session_latest/logs on its nodes"
-
-
-class WorkerLost(Exception):  # noqa: N818 - no error: its file goes back to the queue
-    """A worker is gone; `blamed` tells whether its file was found to be the reason."""
-
-    def __init__(self, reason: str, *, blamed: bool) -> None:
-        super().__init__(reason)
-        self.blamed = blamed
 
 
 def run_on_cluster(
@@ -198,7 +190,7 @@ class Driver:
             self._on_notice(f"warning: {name} is not used: {error.cause.message}")
         except self._ray.exceptions.RayError as error:
             self._losses[name] += 1
-            self._reasons.append(BackendError(f"{name} did not start: {_reason(error)}", LOGS))
+            self._reasons.append(BackendError(f"{name} did not start: {reason_of(error)}", LOGS))
             return True
         finally:
             await self._queue.leave(name)
@@ -277,7 +269,7 @@ class Driver:
             raise error.cause from None
         except self._ray.exceptions.RayError as error:
             self._litter(pending.job)
-            raise await self._lose(name, pending, _reason(error)) from None
+            raise await self._lose(name, pending, reason_of(error)) from None
         except (asyncio.CancelledError, KeyboardInterrupt):
             self._litter(pending.job)
             raise
@@ -350,7 +342,7 @@ class Driver:
         blamed = len(pending.lost_at) >= MOST_LOSSES
         if blamed:
             await self._settle(
-                pending, self._fail(pending, _fatal(pending.job, len(pending.lost_at), reason))
+                pending, self._fail(pending, fatal(pending.job, len(pending.lost_at), reason))
             )
         else:
             self._events.tell(FileNoted(pending.job, f"tried again: {name} was lost: {reason}"))
@@ -396,15 +388,3 @@ def _check(lanes: set[asyncio.Task[None]]) -> None:
     for lane in [lane for lane in lanes if lane.done()]:
         lanes.remove(lane)
         lane.result()
-
-
-def _reason(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(".")
-
-
-def _fatal(job: Job, losses: int, reason: str) -> BackendError:
-    return BackendError(
-        f"{job.source} was not restored: {losses} workers were lost while they worked on it: "
-        f"{reason}",
-        "too little memory does that: try --tile 256 or --max-memory; " + LOGS,
-    )

@@ -6,18 +6,16 @@ import numpy as np
 from numba import njit
 
 from mambair_cli.kernels.instruction_set import target
+from mambair_cli.kernels.powers import add_exponent, fraction, times_power_of_two
 from mambair_cli.kernels.vector import (
     add,
-    add_exponent,
     div,
     fma,
-    fraction,
     maximum,
     minimum,
     mul,
     splat,
     sub,
-    times_power_of_two,
     where_negative,
 )
 

@@ -19,12 +19,12 @@ LANES = target().instruction_set.lanes
 _MASKED = target().instruction_set.masked
 
 _FLOAT = ir.FloatType()
-_INT = ir.IntType(32)
-_FLOATS = ir.VectorType(_FLOAT, LANES)
-_INTS = ir.VectorType(_INT, LANES)
+INT = ir.IntType(32)
+FLOATS = ir.VectorType(_FLOAT, LANES)
+INTS = ir.VectorType(INT, LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), LANES)
 _BYTES = ir.IntType(8).as_pointer()
-_HALF_BITS = ir.Constant(_INTS, [16] * LANES)
+_HALF_BITS = ir.Constant(INTS, [16] * LANES)
 
 
 class VectorType(types.Type):
@@ -40,7 +40,7 @@ vector = VectorType()
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, type_: VectorType) -> None:
-        super().__init__(manager, type_, _FLOATS)
+        super().__init__(manager, type_, FLOATS)
 
 
 def _address(builder: Any, pointer: Any, index: Any, to: Any) -> Any:
@@ -49,11 +49,12 @@ def _address(builder: Any, pointer: Any, index: Any, to: Any) -> Any:
 
 def _splat(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
     undefined = ir.Constant(vector_type, ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(_INT, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(_INTS, [0] * LANES))
+    first = builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(INTS, [0] * LANES))
 
 
-def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """Call a function of LLVM."""
     signature = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, signature, name)
     return builder.call(function, arguments)
@@ -64,13 +65,13 @@ def _is_whole(builder: Any, count: Any) -> Any:
 
 
 def _first_lanes(builder: Any, count: Any) -> Any:
-    counts = _splat(builder, builder.trunc(count, _INT), _INTS)
-    return builder.icmp_signed(">", counts, ir.Constant(_INTS, list(range(LANES))))
+    counts = _splat(builder, builder.trunc(count, INT), INTS)
+    return builder.icmp_signed(">", counts, ir.Constant(INTS, list(range(LANES))))
 
 
 def _stored_as(pointer: types.Type) -> ir.VectorType:
     """Tell what lanes behind a pointer are: float32, or bfloat16 as integers of 16 bits."""
-    return _SHORTS if pointer.dtype == types.uint16 else _FLOATS
+    return _SHORTS if pointer.dtype == types.uint16 else FLOATS
 
 
 def _place(builder: Any, signature: Any, values: Any) -> Any:
@@ -79,7 +80,7 @@ def _place(builder: Any, signature: Any, values: Any) -> Any:
 
 
 def _alignment(stored: ir.VectorType) -> int:
-    return 4 if stored == _FLOATS else 2
+    return 4 if stored == FLOATS else 2
 
 
 def _loaded(builder: Any, place: Any) -> Any:
@@ -94,28 +95,28 @@ def _put(builder: Any, lanes: Any, place: Any) -> None:
 
 def _widened(builder: Any, lanes: Any) -> Any:
     """Make float32 of what was loaded: bfloat16 is its upper half."""
-    if lanes.type == _FLOATS:
+    if lanes.type == FLOATS:
         return lanes
-    return builder.bitcast(builder.shl(builder.zext(lanes, _INTS), _HALF_BITS), _FLOATS)
+    return builder.bitcast(builder.shl(builder.zext(lanes, INTS), _HALF_BITS), FLOATS)
 
 
 def _narrowed(builder: Any, lanes: Any, stored: ir.VectorType) -> Any:
     """Make of float32 lanes what is stored; bfloat16 is rounded to nearest, ties to even."""
-    if stored == _FLOATS:
+    if stored == FLOATS:
         return lanes
-    bits = builder.bitcast(lanes, _INTS)
-    odd = builder.and_(builder.lshr(bits, _HALF_BITS), ir.Constant(_INTS, [1] * LANES))
-    up = builder.add(odd, ir.Constant(_INTS, [0x7FFF] * LANES))
+    bits = builder.bitcast(lanes, INTS)
+    odd = builder.and_(builder.lshr(bits, _HALF_BITS), ir.Constant(INTS, [1] * LANES))
+    up = builder.add(odd, ir.Constant(INTS, [0x7FFF] * LANES))
     # What is no number could become infinite, or carry into the sign.
-    quiet = builder.or_(bits, ir.Constant(_INTS, [1 << 22] * LANES))
+    quiet = builder.or_(bits, ir.Constant(INTS, [1 << 22] * LANES))
     no_number = builder.fcmp_unordered("uno", lanes, lanes)
     rounded = builder.select(no_number, quiet, builder.add(bits, up))
     return builder.trunc(builder.lshr(rounded, _HALF_BITS), _SHORTS)
 
 
 def _masked(builder: Any, name: str, result: Any, lanes: ir.VectorType, arguments: Any) -> Any:
-    kind = "f32" if lanes == _FLOATS else "i16"
-    return _call(builder, f"llvm.masked.{name}.v{LANES}{kind}.p0", result, arguments)
+    kind = "f32" if lanes == FLOATS else "i16"
+    return call(builder, f"llvm.masked.{name}.v{LANES}{kind}.p0", result, arguments)
 
 
 @intrinsic
@@ -149,7 +150,7 @@ def load_part(typing: Any, pointer: Any, index: Any, count: Any) -> Any:
         stored = place.type.pointee
 
         def part() -> Any:
-            alignment = ir.Constant(_INT, _alignment(stored))
+            alignment = ir.Constant(INT, _alignment(stored))
             zeros, mask = ir.Constant(stored, [0] * LANES), _first_lanes(builder, values[2])
             return _masked(builder, "load", stored, stored, [place, alignment, mask, zeros])
 
@@ -177,7 +178,7 @@ def store_part(typing: Any, pointer: Any, index: Any, value: Any, count: Any) ->
         lanes = _narrowed(builder, values[2], place.type.pointee)
 
         def part() -> None:
-            alignment = ir.Constant(_INT, _alignment(lanes.type))
+            alignment = ir.Constant(INT, _alignment(lanes.type))
             mask = _first_lanes(builder, values[3])
             what = [lanes, place, alignment, mask]
             _masked(builder, "store", ir.VoidType(), lanes.type, what)
@@ -231,8 +232,8 @@ def prefetch(typing: Any, pointer: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place = _address(builder, *values, _BYTES)
-        read_kept_in_data_cache = [ir.Constant(_INT, flag) for flag in (0, 3, 1)]
-        _call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *read_kept_in_data_cache])
+        read_kept_in_data_cache = [ir.Constant(INT, flag) for flag in (0, 3, 1)]
+        call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *read_kept_in_data_cache])
         return context.get_dummy_value()
 
     return types.void(pointer, types.intp), generate
@@ -243,7 +244,7 @@ def splat(typing: Any, scalar: Any) -> Any:
     """Copy a float32 into every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _splat(builder, values[0], _FLOATS)
+        return _splat(builder, values[0], FLOATS)
 
     return vector(types.float32), generate
 
@@ -253,8 +254,8 @@ def splat_part(typing: Any, scalar: Any, count: Any) -> Any:
     """Copy a float32 into the first `count` lanes and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        copies = _splat(builder, values[0], _FLOATS)
-        zeros = ir.Constant(_FLOATS, [0.0] * LANES)
+        copies = _splat(builder, values[0], FLOATS)
+        zeros = ir.Constant(FLOATS, [0.0] * LANES)
         return builder.select(_first_lanes(builder, values[1]), copies, zeros)
 
     return vector(types.float32, types.intp), generate
@@ -266,7 +267,7 @@ def splat_at(typing: Any, pointer: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place = _address(builder, *values, _FLOAT.as_pointer())
-        return _splat(builder, builder.load(place), _FLOATS)
+        return _splat(builder, builder.load(place), FLOATS)
 
     return vector(pointer, types.intp), generate
 
@@ -276,7 +277,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Compute `a * b + c`, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _call(builder, f"llvm.fma.v{LANES}f32", _FLOATS, list(values))
+        return call(builder, f"llvm.fma.v{LANES}f32", FLOATS, list(values))
 
     return vector(vector, vector, vector), generate
 
@@ -286,7 +287,7 @@ def root(typing: Any, x: Any) -> Any:
     """Take the square root of a float32; the C library's is a call."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _call(builder, "llvm.sqrt.f32", _FLOAT, list(values))
+        return call(builder, "llvm.sqrt.f32", _FLOAT, list(values))
 
     return types.float32(types.float32), generate
 
@@ -309,7 +310,7 @@ def _choice(comparison: str, to_zero: bool = False) -> Any:
     """Make an operation that selects by comparing its first value to its second, or to zero."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        other = ir.Constant(_FLOATS, [0.0] * LANES) if to_zero else values[1]
+        other = ir.Constant(FLOATS, [0.0] * LANES) if to_zero else values[1]
         return builder.select(builder.fcmp_ordered(comparison, values[0], other), *values[-2:])
 
     return generate
@@ -334,47 +335,6 @@ def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def add_exponent(typing: Any, a: Any, shifted: Any) -> Any:
-    """Multiply `a` by two to the power of the integer in the low bits of `shifted`."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        bits, exponent = (builder.bitcast(value, _INTS) for value in values)
-        exponent = builder.shl(exponent, ir.Constant(_INTS, [23] * LANES))
-        return builder.bitcast(builder.add(bits, exponent), _FLOATS)
-
-    return vector(vector, vector), generate
-
-
-def _avx512(name: str, builder: Any, before: list[Any], after: list[Any]) -> Any:
-    """Call one of LLVM's masked AVX-512 functions for all lanes, rounding as the processor does."""
-    zeros, all_lanes = ir.Constant(_FLOATS, [0.0] * LANES), ir.Constant(ir.IntType(16), -1)
-    current_rounding = ir.Constant(_INT, 4)
-    arguments = [*before, *after, zeros, all_lanes, current_rounding]
-    return _call(builder, f"llvm.x86.avx512.mask.{name}.ps.512", _FLOATS, arguments)
-
-
-@intrinsic
-def fraction(typing: Any, x: Any) -> Any:
-    """Take off the largest whole number that is not above `x`; needs an instruction for it."""
-    down, quietly = 1, 8
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _avx512("reduce", builder, values, [ir.Constant(_INT, down | quietly)])
-
-    return vector(vector), generate
-
-
-@intrinsic
-def times_power_of_two(typing: Any, a: Any, exponent: Any) -> Any:
-    """Compute `a * 2**floor(exponent)`; needs an instruction for it."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _avx512("scalef", builder, list(values), [])
-
-    return vector(vector, vector), generate
-
-
-@intrinsic
 def total(typing: Any, a: Any) -> Any:
     """Sum the lanes, pairwise."""
 
@@ -382,14 +342,14 @@ def total(typing: Any, a: Any) -> Any:
         (value,), lanes = values, LANES
         while lanes > 1:
             lanes //= 2
-            shuffle = ir.VectorType(_INT, lanes)
+            shuffle = ir.VectorType(INT, lanes)
             halves = [range(lanes), range(lanes, 2 * lanes)]
             low, high = (
                 builder.shuffle_vector(value, value, ir.Constant(shuffle, list(half)))
                 for half in halves
             )
             value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(_INT, 0))
+        return builder.extract_element(value, ir.Constant(INT, 0))
 
     return types.float32(vector), generate
 
@@ -406,13 +366,13 @@ def totals(typing: Any, pointer: Any, index: Any) -> Any:
 
         def folded(first: int, count: int) -> Any:
             if count == 1:
-                at = builder.gep(place, [ir.Constant(_INT, first * LANES)])
-                return _loaded(builder, builder.bitcast(at, _FLOATS.as_pointer()))
+                at = builder.gep(place, [ir.Constant(INT, first * LANES)])
+                return _loaded(builder, builder.bitcast(at, FLOATS.as_pointer()))
             a, b = folded(first, count // 2), folded(first + count // 2, count // 2)
             # Of every vector, LANES / count * 2 partial sums lie together: add their halves.
             part = LANES // count
             lanes = [lane for lane in range(2 * LANES) if lane // part % 2 == 0]
-            shuffle = ir.VectorType(_INT, LANES)
+            shuffle = ir.VectorType(INT, LANES)
             halves = (ir.Constant(shuffle, [lane + at for lane in lanes]) for at in (0, part))
             return builder.fadd(*(builder.shuffle_vector(a, b, half) for half in halves))
 

@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from mambair_cli.disk import check_writable, flush, remove_unfinished, write_whole
 from mambair_cli.errors import CheckpointError, OutputError, UsageError
 from mambair_cli.plain_json import to_json
-from mambair_cli.training.config import Recipe, flatten, format_recipe, load_recipe
+from mambair_cli.training.config import Recipe, load_recipe
+from mambair_cli.training.recipe_text import flatten, format_recipe
 
 # What may differ when a run goes on: none of it changes the meaning of the stored state.
 CHANGEABLE_KEYS = frozenset(

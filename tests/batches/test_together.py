@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from mambair_cli import workflow
-from mambair_cli.batches.frames import restored_frames
 from mambair_cli.batches.treatment import restorers
+from mambair_cli.batches.treatment.frames import restored_frames
 from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.batches.work import ImageTiles, Restore
 from mambair_cli.checkpoints.request import Request

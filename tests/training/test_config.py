@@ -9,10 +9,11 @@ import pytest
 
 from mambair_cli.errors import RecipeError
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config
-from mambair_cli.training.config import flatten, format_recipe, load_recipe, parse_recipe
+from mambair_cli.training.config import load_recipe, parse_recipe
 from mambair_cli.training.degradations.blur import Blur
 from mambair_cli.training.degradations.compression import Jpeg
 from mambair_cli.training.parsing import Span
+from mambair_cli.training.recipe_text import flatten, format_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 

@@ -26,7 +26,8 @@ from mambair_cli.errors import (
     UsageError,
 )
 from mambair_cli.restoration.device import precision
-from mambair_cli.training.config import format_recipe, parse_recipe
+from mambair_cli.training.config import parse_recipe
+from mambair_cli.training.recipe_text import format_recipe
 from mambair_cli.training.run import (
     Progress,
     Saved,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from restoring import one_by_one
 
-from mambair_cli.batches.frames import restored_frames
+from mambair_cli.batches.treatment.frames import restored_frames
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.y4m import Frame, FrameReader, StreamHeader
 
