@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mambair_cli import errors
+
 PACKAGE = Path(__file__).parents[1] / "mambair_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = {
@@ -177,3 +179,21 @@ def test_asking_for_help_loads_no_torch(arguments: list[str]):
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_failure_that_a_user_can_cause_says_what_helps():
+    kinds = {name for name in dir(errors) if name.endswith("Error")}
+    # Nobody reads this one: whoever interrupts a run knows it.
+    unread = "BackendError(INTERRUPTED)"
+    bare = {
+        f"{path.relative_to(PACKAGE)}: {ast.unparse(node)}"
+        for path in MODULES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in kinds
+        and len(node.args) + len(node.keywords) == 1
+        and not isinstance(node.args[0], ast.Starred)
+        and ast.unparse(node) != unread
+    }
+    assert not bare, "without a hint:\n" + "\n".join(sorted(bare))

@@ -49,7 +49,9 @@ def file_failure(job: Job, error: Exception) -> MambairError | None:
             "free some disk space, or choose another place with -o/--output",
         )
     if isinstance(error, OSError):
-        return ImageError(f"{job.source}: {error.strerror or error}")
+        return ImageError(
+            f"{job.source}: {error.strerror or error}", "check disk, network and permissions"
+        )
     return None
 
 

@@ -215,7 +215,10 @@ def remove(pin: Pin) -> None:
         record_of(pin.name).unlink(missing_ok=True)
         converted_of(pin.name).unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{error.filename} cannot be deleted: {error.strerror}") from error
+        raise OutputError(
+            f"{error.filename} cannot be deleted: {error.strerror}",
+            "check the folder's permissions",
+        ) from error
 
 
 def cannot_keep(error: OSError) -> OutputError:

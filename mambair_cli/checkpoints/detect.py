@@ -32,6 +32,8 @@ OTHER_NETWORKS = (
     (".rdb1.conv1.weight", "ESRGAN (RRDBNet)"),
 )
 
+CHANGED = "the file is incomplete, or its network was changed"
+
 SHALLOW = "conv_first.weight"
 FIRST_BLOCK = "layers.0.residual_group.blocks.0"
 STATES = "self_attention.A_logs"
@@ -123,7 +125,7 @@ def _window(positions: int) -> int:
     """Find the side of a window from the number of relative positions in it."""
     side = (math.isqrt(positions) + 1) // 2
     if (2 * side - 1) ** 2 != positions:
-        raise CheckpointError(f"{BIASES} has {positions} rows: they fit no window")
+        raise CheckpointError(f"{BIASES} has {positions} rows: they fit no window", CHANGED)
     return side
 
 
@@ -161,7 +163,7 @@ def _shape(tensors: Mapping[str, Tensor], key: str, axes: int) -> Sequence[int]:
         )
     shape = tensors[key].shape
     if len(shape) != axes or 0 in shape:
-        raise CheckpointError(f"{key} has the shape {tuple(shape)}, expected {axes} axes")
+        raise CheckpointError(f"{key} has the shape {tuple(shape)}, expected {axes} axes", CHANGED)
     return shape
 
 
@@ -178,7 +180,7 @@ def _upsampling(tensors: Mapping[str, Tensor], channels: int) -> tuple[Upsampler
     scale = math.isqrt(rows // channels)
     if rows != channels * scale**2:
         raise CheckpointError(
-            f"upsample.0.weight has {rows} outputs: no whole scale for {channels} channels"
+            f"upsample.0.weight has {rows} outputs: no whole scale for {channels} channels", CHANGED
         )
     return "pixelshuffledirect", scale
 
@@ -212,7 +214,7 @@ def _ratio(widths: Sequence[tuple[int, int]]) -> float:
     """Find a ratio that gives every inner width: a published one, else one with few decimals."""
     width, inner = widths[-1]
     if not all(wanted for _, wanted in widths):
-        raise CheckpointError("a block of its network has no inner channels")
+        raise CheckpointError("a block of its network has no inner channels", CHANGED)
     rounded: list[float] = [
         math.ceil(inner / width * 10**digits) / 10**digits for digits in range(1, 10)
     ]
@@ -221,5 +223,6 @@ def _ratio(widths: Sequence[tuple[int, int]]) -> float:
             return ratio
     raise CheckpointError(
         f"no single mlp_ratio gives the inner widths {[inner for _, inner in widths]} "
-        f"for {[outer for outer, _ in widths]} channels"
+        f"for {[outer for outer, _ in widths]} channels",
+        CHANGED,
     )

@@ -67,7 +67,9 @@ def _read(place: Path) -> dict[str, Any]:
             raise CheckpointError(f"{CONFIG} is too large for a configuration", hint)
         values = json.loads(place.read_text("utf-8"))
     except OSError as error:
-        raise CheckpointError(f"{CONFIG} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{CONFIG} cannot be read: {error.strerror or error}", hint
+        ) from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{CONFIG} is not JSON: {error}", hint) from error
     if not isinstance(values, dict):

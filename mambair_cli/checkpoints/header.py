@@ -34,6 +34,7 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "MambaIRv2": MambaIRv2Config,
 }
 
+EDITED = "its metadata was edited: make the file again with `mambair models convert`"
 LARGEST = 1_000_000  # of a ratio and of a white level
 MOST_STATED = 10**9  # of a scale, level or count of channels; more is refused before it is shown
 # It is shown on terminals, and becomes part of names of files.
@@ -124,9 +125,13 @@ def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
     spec = _record(ModelSpec, _object(metadata, SPEC), SPEC)
     for value in (spec.sigma, spec.quality, spec.scale, spec.channels):
         if type(value) is not int and value is not None:
-            raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(value)} is not a whole number")
+            raise CheckpointError(
+                f"metadata {SPEC}: {reprlib.repr(value)} is not a whole number", EDITED
+            )
         if value is not None and abs(value) > MOST_STATED:
-            raise CheckpointError(f"metadata {SPEC}: {reprlib.repr(value)} is more than sense has")
+            raise CheckpointError(
+                f"metadata {SPEC}: {reprlib.repr(value)} is more than sense has", EDITED
+            )
     if not isinstance(spec.id, str) or not ID.fullmatch(spec.id):
         raise CheckpointError(
             f"metadata {SPEC}: {reprlib.repr(spec.id)} is not a model's id",
@@ -150,9 +155,11 @@ def _object(metadata: Mapping[str, str], entry: str) -> dict[str, Any]:
     try:
         value = json.loads(metadata[entry])
     except (ValueError, RecursionError) as error:  # also numbers too long, lists in lists in lists
-        raise CheckpointError(f"metadata {entry} is not JSON: {error}") from error
+        raise CheckpointError(f"metadata {entry} is not JSON: {error}", EDITED) from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"metadata {entry} is not a JSON object: {reprlib.repr(value)}")
+        raise CheckpointError(
+            f"metadata {entry} is not a JSON object: {reprlib.repr(value)}", EDITED
+        )
     return value
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.checkpoints import catalogue, header
-from mambair_cli.checkpoints.detect import detect_config
+from mambair_cli.checkpoints.detect import CHANGED, detect_config
 from mambair_cli.checkpoints.folder import stated_beside
 from mambair_cli.checkpoints.reference import CONFIG, is_of_folder, weights_in
 from mambair_cli.checkpoints.shards import digest_of
@@ -273,7 +273,7 @@ def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
         raise CheckpointError(
             f"keys do not fit {type(network).__name__}: {_listed('missing', missing)}; "
             f"{_listed('unexpected', unexpected)}",
-            "the file is incomplete, or its network was changed"
+            CHANGED
             if missing
             else "nothing is missing: its network was changed, or something was saved beside it",
         )
@@ -288,7 +288,8 @@ def _fill(network: RestorationNetwork, tensors: Mapping[str, Tensor]) -> None:
         if tensor.dtype not in STORED_TYPES:
             raise CheckpointError(
                 f"{key} holds {str(tensor.dtype).removeprefix('torch.')} values, "
-                "expected float32, float16, bfloat16 or float64"
+                "expected float32, float16, bfloat16 or float64",
+                "quantised weights are not run: get those that they were made from",
             )
         if not torch.isfinite(tensor).all():
             raise CheckpointError(
@@ -310,7 +311,8 @@ def _specification(path: Path, raw: RawCheckpoint, config: NetworkConfig) -> Mod
     if (stated.scale, stated.channels) != (config.scale, config.channels):
         raise CheckpointError(
             f"its metadata says scale {stated.scale} and {stated.channels} channels, "
-            f"but its network has scale {config.scale} and {config.channels} channels"
+            f"but its network has scale {config.scale} and {config.channels} channels",
+            header.EDITED,
         )
     return stated
 

@@ -72,7 +72,9 @@ def _listed_in(path: Path) -> list[str]:
             content = json.loads(file.read(_LONGEST_INDEX))
         names = sorted(set(content["weight_map"].values()))
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror or error}", "check its permissions"
+        ) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return []
     # Parts lie beside their index: what names another place was made to harm.

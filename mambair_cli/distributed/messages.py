@@ -61,7 +61,8 @@ class Weights:
         if (digest := sha256(content).hexdigest()) != self.sha256:
             raise CheckpointError(
                 f"{self.name} arrived on {platform.node()} with sha256 {digest} instead of "
-                f"{self.sha256}"
+                f"{self.sha256}",
+                "run it again",
             )
         with TemporaryDirectory(prefix="mambair-", ignore_cleanup_errors=True) as scratch:
             path = Path(scratch, self.name)
@@ -204,5 +205,7 @@ def ship(path: Path, sha256: str) -> Weights:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+        raise CheckpointError(
+            f"{path} cannot be read: {error.strerror}", "check its permissions"
+        ) from error
     return Weights(path.name, sha256, import_ray().put(content))

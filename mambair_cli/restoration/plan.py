@@ -219,8 +219,8 @@ class Limits:
         if self.strict and (needed := grid.tile_pixels * self.per_pixel) > self.available:
             raise MemoryLimitError(
                 f"a tile of {grid.columns.size}x{grid.rows.size} pixels needs "
-                f"{needed / memory.MEBIBYTE:.0f} MiB of memory, "
-                f"{max(0, self.available) / memory.MEBIBYTE:.0f} MiB are available",
+                f"{memory.in_mebibytes(needed)} of memory, "
+                f"{memory.in_mebibytes(self.available)} are available",
                 "use --tile auto, or raise --max-memory",
             )
 

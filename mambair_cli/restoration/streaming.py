@@ -221,8 +221,8 @@ def _window_rows(height: int, row: int, options: RestoreOptions) -> int:
     if wanted * row > available:
         raise MemoryLimitError(
             f"{wanted} rows of the image and of its result need "
-            f"{wanted * row / memory.MEBIBYTE:.0f} MiB of memory, "
-            f"{available / memory.MEBIBYTE:.0f} MiB are available",
+            f"{memory.in_mebibytes(wanted * row)} of memory, "
+            f"{memory.in_mebibytes(available)} are available",
             "close other programs, raise --max-memory, or use smaller tiles: --tile auto",
         )
     return wanted

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mambair_cli.errors import BackendError, MemoryLimitError
 from mambair_cli.restoration.engine import Engine
 from mambair_cli.restoration.memory.allocator import is_out_of_memory, may_be_out_of_memory
-from mambair_cli.restoration.memory.available import MEBIBYTE
+from mambair_cli.restoration.memory.available import in_mebibytes
 from mambair_cli.restoration.memory.tile_size import SMALLEST_AUTO_TILE
 from mambair_cli.restoration.plan import Limits, Plan, RestoreOptions, attempts, remember
 from mambair_cli.restoration.tiling import Mosaic
@@ -163,9 +163,9 @@ def new_canvas(shape: tuple[int, int, int, int], device: torch.device) -> Tensor
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
     height, width = shape[2:]
-    needed = 4 * math.prod(shape) / MEBIBYTE
+    needed = in_mebibytes(4 * math.prod(shape))
     raise MemoryLimitError(
-        f"the result, {width}x{height} pixels, needs {needed:.0f} MiB of memory on {device}",
+        f"the result, {width}x{height} pixels, needs {needed} of memory on {device}",
         "close other programs, or cut the image into parts",
     )
 

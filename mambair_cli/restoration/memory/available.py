@@ -18,6 +18,16 @@ MEBIBYTE = 2**20
 WORKSPACE_RESERVE = 256 * MEBIBYTE
 
 
+def in_mebibytes(amount: float) -> str:
+    """Tell an amount of memory, which never looks like none where there is some.
+
+    Args:
+        amount: Bytes; less than none is told as none.
+    """
+    whole = round(max(0, amount) / MEBIBYTE)
+    return "less than 1 MiB" if whole == 0 < amount else f"{whole} MiB"
+
+
 def available_memory(device: torch.device) -> int:
     """Ask how much memory can be allocated now.
 

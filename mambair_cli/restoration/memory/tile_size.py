@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.restoration.memory.available import MEBIBYTE
+from mambair_cli.restoration.memory.available import in_mebibytes
 
 # The rest is left to the allocator's fragments, to image files being read, and to other processes.
 PLANNED_SHARE = 0.6
@@ -50,8 +50,8 @@ def auto_tile(
     least = smallest_need(height, width, per_pixel)
     if least > available:
         raise MemoryLimitError(
-            f"the smallest tile needs {least / MEBIBYTE:.0f} MiB of memory, "
-            f"{max(0, available) / MEBIBYTE:.0f} MiB are available",
+            f"the smallest tile needs {in_mebibytes(least)} of memory, "
+            f"{in_mebibytes(available)} are available",
             "close other programs, raise the container's limit or --max-memory, or use a smaller "
             "model",
         )

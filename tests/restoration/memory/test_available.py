@@ -15,10 +15,25 @@ from mambair_cli.restoration.memory.available import (
     available_main_memory,
     available_memory,
     available_system_memory,
+    in_mebibytes,
     resident_memory,
 )
 
 GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [
+        (-3, "0 MiB"),
+        (0, "0 MiB"),
+        (1, "less than 1 MiB"),
+        (2**20, "1 MiB"),
+        (2.6 * 2**20, "3 MiB"),
+    ],
+)
+def test_an_amount_of_memory_is_told_as_none_only_where_there_is_none(amount, told):
+    assert in_mebibytes(amount) == told
 
 
 def write(root, **files):
