@@ -29,16 +29,22 @@ class KeptResults:
         return self._folder / image.parent.name / f"{image.stem}.png"
 
     def require(self, images: Iterable[tuple[Path, tuple[int, int]]]) -> None:
-        """Check by the files' headers that every image has a result.
+        """Check by the files' headers that every image has a result of its own.
 
         Args:
             images: Paths with height and width.
 
         Raises:
-            RecipeError: One is missing, cannot be read or has another size.
+            RecipeError: One is missing, cannot be read, has another size or is another image's too.
         """
+        owners: dict[Path, Path] = {}
         for image, (height, width) in images:
             path = self.path(image)
+            if (other := owners.setdefault(path, image)) != image:
+                raise RecipeError(
+                    f"the results for {other} and {image} are both {path}",
+                    "give the images' folders, or the images, names of their own",
+                )
             if not path.is_file():
                 raise RecipeError(
                     f"distillation.folder lacks the result for {image}: there is no {path}",

@@ -86,3 +86,17 @@ def test_a_result_cut_off_costs_its_image_alone(data_root: Path, kept: KeptResul
     assert list(sampler.unreadable) == [data_root / "images" / "a.png"]
     assert batch.taught is not None
     assert np.isfinite(batch.taught.numpy()).all()
+
+
+@pytest.mark.parametrize("second", ["images/a.bmp", "other/images/a.png"])
+def test_images_that_share_a_result_are_refused(
+    data_root: Path, kept: KeptResults, second: str
+) -> None:
+    first, second_path = data_root / "images" / "a.png", data_root / second
+    second_path.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(first).rotate(180).save(second_path)
+    folders = tuple(dict.fromkeys(("images", second.rpartition("/")[0])))
+    table = DataTable(folders=folders, patch=8, batch=4)
+    with pytest.raises(RecipeError, match=r"the results for .* are both .*a\.png") as caught:
+        Sampler(table, data_root, 3, 2, seed=0, results=kept)
+    assert caught.value.hint == "give the images' folders, or the images, names of their own"
