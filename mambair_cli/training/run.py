@@ -15,6 +15,7 @@ from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.state_dict import read_checkpoint
 from mambair_cli.errors import BackendError, CheckpointError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
+from mambair_cli.networks.frame import ResidualGroup
 from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
@@ -175,7 +176,10 @@ def _check_precision(recipe: Recipe, device: torch.device) -> None:
 
 
 def _initialise(network: RestorationNetwork, init: str | None) -> int:
-    """Take the tensors of other weights that fit by name and shape; return how many did."""
+    """Take the tensors of other weights that fit by name and shape; return how many did.
+
+    Groups that the other weights have not begin by changing nothing.
+    """
     if init is None:
         return 0
     path = resolve(init)
@@ -191,6 +195,10 @@ def _initialise(network: RestorationNetwork, init: str | None) -> int:
             "see what it holds with: mambair models inspect FILE",
         )
     network.load_state_dict(own | fitting)
+    for name, group in network.named_modules():
+        is_new = not any(key.startswith(f"{name}.") for key in fitting)
+        if isinstance(group, ResidualGroup) and is_new:
+            group.change_nothing()
     return len(fitting)
 
 

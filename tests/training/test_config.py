@@ -102,7 +102,7 @@ STEPS = [
     {"kind": "camera", "shot": [1e-4, 1e-3], "colour_grain": 1},
     {"kind": "fit"},
     {"kind": "noise", "sigma": 3},
-    {"kind": "jpeg", "quality": [30, 95], "subsampling": ["4:2:0"]},
+    {"kind": "jpeg", "quality": [30, 95], "subsampling": ["4:2:0"], "restored_by": "mine"},
 ]
 
 
@@ -110,7 +110,7 @@ def test_steps_are_read_by_their_kind_and_written_again(tables: dict[str, Any]) 
     tables["data"]["steps"] = STEPS
     recipe = parse_recipe(tables)
     assert recipe.data.steps[0] == Blur("blur", Span(0.2, 2), Span(1, 3), 0.8)
-    assert recipe.data.steps[5] == Jpeg("jpeg", Span(30, 95), ("4:2:0",))
+    assert recipe.data.steps[5] == Jpeg("jpeg", Span(30, 95), ("4:2:0",), "mine")
     assert parse_recipe(tomllib.loads(format_recipe(recipe))) == recipe
 
 

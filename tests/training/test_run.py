@@ -287,6 +287,21 @@ def test_initial_weights_are_taken_where_they_fit(
     assert started.tensors == len(names)
 
 
+def test_groups_that_the_initial_weights_lack_change_nothing(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path
+) -> None:
+    result, _ = _train(tables, data_root, tmp_path / "run")
+    tables["model"]["init"] = str(result.last)
+    tables["network"]["depths"] = [1, 2]
+    tables["optim"] |= {"learning_rate": 0.0, "final_learning_rate": 0.0}
+    deeper, _ = _train(tables, data_root, tmp_path / "deeper")
+    networks = [load_checkpoint(each.last).network for each in (result, deeper)]
+    assert len(networks[1].layers) == 2
+    x = torch.rand(1, 3, 9, 13, generator=torch.Generator().manual_seed(0))
+    before, after = (network(x) for network in networks)
+    assert torch.allclose(before, after, atol=1e-6)
+
+
 def test_missing_initial_weights(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
     tables["model"]["init"] = str(tmp_path / "none.safetensors")
     with pytest.raises(CheckpointError, match=r"^no such weights file: .*none\.safetensors$"):
