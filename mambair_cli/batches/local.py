@@ -99,11 +99,15 @@ class LocalEngine:
     def rehearse(self, batch: Batch) -> list[Forecast]:
         """Load the models on the first device, and look at what earlier runs recorded."""
         self._needed(batch)
-        treatments = _treatments(batch)
-        requests = {step.request for each in treatments.values() for step in _steps(each)}
+        models, treatments = None, dict[Path, Treatment | ImageError]()
+        requests = {batch.request}
+        if batch.request.by_file:
+            treatments = _treatments(batch)
+            requests = {step.request for each in treatments.values() for step in _steps(each)}
+        if self._at_hand(requests):
+            models = self._models_on(self._first, batch.request)
         if not batch.request.by_file:
-            requests = {batch.request}
-        models = self._models_on(self._first, batch.request) if self._at_hand(requests) else None
+            treatments = _treatments(batch, None if models is None else models.before)
         recipe = None if batch.request.by_file or models is None else _recipe_of(batch, models)
         forecasts = foresee(batch.jobs, batch.files, resume=batch.resume, recipe=recipe)
         return [_with_findings(each, treatments, models) for each in forecasts]
@@ -168,16 +172,16 @@ class LocalEngine:
         return self._models[key]
 
 
-def _treatments(batch: Batch) -> dict[Path, Treatment | ImageError]:
+def _treatments(batch: Batch, before: Request | None = None) -> dict[Path, Treatment | ImageError]:
     """Look at the images of a request that measures something; some turn out to be hopeless."""
-    if not measures(batch.request):
+    if not measures(batch.request, before):
         return {}
     assert on_this_machine(batch.jobs)
     found: dict[Path, Treatment | ImageError] = {}
     for job in batch.jobs:
         try:
             with InputFile(job.source, max_pixels=batch.files.max_pixels) as file:
-                found[job.source] = treatment_of(batch.request, sample_of(file))
+                found[job.source] = treatment_of(batch.request, sample_of(file), before)
         except ImageError as error:
             found[job.source] = error
     return found

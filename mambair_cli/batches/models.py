@@ -117,6 +117,7 @@ class ModelCache:
 
     Attributes:
         single: The model for all images; None where each decides about its weights.
+        before: What is done first to images that need it, as that model wants.
 
     Raises:
         MambairError: The weights for all images cannot be had, or cannot do what was asked for.
@@ -137,6 +138,7 @@ class ModelCache:
         self._digests: dict[WeightsFile, str] = {}
         self._loading = threading.RLock()
         self.single = None if request.by_file else self._load(request)
+        self.before = None if self.single is None else Request.before(self.single.spec)
 
     @property
     def device(self) -> torch.device:
@@ -149,15 +151,18 @@ class ModelCache:
         Raises:
             ImageError: What has to be known can neither be read nor measured.
         """
-        return treatment_of(self._request, sample)
+        return treatment_of(self._request, sample, self.before)
 
     def suited_to(self, step: Step) -> Model:
-        """Return the model for a step: the only one, or that for what the image has.
+        """Return the model for a step: that for all images, or that for what the image has.
 
         Raises:
             CheckpointError: The weights cannot be had.
         """
-        return self.single or self._load(step.request)
+        return self._of_all(step.request) or self._load(step.request)
+
+    def _of_all(self, request: Request) -> Model | None:
+        return self.single if request.task == self._request.task else None
 
     def digest_for(self, file: InputFile) -> str:
         """Return the sha256 of the weights that restore the image in a file; load none.
@@ -168,12 +173,14 @@ class ModelCache:
             ImageError: What has to be known can neither be read nor measured.
             CheckpointError: The weights cannot be had.
         """
-        if self.single is not None:
+        if self.single is not None and self.before is None:
             return self.single.sha256
         treatment = self.treatment_of(sample_of(file))
         return "+".join(self._digest(step.request) for step in treatment.steps)
 
     def _digest(self, request: Request) -> str:
+        if (model := self._of_all(request)) is not None:
+            return model.sha256
         # Files are read by several threads.
         with self._loading:
             weights = self._find(request)

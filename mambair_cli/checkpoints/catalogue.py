@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mambair_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from mambair_cli.networks.spec import ModelSpec, NetworkConfig, Task
+    from mambair_cli.networks.spec import ModelSpec, NetworkConfig, Preceding, Task
 
 
 # Of a buffer in the files of MambaIRv2: 256x256 numbers of 8 bytes, and what surrounds them.
@@ -64,6 +64,7 @@ class CatalogueEntry:
         megabytes: Size that its file is expected to have, in 1e6 bytes.
         sigma: Gaussian noise level on the 0-255 scale that a denoiser was trained for.
         quality: JPEG quality that an artefact remover was trained for.
+        after: As in `ModelSpec`.
         bundled: Name of its file among the weights that ship with the package.
         sha256: Digest of that file; None for a published one that nobody has stated: the Hub is
             asked then.
@@ -86,6 +87,7 @@ class CatalogueEntry:
     megabytes: float
     sigma: int | None = None
     quality: int | None = None
+    after: Preceding | None = None
     bundled: str | None = None
     sha256: str | None = None
     repo: str | None = None
@@ -123,7 +125,9 @@ class CatalogueEntry:
         """What it is for, as the restoration engine takes it."""
         from mambair_cli.networks.spec import ModelSpec
 
-        return ModelSpec(self.id, self.task, self.scale, self.channels, self.sigma, self.quality)
+        return ModelSpec(
+            self.id, self.task, self.scale, self.channels, self.sigma, self.quality, self.after
+        )
 
     @property
     def terms(self) -> dict[str, str]:

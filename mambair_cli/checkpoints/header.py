@@ -16,6 +16,7 @@ from mambair_cli.networks.spec import (
     MambaIRv2Config,
     ModelSpec,
     NetworkConfig,
+    Preceding,
     Task,
 )
 from mambair_cli.plain_json import to_json
@@ -55,7 +56,10 @@ def describe(config: NetworkConfig, spec: ModelSpec | None) -> dict[str, str]:
     """
     entries = {CONFIG: to_json(fields_of(config))}
     if spec is not None:
-        entries[SPEC] = to_json(dataclasses.asdict(spec))
+        stated = dataclasses.asdict(spec)
+        if spec.after is None:  # earlier versions do not know it
+            del stated["after"]
+        entries[SPEC] = to_json(stated)
     return entries
 
 
@@ -142,6 +146,11 @@ def stated_spec(metadata: Mapping[str, str]) -> ModelSpec | None:
         raise CheckpointError(
             f"metadata {SPEC}: unknown task {reprlib.repr(spec.task)}",
             "known: " + ", ".join(get_args(Task)),
+        )
+    if spec.after not in (None, *get_args(Preceding)):
+        raise CheckpointError(
+            f"metadata {SPEC}: {reprlib.repr(spec.after)} is not what weights can follow",
+            "known: " + ", ".join(get_args(Preceding)),
         )
     return spec
 

@@ -121,6 +121,11 @@ class Request:
             steps.append(Request("sr", self.scale, variant=variant))
         return steps
 
+    @staticmethod
+    def before(spec: ModelSpec) -> Request | None:
+        """Return what is done to files that need it before such weights are used, if anything."""
+        return None if spec.after is None else Request(spec.after, variant=FIX_VARIANT)
+
     def check(self, spec: ModelSpec) -> None:
         """Refuse weights that cannot do what was asked for.
 

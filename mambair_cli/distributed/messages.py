@@ -99,7 +99,7 @@ class Setup:
 
     def weights_for(self, request: Request) -> Weights:
         """Return the weights for a request that leaves nothing open."""
-        if not self.request.by_file:
+        if request.task == self.request.task and not self.request.by_file:
             return next(iter(self.weights.values()))
         return self.weights[request.choose(self.device).entry.id]
 

@@ -93,9 +93,13 @@ class RayEngine:
         on_event: Callable[[Event], None],
     ) -> Summary:
         """Restore the files, each worker those that it takes when it is free."""
+        cases = batch.request.every_case()
+        if not batch.request.by_file:
+            before = Request.before(self._loaded(batch.request).spec)
+            cases += [] if before is None else before.every_case()
         models = {
             "" if each.weights else each.choose(self.device_type).entry.id: self._loaded(each)
-            for each in batch.request.every_case()
+            for each in cases
         }
         setup = Setup(
             request=batch.request,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Task = Literal["sr", "realsr", "denoise", "denoise-real", "dejpeg"]
+Preceding = Literal["dejpeg"]
 Upsampler = Literal["pixelshuffle", "pixelshuffledirect", "nearest+conv", ""]
 
 
@@ -151,6 +152,8 @@ class ModelSpec:
         channels: Image channels that the network takes, 3 or 1.
         sigma: Gaussian noise level on the 0-255 scale that a denoiser was trained for.
         quality: JPEG quality that an artefact remover was trained for.
+        after: Task that is done first to files that need it, where the network was trained on what
+            that leaves.
     """
 
     id: str
@@ -159,3 +162,4 @@ class ModelSpec:
     channels: int
     sigma: int | None = None
     quality: int | None = None
+    after: Preceding | None = None

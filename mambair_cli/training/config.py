@@ -15,6 +15,7 @@ from mambair_cli.networks.spec import ModelSpec
 from mambair_cli.restoration.ensemble import MEMBERS
 from mambair_cli.training.degradations.camera import Camera
 from mambair_cli.training.degradations.chain import Degradation, step_limits
+from mambair_cli.training.degradations.compression import Jpeg
 from mambair_cli.training.degradations.resizing import Fit, Resize
 from mambair_cli.training.losses import LossName
 from mambair_cli.training.network_table import (
@@ -187,7 +188,12 @@ class Recipe:
             self.network.channels,
             sigma if self.model.task == "denoise" else None,
             quality if self.model.task == "dejpeg" else None,
+            "dejpeg" if self._is_cleaned else None,
         )
+
+    @property
+    def _is_cleaned(self) -> bool:
+        return any(isinstance(step, Jpeg) and step.restored_by for step in self.data.steps)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -156,6 +156,14 @@ def test_a_network_is_written_with_everything_known(tmp_path, network, config):
     loaded = load_checkpoint(path)
     assert (loaded.network.config, loaded.spec) == (unusual, spec)
     assert read_checkpoint(path).metadata["step"] == "100"
+    assert "after" not in read_checkpoint(path).metadata["mambair.spec"]
+
+
+def test_what_weights_follow_is_written(tmp_path, network):
+    path = tmp_path / "run.safetensors"
+    spec = ModelSpec("mine", "realsr", 2, 3, after="dejpeg")
+    write_checkpoint(path, network, spec)
+    assert load_checkpoint(path).spec == spec
 
 
 def test_inspection(tmp_path, saved, state, config):

@@ -148,6 +148,10 @@ GOOD_SPEC = asdict(ModelSpec("mine", "sr", 2, 3))
         ("not a record", "metadata mambair.spec is not a JSON object: 'not a record'"),
         ({**GOOD_SPEC, "task": "colourise"}, "metadata mambair.spec: unknown task 'colourise'"),
         ({**GOOD_SPEC, "sigma": "x"}, "metadata mambair.spec: 'x' is not a whole number"),
+        (
+            {**GOOD_SPEC, "after": "sr"},
+            "metadata mambair.spec: 'sr' is not what weights can follow",
+        ),
         ({"id": "mine"}, "metadata mambair.spec: .*missing 3 required positional arguments"),
         (
             {**GOOD_SPEC, "scale": 4},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from mambair_cli.batches.events import FileDone, FileNoted
 from mambair_cli.batches.models import LocalWeights
 from mambair_cli.batches.stages import FileOptions
 from mambair_cli.checkpoints.catalogue import bundled_directory
+from mambair_cli.checkpoints.convert import write_checkpoint
+from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.distributed.messages import FileResult, FileTask, Setup
 from mambair_cli.distributed.worker import Worker
@@ -102,3 +105,31 @@ def test_what_fix_needs_is_chosen_among_the_weights_that_were_sent(tmp_path):
     (steps,) = (event.steps for event in noted if isinstance(event, FileNoted) and event.steps)
     assert [step.task for step in steps] == ["dejpeg", "denoise-real"]
     assert Image.open(target).size == (48, 32)
+
+
+def test_what_is_done_before_comes_with_the_weights(weights: Path, tmp_path: Path):
+    model = load_checkpoint(weights)
+    after, clean = tmp_path / "after.safetensors", "mambair-tiny-dejpeg-color"
+    spec = replace(model.spec, task="realsr", after="dejpeg")
+    write_checkpoint(after, model.network, spec)
+    setup = Setup(
+        Request("realsr", scale=2, weights=str(after)),
+        {
+            "": LocalWeights(after),
+            clean: LocalWeights(bundled_directory() / f"{clean}.safetensors"),
+        },
+        RestoreOptions(),
+        FileOptions(scale=2),
+        scan="auto",
+        device="cpu",
+        processors=1,
+        share=1,
+    )
+    worker = Worker(setup)
+    worker.ready()
+    source, target = tmp_path / "in.jpg", tmp_path / "out.png"
+    Image.radial_gradient("L").convert("RGB").resize((50, 34)).save(source, quality=30)
+    *told, result = worker.restore(FileTask(source, target, (str(source), str(target))))
+    assert isinstance(result.outcome, FileDone), result.outcome
+    found = [each.text for each in told if isinstance(each, FileNoted)]
+    assert "found: JPEG quality 30: dejpeg, realsr x2" in found

@@ -111,6 +111,7 @@ def test_steps_are_read_by_their_kind_and_written_again(tables: dict[str, Any]) 
     recipe = parse_recipe(tables)
     assert recipe.data.steps[0] == Blur("blur", Span(0.2, 2), Span(1, 3), 0.8)
     assert recipe.data.steps[5] == Jpeg("jpeg", Span(30, 95), ("4:2:0",), "mine")
+    assert recipe.spec.after == "dejpeg"
     assert parse_recipe(tomllib.loads(format_recipe(recipe))) == recipe
 
 

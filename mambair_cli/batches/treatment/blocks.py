@@ -44,6 +44,16 @@ def against_blocks(request: Request, sample: Sample) -> Treatment:
     )
 
 
+def after_blocks(before: Request, request: Request, sample: Sample) -> Treatment:
+    """Remove blocks where there are any, then do what is asked for."""
+    blocks, step = blocks_found(before, sample), Step(request)
+    if blocks is None or not blocks.steps:
+        return Treatment((step,))
+    steps = (*blocks.steps, step)
+    done = ", ".join(each.command for each in steps)
+    return Treatment(steps, f"{blocks.found}: {done}")
+
+
 def blocks_found(request: Request, sample: Sample) -> Treatment | None:
     """Decide what is done about blocks; None where there are none."""
     coding, given = sample.metadata.jpeg, request.quality

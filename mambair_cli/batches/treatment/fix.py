@@ -103,7 +103,7 @@ def against_all(request: Request, sample: Sample) -> Treatment:
         return left_alone(found)
     # Of an enlarged picture files of the ordinary quality lose less than they have won.
     keeps = 0 if "sr" in possible else max(part.least_quality for part in parts)
-    return Treatment(steps, f"{found}: {', '.join(map(_told, steps))}", keeps)
+    return Treatment(steps, f"{found}: {', '.join(step.command for step in steps)}", keeps)
 
 
 def _blocks(possible: _Possible, sample: Sample) -> _Part:
@@ -166,13 +166,3 @@ def _grain(possible: _Possible, sample: Sample, quality: int) -> _Part:
 def _at(curve: Curve, value: float) -> float:
     points, shares = zip(*curve, strict=True)
     return float(np.interp(value, points, shares))
-
-
-def _told(step: Step) -> str:
-    request = step.request
-    share = "" if step.strength == 1 else f" at {step.strength:.0%}"
-    if request.task == "denoise":
-        return f"denoise {step.sigma:g}{share}"
-    if request.task == "denoise-real":
-        return f"denoise --real{share}"
-    return request.task if request.scale is None else f"{request.task} x{request.scale}"

@@ -78,6 +78,17 @@ class Step:
         return Fitting(strength=self.strength, cells=self.cells)
 
     @property
+    def command(self) -> str:
+        """What people are told of it: what they would type."""
+        request = self.request
+        share = "" if self.strength == 1 else f" at {self.strength:.0%}"
+        if request.task == "denoise":
+            return f"denoise {self.sigma:g}{share}"
+        if request.task == "denoise-real":
+            return f"denoise --real{share}"
+        return request.task if request.scale is None else f"{request.task} x{request.scale}"
+
+    @property
     def told(self) -> ToldStep:
         """What programs are told of it: noise as it was measured."""
         request = self.request

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from mambair_cli.batches.treatment.choice import treatment_of
+from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError
+from mambair_cli.imaging.files import read_image
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4", "4:2:2"])
@@ -81,3 +84,19 @@ def test_colour_files_get_weights_for_colour_where_there_are_some(treated, cat, 
     assert "mambair-tiny-dejpeg-color" in {
         case.choose("cpu").entry.id for case in Request("dejpeg").every_case()
     }
+
+
+def test_what_follows_the_removal_of_blocks(cat, tmp_path):
+    request, before = Request("realsr", 4), Request("dejpeg", variant="tiny")
+
+    def treated(name, **options):
+        cat.save(tmp_path / name, **options)
+        sample = Sample.of_image(read_image(tmp_path / name))
+        return treatment_of(request, sample, before)
+
+    found = treated("bad.jpg", quality=40)
+    assert [step.request.task for step in found.steps] == ["dejpeg", "realsr"]
+    assert found.found == "JPEG quality 40: dejpeg, realsr x4"
+    for name, options in (("fine.jpg", {"quality": 98}), ("clean.png", {})):
+        alone = treated(name, **options)
+        assert ([step.request for step in alone.steps], alone.found) == ([request], "")
