@@ -81,7 +81,7 @@ BROKEN = {
     "type": (
         lambda s: {**s, "norm.bias": torch.zeros(12, dtype=torch.int64)},
         "norm.bias holds int64 values, expected float32, float16, bfloat16 or float64",
-        None,
+        "quantised weights are not run: get those that they were made from",
     ),
     "nan": (
         lambda s: {**s, "norm.bias": torch.full((12,), float("nan"))},
