@@ -1,6 +1,6 @@
 """Times whole networks on a CPU: fused kernels against the reference scan, in one process.
 
-    python benchmarks/cpu_network.py [--networks light,classic] [--runs 7] [--skip-reference]
+    python benchmarks/cpu_network.py [--networks light,"light v2"] [--runs 7] [--skip-reference]
 
 Writes benchmarks/results/cpu_network.json: commit, hardware, seconds, ratio, the share of each
 stage, and the peak memory of both scans.
@@ -21,7 +21,7 @@ import torch
 from hardware import describe_commit, describe_cpu
 from torch.profiler import ProfilerActivity, profile
 
-from mambair_cli.networks import MambaIRConfig, build_network
+from mambair_cli.networks import MambaIRConfig, MambaIRv2Config, build_network
 from mambair_cli.restoration.device.precision import computing_in, resolve_precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.memory.available import available_memory
@@ -33,7 +33,12 @@ NETWORKS = {
     "light": MambaIRConfig(),
     "classic": MambaIRConfig(**LARGE, mlp_ratio=2.0, upsampler="pixelshuffle"),
     "denoise": MambaIRConfig(**LARGE, mlp_ratio=1.2, upsampler="", upscale=1),
-}
+    "light v2": MambaIRv2Config(),
+    "base v2": MambaIRv2Config(
+        embed_dim=174, d_state=16, depths=(6,) * 6, num_heads=(6,) * 6, inner_rank=64,
+        num_tokens=128, mlp_ratio=2.0, upsampler="pixelshuffle", light=False,
+    ),
+}  # fmt: skip
 STAGES = {
     "scan": ("_SelectiveScan2d",),
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),

@@ -1,11 +1,12 @@
 """What tiles cost MambaIRv2, whose classes of pixels and prompts are found tile by tile.
 
     python benchmarks/v2_tiles.py --weights v2.safetensors --beside v1.safetensors \
-        --references DIR --images DIR [--count 4]
+        --references DIR --images DIR [--count 6] [--truth-only]
 
-References are reduced 4 times and enlarged again: PSNR of luma without a border of 4 pixels.
-Images, which are larger, are enlarged as they are: the PSNR of each tiling against the whole image,
-in RGB. So is one of the light network at full size with random weights. Tiles overlap as ever.
+References, six side by side so that tiles of 256 are a part of them, are reduced 4 times and
+enlarged again: PSNR of luma without a border of 4 pixels. Images are enlarged as they are: the
+PSNR of each tiling against the whole image, in RGB. So is one of the light network at full size
+with random weights. Tiles overlap as ever.
 Writes benchmarks/results/v2_tiles.json.
 """
 
@@ -16,6 +17,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,20 +70,21 @@ def images_in(folder: Path, count: int) -> list[Pixels]:
             for image in found[:count]]  # fmt: skip
 
 
+def side_by_side(images: Sequence[Pixels]) -> Pixels:
+    """Lay images of one size out in two rows."""
+    half = len(images) // 2
+    return np.concatenate([np.concatenate(row, 1) for row in (images[:half], images[half:])])
+
+
 def against_truth(
-    model: tuple[RestorationNetwork, ModelSpec], references: Sequence[Pixels]
+    model: tuple[RestorationNetwork, ModelSpec], reference: Pixels
 ) -> dict[str, float]:
-    """Score reduced and enlarged references, by tile."""
-    smalls = [imresize(reference, 1 / SCALE) for reference in references]
-    scores = {}
-    for tile in (0, *TILES):
-        if tile >= max(smalls[0].shape[:2]):
-            continue
-        made = [enlarged(model, small, tile) for small in smalls]
-        pairs = zip(made, references, strict=True)
-        mean = statistics.mean(y_psnr(one, reference, SCALE) for one, reference in pairs)
-        scores[str(tile or "whole")] = round(mean, 3)
-    return scores
+    """Score a reference, reduced and enlarged again, by tile."""
+    small = imresize(reference, 1 / SCALE)
+    return {
+        str(tile or "whole"): round(y_psnr(enlarged(model, small, tile), reference, SCALE), 3)
+        for tile in (0, *TILES)
+    }
 
 
 def against_whole(
@@ -113,25 +116,29 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, required=True, help="of version 1, x4")
     parser.add_argument("--references", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=4)
+    parser.add_argument("--count", type=int, default=6, help="references, an even number")
+    parser.add_argument("--truth-only", action="store_true", help="keep what else was measured")
     arguments = parser.parse_args()
     references = images_in(arguments.references, arguments.count)
-    images = images_in(arguments.images, max(1, arguments.count // 2))
-    result: dict[str, object] = {
+    reference = side_by_side(references)
+    images = images_in(arguments.images, 2)
+    result: dict[str, Any] = json.loads(RESULT.read_text()) if arguments.truth_only else {}
+    result |= {
         "commit": describe_commit(),
         "hardware": describe_cpu(),
-        "references": f"{len(references)} of {arguments.references.name}",
+        "references": f"{len(references)} of {arguments.references.name} as one picture, "
+        f"{reference.shape[1]}x{reference.shape[0]} pixels",
         "images": f"{len(images)} of {arguments.images.name}, {images[0].shape[1]} pixels wide",
     }
     for name, path in (("MambaIRv2", arguments.weights), ("MambaIR", arguments.beside)):
-        model = prepared(path)
-        result[name] = {
-            "against the truth": against_truth(model, references),
-            "against the whole image": against_whole(model, images),
-        }
-        print(json.dumps({name: result[name]}), flush=True)
-    part = [image[:256, :320] for image in images[:1]]
-    result["MambaIRv2 light, random weights, 320x256"] = against_whole(at_random(), part)
+        model, row = prepared(path), result.setdefault(name, {})
+        row["against the truth"] = against_truth(model, reference)
+        if not arguments.truth_only:
+            row["against the whole image"] = against_whole(model, images)
+        print(json.dumps({name: row}), flush=True)
+    if not arguments.truth_only:
+        part = [image[:256, :320] for image in images[:1]]
+        result["MambaIRv2 light, random weights, 320x256"] = against_whole(at_random(), part)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written to {RESULT}")
 

@@ -59,16 +59,25 @@ def exp2(x):
 if target().instruction_set.powers:
 
     @njit(forceinline=True)
-    def exp2_of_product(a, b):
-        """`2**(a b)` for products up to 127; 8 operations instead of 12."""
-        above = fma(a, b, splat(_HALF))
-        rest = fraction(above)
+    def _times_root_half(rest):
+        """`2**(rest - 1/2)`, on [0, 1]."""
         value = fma(splat(_R5), rest, splat(_R4))
         value = fma(value, rest, splat(_R3))
         value = fma(value, rest, splat(_R2))
         value = fma(value, rest, splat(_R1))
-        value = fma(value, rest, splat(_R0))
-        return times_power_of_two(value, above)
+        return fma(value, rest, splat(_R0))
+
+    @njit(forceinline=True)
+    def exp2_of_product(a, b):
+        """`2**(a b)` for products up to 127; 8 operations instead of 12."""
+        above = fma(a, b, splat(_HALF))
+        return times_power_of_two(_times_root_half(fraction(above)), above)
+
+    @njit(forceinline=True)
+    def exp2_of_difference(a, b):
+        """`2**(a - b)` for `a` up to `b`; below -126 it stays at the smallest normal number."""
+        above = add(maximum(sub(a, b), splat(_SMALLEST_EXPONENT)), splat(_HALF))
+        return times_power_of_two(_times_root_half(fraction(above)), above)
 
     @njit(forceinline=True)
     def coarse_exp2_of_product(a, b):
@@ -85,6 +94,11 @@ else:
     def exp2_of_product(a, b):
         """`2**(a b)` for products up to 127; it is never less than the smallest normal number."""
         return exp2(mul(a, b))
+
+    @njit(forceinline=True)
+    def exp2_of_difference(a, b):
+        """`2**(a - b)` for `a` up to `b`; it is never less than the smallest normal number."""
+        return exp2(sub(a, b))
 
     coarse_exp2_of_product = exp2_of_product
 

@@ -25,9 +25,8 @@ def flat(tensor: Tensor) -> Tensor:
     """Return a tensor of the CPU as kernels read it; copy only what is not contiguous.
 
     Raises:
-        BackendError: The tensor is on another device, or no tensor with values.
+        BackendError: The tensor is on another device.
     """
-    refuse_export("numba")
     if not tensor.is_cpu:
         raise BackendError(
             f"scan backend 'numba' runs on a CPU, and was given a tensor on {tensor.device}",
@@ -45,14 +44,20 @@ def launch(kernel: Kernel, tasks: int, *arguments: Tensor | int) -> None:
         arguments: Tensors from `flat`, `padded` or `scratch`, and integers. Of tensors a kernel
             gets the address, 0 of an empty one; it is compiled for what they hold, float32 or
             bfloat16.
+
+    Raises:
+        BackendError: The network is being exported: its tensors have no values.
     """
-    numbers = [each if isinstance(each, int) else each.data_ptr() for each in arguments]
-    shorts = tuple(i for i, each in enumerate(arguments) if _is_short(each))
-    in_parallel(kernel.entry_for(shorts), numbers, tasks)
-
-
-def _is_short(argument: Tensor | int) -> bool:
-    return not isinstance(argument, int) and argument.dtype == torch.bfloat16
+    refuse_export("numba")
+    numbers, shorts = [], []
+    for i, each in enumerate(arguments):
+        if isinstance(each, int):
+            numbers.append(each)
+            continue
+        numbers.append(each.data_ptr())
+        if each.dtype == torch.bfloat16:
+            shorts.append(i)
+    in_parallel(kernel.entry_for(tuple(shorts)), numbers, tasks)
 
 
 def scratch(tasks: int, values: int) -> Tensor:
@@ -70,7 +75,6 @@ def padded(parameter: Tensor, arrange: Callable[[Tensor], Tensor] | None = None)
     Returns:
         Float32, the last axis padded with zeros to a multiple of `LANES`.
     """
-    refuse_export("numba")
     return made_once(parameter, lambda source: _lay_out(source, arrange))
 
 

@@ -95,6 +95,12 @@ def _openmp() -> Any:
     return run
 
 
+@functools.cache
+def _processors() -> int:
+    """Count this machine's processors, once: the question takes as long as a small kernel."""
+    return os.cpu_count() or 1
+
+
 def in_parallel(entry: Entry, numbers: Sequence[int], tasks: int) -> None:
     """Run the independent tasks of a kernel on as many threads as this thread's torch uses.
 
@@ -103,7 +109,7 @@ def in_parallel(entry: Entry, numbers: Sequence[int], tasks: int) -> None:
         numbers: Its arguments before the first of its tasks and the one after its last.
         tasks: How many there are.
     """
-    threads = min(torch.get_num_threads(), os.cpu_count() or 1)
+    threads = min(torch.get_num_threads(), _processors())
     if min(threads, tasks) <= 1:
         entry(*numbers, 0, tasks)
         return

@@ -18,9 +18,9 @@ from mambair_cli.kernels.instruction_set import target
 LANES = target().instruction_set.lanes
 _MASKED = target().instruction_set.masked
 
-_FLOAT = ir.FloatType()
+FLOAT = ir.FloatType()
 INT = ir.IntType(32)
-FLOATS = ir.VectorType(_FLOAT, LANES)
+FLOATS = ir.VectorType(FLOAT, LANES)
 INTS = ir.VectorType(INT, LANES)
 _SHORTS = ir.VectorType(ir.IntType(16), LANES)
 _BYTES = ir.IntType(8).as_pointer()
@@ -43,7 +43,8 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, type_, FLOATS)
 
 
-def _address(builder: Any, pointer: Any, index: Any, to: Any) -> Any:
+def address(builder: Any, pointer: Any, index: Any, to: Any) -> Any:
+    """Point to a value of an array, as another type."""
     return builder.bitcast(builder.gep(pointer, [index]), to)
 
 
@@ -51,6 +52,11 @@ def _splat(builder: Any, scalar: Any, vector_type: ir.VectorType) -> Any:
     undefined = ir.Constant(vector_type, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(INT, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(INTS, [0] * LANES))
+
+
+def copied(builder: Any, scalar: Any) -> Any:
+    """Make what copies a float32 into every lane."""
+    return _splat(builder, scalar, FLOATS)
 
 
 def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -74,19 +80,20 @@ def _stored_as(pointer: types.Type) -> ir.VectorType:
     return _SHORTS if pointer.dtype == types.uint16 else FLOATS
 
 
-def _place(builder: Any, signature: Any, values: Any) -> Any:
+def _place(builder: Any, pointer: types.Type, values: Any) -> Any:
     """Point to the lanes that a pointer and an index, the first two values, stand for."""
-    return _address(builder, *values[:2], _stored_as(signature.args[0]).as_pointer())
+    return address(builder, *values[:2], _stored_as(pointer).as_pointer())
 
 
 def _alignment(stored: ir.VectorType) -> int:
     return 4 if stored == FLOATS else 2
 
 
-def _loaded(builder: Any, place: Any) -> Any:
-    loaded = builder.load(place)
-    loaded.align = _alignment(place.type.pointee)
-    return loaded
+def loaded(builder: Any, place: Any) -> Any:
+    """Load a vector that need not be aligned."""
+    lanes = builder.load(place)
+    lanes.align = _alignment(place.type.pointee)
+    return lanes
 
 
 def _put(builder: Any, lanes: Any, place: Any) -> None:
@@ -119,12 +126,45 @@ def _masked(builder: Any, name: str, result: Any, lanes: ir.VectorType, argument
     return call(builder, f"llvm.masked.{name}.v{LANES}{kind}.p0", result, arguments)
 
 
+def load_lanes(builder: Any, pointer: types.Type, values: Any) -> Any:
+    """Make what loads a whole vector; values are those of `load`."""
+    return _widened(builder, loaded(builder, _place(builder, pointer, values)))
+
+
+def load_first_lanes(builder: Any, pointer: types.Type, values: Any) -> Any:
+    """Make what loads a part of a vector; values are those of `load_part`."""
+    place = _place(builder, pointer, values)
+    stored = place.type.pointee
+
+    def part() -> Any:
+        alignment = ir.Constant(INT, _alignment(stored))
+        zeros, mask = ir.Constant(stored, [0] * LANES), _first_lanes(builder, values[2])
+        return _masked(builder, "load", stored, stored, [place, alignment, mask, zeros])
+
+    if _MASKED:
+        return _widened(builder, part())
+    with builder.if_else(_is_whole(builder, values[2])) as (whole, otherwise):
+        with whole:
+            all_lanes, after_all = loaded(builder, place), builder.block
+        with otherwise:
+            some_lanes, after_some = part(), builder.block
+    lanes = builder.phi(stored)
+    lanes.add_incoming(all_lanes, after_all)
+    lanes.add_incoming(some_lanes, after_some)
+    return _widened(builder, lanes)
+
+
+def multiply_add(builder: Any, values: Any) -> Any:
+    """Make the operation `fma`."""
+    return call(builder, f"llvm.fma.v{LANES}f32", FLOATS, list(values))
+
+
 @intrinsic
 def load(typing: Any, pointer: Any, index: Any) -> Any:
     """Load `LANES` values; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _widened(builder, _loaded(builder, _place(builder, signature, values)))
+        return load_lanes(builder, signature.args[0], values)
 
     return vector(pointer, types.intp), generate
 
@@ -134,7 +174,7 @@ def store(typing: Any, pointer: Any, index: Any, value: Any) -> Any:
     """Store `LANES` values; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(builder, signature, values)
+        place = _place(builder, signature.args[0], values)
         _put(builder, _narrowed(builder, values[2], place.type.pointee), place)
         return context.get_dummy_value()
 
@@ -146,25 +186,7 @@ def load_part(typing: Any, pointer: Any, index: Any, count: Any) -> Any:
     """Load the first `count` lanes, and zeros into the others."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(builder, signature, values)
-        stored = place.type.pointee
-
-        def part() -> Any:
-            alignment = ir.Constant(INT, _alignment(stored))
-            zeros, mask = ir.Constant(stored, [0] * LANES), _first_lanes(builder, values[2])
-            return _masked(builder, "load", stored, stored, [place, alignment, mask, zeros])
-
-        if _MASKED:
-            return _widened(builder, part())
-        with builder.if_else(_is_whole(builder, values[2])) as (whole, otherwise):
-            with whole:
-                all_lanes, after_all = _loaded(builder, place), builder.block
-            with otherwise:
-                some_lanes, after_some = part(), builder.block
-        lanes = builder.phi(stored)
-        lanes.add_incoming(all_lanes, after_all)
-        lanes.add_incoming(some_lanes, after_some)
-        return _widened(builder, lanes)
+        return load_first_lanes(builder, signature.args[0], values)
 
     return vector(pointer, types.intp, types.intp), generate
 
@@ -174,7 +196,7 @@ def store_part(typing: Any, pointer: Any, index: Any, value: Any, count: Any) ->
     """Store the first `count` lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _place(builder, signature, values)
+        place = _place(builder, signature.args[0], values)
         lanes = _narrowed(builder, values[2], place.type.pointee)
 
         def part() -> None:
@@ -231,7 +253,7 @@ def prefetch(typing: Any, pointer: Any, index: Any) -> Any:
     """Ask for a cache line ahead of its use."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values, _BYTES)
+        place = address(builder, *values, _BYTES)
         read_kept_in_data_cache = [ir.Constant(INT, flag) for flag in (0, 3, 1)]
         call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, *read_kept_in_data_cache])
         return context.get_dummy_value()
@@ -266,7 +288,7 @@ def splat_at(typing: Any, pointer: Any, index: Any) -> Any:
     """Copy one value from memory into every lane; the index is not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values, _FLOAT.as_pointer())
+        place = address(builder, *values, FLOAT.as_pointer())
         return _splat(builder, builder.load(place), FLOATS)
 
     return vector(pointer, types.intp), generate
@@ -277,7 +299,7 @@ def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """Compute `a * b + c`, rounded once."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return call(builder, f"llvm.fma.v{LANES}f32", FLOATS, list(values))
+        return multiply_add(builder, values)
 
     return vector(vector, vector, vector), generate
 
@@ -287,7 +309,7 @@ def root(typing: Any, x: Any) -> Any:
     """Take the square root of a float32; the C library's is a call."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return call(builder, "llvm.sqrt.f32", _FLOAT, list(values))
+        return call(builder, "llvm.sqrt.f32", FLOAT, list(values))
 
     return types.float32(types.float32), generate
 
@@ -332,50 +354,3 @@ def minimum(typing: Any, a: Any, b: Any) -> Any:
 def where_negative(typing: Any, x: Any, a: Any, b: Any) -> Any:
     """Take `a` in the lanes where `x` is below zero, `b` in the others."""
     return vector(vector, vector, vector), _choice("<", to_zero=True)
-
-
-@intrinsic
-def total(typing: Any, a: Any) -> Any:
-    """Sum the lanes, pairwise."""
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        (value,), lanes = values, LANES
-        while lanes > 1:
-            lanes //= 2
-            shuffle = ir.VectorType(INT, lanes)
-            halves = [range(lanes), range(lanes, 2 * lanes)]
-            low, high = (
-                builder.shuffle_vector(value, value, ir.Constant(shuffle, list(half)))
-                for half in halves
-            )
-            value = builder.fadd(low, high)
-        return builder.extract_element(value, ir.Constant(INT, 0))
-
-    return types.float32(vector), generate
-
-
-@intrinsic
-def totals(typing: Any, pointer: Any, index: Any) -> Any:
-    """Sum each of the `LANES` vectors from `index` on: lane `j` is the total of vector `j`.
-
-    Vectors are folded in pairs, so that one sum costs two shuffles and an addition.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        place = _address(builder, *values, _FLOAT.as_pointer())
-
-        def folded(first: int, count: int) -> Any:
-            if count == 1:
-                at = builder.gep(place, [ir.Constant(INT, first * LANES)])
-                return _loaded(builder, builder.bitcast(at, FLOATS.as_pointer()))
-            a, b = folded(first, count // 2), folded(first + count // 2, count // 2)
-            # Of every vector, LANES / count * 2 partial sums lie together: add their halves.
-            part = LANES // count
-            lanes = [lane for lane in range(2 * LANES) if lane // part % 2 == 0]
-            shuffle = ir.VectorType(INT, LANES)
-            halves = (ir.Constant(shuffle, [lane + at for lane in lanes]) for at in (0, part))
-            return builder.fadd(*(builder.shuffle_vector(a, b, half) for half in halves))
-
-        return folded(0, LANES)
-
-    return vector(pointer, types.intp), generate

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mambair_cli.kernels.block.ops import PLAIN, Ops, pointwise, summed
+from mambair_cli.kernels.block.ops import PLAIN, Ops, summed
 from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.networks.spec import MambaIRv2Config
 from mambair_cli.networks.window_attention import WindowAttention
@@ -65,7 +65,7 @@ class AttentiveStateSpace(nn.Module):
         """
         b, h, w, _ = x.shape
         prompts, order, places = self._routed(x.flatten(1, 2), prompt_basis)
-        u = pointwise(x, cast(nn.Conv2d, self.in_proj[0]))
+        u = self.ops.dense(x, cast(nn.Conv2d, self.in_proj[0]), "none")
         u = self.ops.mixed(u, cast(nn.Conv2d, self.CPE[0]), "gate")
         scan = self.selectiveScan
         u = _taken(u, order).view(b, 1, h * w, -1)
@@ -73,14 +73,14 @@ class AttentiveStateSpace(nn.Module):
         # The prompts come in the order of the pixels, not of the scan; so they were trained.
         projected[..., -scan.d_state :] += prompts[:, None]
         y = self.ops.norm(summed(scan.run(u, projected)), self.out_norm)
-        return _taken(self.out_proj(y), places).view(b, h, w, -1)
+        return _taken(self.ops.dense(y, self.out_proj, "none"), places).view(b, h, w, -1)
 
     def _routed(self, x: Tensor, prompt_basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the prompt of each pixel of `(b l c)`, `(b l n)`, their order, and their places."""
         prompts = self.embeddingB.weight @ prompt_basis
-        *layers, to_probabilities = self.route
-        for layer in layers:
-            x = layer(x)
+        into_hidden, _, into_scores, to_probabilities = self.route
+        x = self.ops.dense(x, cast(nn.Linear, into_hidden), "gelu")
+        x = self.ops.dense(x, cast(nn.Linear, into_scores), "none")
         if not (self.training or self.sampled):
             classes, order, places = self.ops.sort_by_class(x)
             return functional.embedding(classes, prompts), order, places
@@ -139,13 +139,13 @@ class ConvFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b h w c)` to `(b h w c)`."""
-        x = functional.gelu(self.fc1(x))
+        x = self.ops.dense(x, self.fc1, "gelu")
         if self.light:
             gated, gate = x.chunk(2, dim=-1)
             x = gated * self.ops.depthwise(self.ops.norm(gate, self.sg.norm), self.sg.conv, "none")
         else:
             x = self.ops.mixed(x, cast(nn.Conv2d, self.dwconv.depthwise_conv[0]), "added")
-        return cast(Tensor, self.fc2(x))
+        return self.ops.dense(x, self.fc2, "none")
 
 
 class AttentiveLayer(nn.Module):
@@ -177,15 +177,26 @@ class AttentiveLayer(nn.Module):
             bound = 1 / config.inner_rank
             nn.init.uniform_(self.embeddingA.weight, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(b h w c)` to `(b h w c)`, sides that are multiples of the window."""
-        norm = self.ops.norm
-        half = self.win_mhsa(self.wqkv(norm(x, self.norm1))) + x
-        half = half + self.convffn1(norm(half, self.norm2))
-        x = x * self.scale1 + half
-        half = self.assm(norm(x, self.norm3), self.embeddingA.weight) + x
-        half = half + self.convffn2(norm(half, self.norm4))
-        return cast(Tensor, x * self.scale2 + half)
+    def forward(self, x: Tensor, normed: Tensor, following: nn.LayerNorm) -> tuple[Tensor, Tensor]:
+        """Run a layer; sums and the norms of what they give are one step each.
+
+        Args:
+            x: `(b h w c)`, sides that are multiples of the window.
+            normed: What the layer's first norm makes of it.
+            following: The first norm of the next layer.
+
+        Returns:
+            `(b h w c)`, and what the following norm makes of it.
+        """
+        summed_and_normed = self.ops.residual_norm
+        branch = self.win_mhsa(self.ops.dense(normed, self.wqkv, "none"))
+        half, normed = summed_and_normed(x, branch, None, self.norm2)
+        branch = self.convffn1(normed)
+        x, normed = summed_and_normed(x, branch, self.scale1, self.norm3, half)
+        branch = self.assm(normed, self.embeddingA.weight)
+        half, normed = summed_and_normed(x, branch, None, self.norm4)
+        branch = self.convffn2(normed)
+        return summed_and_normed(x, branch, self.scale2, following, half)
 
 
 class AttentiveLayers(nn.Module):
@@ -193,6 +204,7 @@ class AttentiveLayers(nn.Module):
 
     def __init__(self, config: MambaIRv2Config, depth: int, heads: int) -> None:
         super().__init__()
+        self.ops: Ops = PLAIN
         self.layers = nn.ModuleList(
             AttentiveLayer(config, heads, shift=(i % 2) * (config.window_size // 2))
             for i in range(depth)
@@ -200,6 +212,9 @@ class AttentiveLayers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b h w c)` to `(b h w c)`."""
-        for layer in self.layers:
-            x = layer(x)
+        norms = [cast(AttentiveLayer, layer).norm1 for layer in self.layers]
+        normed = self.ops.norm(x, norms[0])
+        # Nothing reads what is made of the last one.
+        for layer, following in zip(self.layers, (*norms[1:], norms[0]), strict=True):
+            x, normed = layer(x, normed, following)
         return x

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -40,4 +38,4 @@ class WindowAttention(nn.Module):
             `(b h w c)`.
         """
         attended = self.ops.attend(qkv, self.relative_position_bias_table, self.windows)
-        return cast(Tensor, self.proj(attended))
+        return self.ops.dense(attended, self.proj, "none")

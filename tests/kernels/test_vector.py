@@ -8,6 +8,7 @@ import torch
 from kernels_of_arrays import compiled
 
 from mambair_cli.kernels import vector
+from mambair_cli.kernels.lanes import first_equal, largest_of, total, totals
 from mambair_cli.kernels.vector import (
     LANES,
     fma,
@@ -19,8 +20,6 @@ from mambair_cli.kernels.vector import (
     splat_at,
     store,
     store_part,
-    total,
-    totals,
     where_negative,
 )
 
@@ -120,6 +119,22 @@ def test_totals_sum_each_vector_into_its_own_lane():
     out = np.empty(LANES, np.float32)
     sums_of_rows(rows, out, LANES)
     np.testing.assert_allclose(out, rows[1:].sum(1), rtol=1e-6)
+
+
+@compiled(3)
+def find_largest(x, y, out):
+    out[0] = largest_of(load(x, 0))
+    out[1] = first_equal(load(x, 0), splat(out[0]))
+    out[2] = first_equal(load(x, 0), load(y, 0))
+
+
+@pytest.mark.parametrize("at", [0, 3, LANES - 1])
+def test_the_largest_lane_and_where_it_is(at):
+    x = np.arange(-LANES, 0, dtype=np.float32)
+    x[at:] = x[at] = -0.5
+    out = np.full(3, np.nan, np.float32)
+    find_largest(x, np.full(LANES, np.nan, np.float32), out)
+    np.testing.assert_array_equal(out, [-0.5, at, LANES])
 
 
 def test_total_sums_every_lane():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mambair_cli.kernels.elementary import LOG2_E, ONE, ZERO, exp2
+from mambair_cli.kernels.elementary import LOG2_E, ONE, ZERO, exp2_of_difference
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.scan.numba_forward import smaller
 from mambair_cli.kernels.vector import (
@@ -28,7 +28,6 @@ from mambair_cli.kernels.vector import (
     splat_at,
     store,
     store_part,
-    sub,
 )
 
 BLOCK = 64  # keys whose scores are kept together, unless two rows are more
@@ -161,12 +160,12 @@ def _biases(scores, lane, table, apart, first, rows, y, x, side, behind, last_ro
         across = last_row and (ky >= behind) != (y >= behind)
         biases = offset(table, (y - ky + side - 1) * (2 * side - 1) + x + side - 1)
         for kx in range(side):
-            kind = 0
+            bias = load(biases, -kx)
             if across:
-                kind = 3
+                bias = add(bias, load(apart, 3 * line + x))
             elif last_column:
-                kind = 2 if kx >= behind else 1
-            store(scores, at, add(load(biases, -kx), load(apart, kind * line + x)))
+                bias = add(bias, load(apart, (2 if kx >= behind else 1) * line + x))
+            store(scores, at, bias)
             at += PAIR
 
 
@@ -174,8 +173,8 @@ def _biases(scores, lane, table, apart, first, rows, y, x, side, behind, last_ro
 def _exponentials(scores, count, largest_a, largest_b, sum_a, sum_b):
     """Turn scores into weights; return their sums."""
     for key in range(count):
-        a = exp2(sub(load(scores, key * PAIR), largest_a))
-        b = exp2(sub(load(scores, key * PAIR + LANES), largest_b))
+        a = exp2_of_difference(load(scores, key * PAIR), largest_a)
+        b = exp2_of_difference(load(scores, key * PAIR + LANES), largest_b)
         store(scores, key * PAIR, a)
         store(scores, key * PAIR + LANES, b)
         sum_a, sum_b = add(sum_a, a), add(sum_b, b)
@@ -223,7 +222,8 @@ def _attend_pair(
             at = offset(scores, key * PAIR)
             a, b = _four_scores(at, offset(keys, (begin + key) * each), queries, each)
             new_a, new_b = maximum(new_a, a), maximum(new_b, b)
-        shrink_a, shrink_b = exp2(sub(largest_a, new_a)), exp2(sub(largest_b, new_b))
+        shrink_a = exp2_of_difference(largest_a, new_a)
+        shrink_b = exp2_of_difference(largest_b, new_b)
         largest_a, largest_b = new_a, new_b
         sum_a, sum_b = mul(sum_a, shrink_a), mul(sum_b, shrink_b)
         sum_a, sum_b = _exponentials(scores, count, new_a, new_b, sum_a, sum_b)

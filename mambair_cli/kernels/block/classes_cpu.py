@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from numba import int64
+from numba import int64, njit
 
+from mambair_cli.kernels.lanes import first_equal, largest_of
 from mambair_cli.kernels.numba_compiler import kernel
-from mambair_cli.kernels.vector import offset
+from mambair_cli.kernels.vector import LANES, load, maximum, offset, splat
+
+
+@njit(forceinline=True)
+def _best(scores, count):
+    """Find the first of the highest of a pixel's scores."""
+    highest = load(scores, 0) if count >= LANES else splat(scores[0])
+    for label in range(LANES, count - LANES + 1, LANES):
+        highest = maximum(load(scores, label), highest)
+    top = largest_of(highest)
+    for label in range(count // LANES * LANES, count):
+        top = scores[label] if scores[label] > top else top
+    best = 0
+    while best <= count - LANES:
+        lane = first_equal(load(scores, best), splat(top))
+        if lane < LANES:
+            return best + lane
+        best += LANES
+    while best < count - 1 and scores[best] != top:
+        best += 1
+    return best
 
 
 @kernel(floats=1, integers=4)
@@ -29,10 +50,7 @@ def sort_by_class(scores, classes, order, places, counters, length, count, first
         for label in range(count + 1):
             starts[label] = int64(0)
         for pixel in range(image * length, (image + 1) * length):
-            best = 0
-            for label in range(1, count):
-                if scores[pixel * count + label] > scores[pixel * count + best]:
-                    best = label
+            best = _best(offset(scores, pixel * count), count)
             classes[pixel] = best
             starts[best + 1] += 1
         starts[0] = image * length

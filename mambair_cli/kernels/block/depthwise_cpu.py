@@ -9,6 +9,7 @@ from types import FunctionType
 
 from numba import njit
 
+from mambair_cli.kernels.block.depthwise_rows import PIXELS, copies, row_adder
 from mambair_cli.kernels.elementary import ONE, ZERO, normal_cumulative, normal_density, sigmoid
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
@@ -86,8 +87,30 @@ def _activated(value, x, at, count, activation):
     return value
 
 
+def _at_once_of(side: int) -> FunctionType:
+    add_row = row_adder(side)
+
+    @njit(forceinline=True)
+    def at_once(x, weights, bias, out, pixel, row, step, width, c, activation):
+        """Filter `PIXELS` pixels `step` apart, from one at `pixel` on, well inside the image."""
+        for v in range(0, c, LANES):
+            at, count = pixel + v, c - v
+            first = at - side // 2 * (row + step)
+            sums = copies(load(bias, v))
+            for y in range(side):
+                line = offset(weights, y * side * width + v)
+                sums = add_row(sums, x, first + y * row, step, count, line, width)
+            for value in sums:
+                store_part(out, at, _activated(value, x, at, count, activation), count)
+                at += step
+
+    return at_once
+
+
 def _forward_of(side: int) -> FunctionType:
     count = side * side
+    at_once = _at_once_of(side)
+    widest = side > 3  # of nine neighbours nothing is gained: memory is the limit
 
     @kernel(floats=4, integers=1)
     def depthwise_forward(
@@ -115,9 +138,19 @@ def _forward_of(side: int) -> FunctionType:
         for row in range(first, last):
             taps = offset(neighbours, row * count)
             inside = margin <= row % h < h - margin
-            for column in range(w):
+            column = 0
+            while column < w:
                 pixel = row * w + column
-                if inside and margin <= column < w - margin:
+                if widest and inside and margin <= column <= w - margin - PIXELS * reach:
+                    for ahead in range(reach):
+                        at_once(
+                            x, weights, bias, out, (pixel + ahead) * c, w * step, step, width, c,
+                            activation,
+                        )  # fmt: skip
+                    column += PIXELS * reach
+                    continue
+                column += 1
+                if inside and margin < column <= w - margin:
                     for v in range(0, c, LANES):
                         value = _whole_filter(
                             x, weights, load(bias, v), side, w * step, step, width, pixel * c, v,
@@ -126,7 +159,7 @@ def _forward_of(side: int) -> FunctionType:
                         value = _activated(value, x, pixel * c + v, c - v, activation)
                         store_part(out, pixel * c + v, value, c - v)
                     continue
-                _neighbours(taps, side, row % h, column, h, w, reach)
+                _neighbours(taps, side, row % h, column - 1, h, w, reach)
                 for v in range(0, c, LANES):
                     value = _filter(
                         x, weights, load(bias, v), taps, count, h * w, width, pixel, c, v

@@ -23,9 +23,11 @@ class Ops:
         depthwise: Depth-wise convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
         mixed: `x * sigmoid(conv(x))` (`gate`) or `x + gelu(conv(x))` (`added`) of `(b h w c)`, by
             a depth-wise convolution.
+        dense: A linear layer or 1x1 convolution of `(... c)`, then `silu`, `gelu` or `none`.
         project: Product of `(b h w c)` with weights `(o c)`, for the scan to read: `(b h w o)`.
         norm: Layer norm of `(b h w c)` over its channels.
-        residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm.
+        residual_norm: `x * skip + branch` of two `(b h w c)`, and its layer norm; without a skip
+            `x + branch`; a third `(b h w c)` may be added.
         norm_gate: `layer_norm(y) * silu(z)` of two `(b h w c)`; y may come as parts that are still
             to be added up, `(p b h w c)`.
         channel_gate: Of `(b h w c)`, by two 1x1 convolutions of its mean over pixels, `(b c)`.
@@ -39,9 +41,10 @@ class Ops:
 
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
     mixed: Callable[[Tensor, nn.Conv2d, str], Tensor]
+    dense: Callable[[Tensor, nn.Linear | nn.Conv2d, str], Tensor]
     project: Callable[[Tensor, Tensor], Tensor]
     norm: Callable[[Tensor, nn.LayerNorm], Tensor]
-    residual_norm: Callable[[Tensor, Tensor, Tensor, nn.LayerNorm], tuple[Tensor, Tensor]]
+    residual_norm: Callable[..., tuple[Tensor, Tensor]]
     norm_gate: Callable[[Tensor, Tensor, nn.LayerNorm], Tensor]
     channel_gate: Callable[[Tensor, nn.Conv2d, nn.Conv2d], Tensor]
     gated_residual: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -68,6 +71,11 @@ def mixed(x: Tensor, conv: nn.Conv2d, how: str, steps: Callable[..., Tensor] = d
     return x + steps(x, conv, "gelu")
 
 
+def dense(x: Tensor, layer: nn.Linear | nn.Conv2d, activation: str) -> Tensor:
+    """See `Ops`."""
+    return ACTIVATIONS[activation](functional.linear(x, layer.weight.flatten(1), layer.bias))
+
+
 def project(x: Tensor, weight: Tensor) -> Tensor:
     """See `Ops`."""
     return functional.linear(x, weight)
@@ -80,10 +88,15 @@ def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 
 def residual_norm(
-    x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
+    x: Tensor,
+    branch: Tensor,
+    skip: Tensor | None,
+    norm: nn.LayerNorm,
+    more: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Ops`."""
-    kept = x * skip + branch
+    kept = (x if skip is None else x * skip) + branch
+    kept = kept if more is None else kept + more
     return kept, norm(kept)
 
 
@@ -130,6 +143,6 @@ def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 PLAIN = Ops(
-    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
     sort_by_class, attend,
 )  # fmt: skip

@@ -7,14 +7,13 @@ The residual stream stays float32.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.kernels.block import attention, ops
-from mambair_cli.kernels.block.attention import Windows
+from mambair_cli.kernels.block import ops
+from mambair_cli.kernels.block.attentive_cpu import attend, dense, sort_by_class
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
 from mambair_cli.kernels.numba_kernel import Kernel
 from mambair_cli.kernels.numba_launch import (
@@ -27,8 +26,7 @@ from mambair_cli.kernels.numba_launch import (
     scratch,
     tasks_for,
 )
-from mambair_cli.kernels.parameters import made_once, recorded
-from mambair_cli.kernels.scan.numba_cpu import LOG2_E
+from mambair_cli.kernels.parameters import recorded
 
 _LONG: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
 # As the kernels number them.
@@ -54,8 +52,6 @@ _DEPTHWISE = {
     )
     for side in (3, 5)
 }
-_SORT_BY_CLASS = _kernel("classes_cpu", "sort_by_class")
-_ATTEND = _kernel("attention_cpu", "window_attention")
 
 
 def _for_products(*tensors: Tensor) -> torch.dtype:
@@ -141,14 +137,10 @@ def _neighbours(tasks: int, side: int) -> Tensor:
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stored: torch.dtype) -> Tensor:
-        normed = torch.empty_like(x, dtype=stored)
-        parameters = padded(weight), padded(bias)
-        _launch_on_pixels(
-            _NORM[0], x, 1, flat(x), NOTHING, parameters[0], *parameters, NOTHING, normed
-        )
+        weight, bias = padded(weight), padded(bias)
         ctx.save_for_backward(x)
-        ctx.parameters = parameters
-        return normed
+        ctx.parameters = weight, bias
+        return _normed(x, weight, bias, stored)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -169,11 +161,10 @@ class _ResidualNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, branch: Tensor, skip: Tensor, weight: Tensor, bias: Tensor,
         stored: torch.dtype,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        kept, normed = torch.empty_like(x), torch.empty_like(x, dtype=stored)
-        parameters = [padded(parameter) for parameter in (skip, weight, bias)]
-        _launch_on_pixels(_NORM[0], x, 1, flat(x), flat(branch), *parameters, kept, normed)
+        skip, weight, bias = (padded(parameter) for parameter in (skip, weight, bias))
+        kept, normed = _kept_and_normed(x, branch, NOTHING, skip, weight, bias, stored)
         ctx.save_for_backward(x, kept)
-        ctx.parameters = parameters
+        ctx.parameters = skip, weight, bias
         return kept, normed
 
     @staticmethod
@@ -188,6 +179,25 @@ class _ResidualNorm(torch.autograd.Function):
         )  # fmt: skip
         dskip, dweight, dbias = (part.sum(0)[: x.shape[-1]] for part in sums)
         return dx, dbranch, dskip, dweight, dbias, None
+
+
+def _normed(x: Tensor, weight: Tensor, bias: Tensor, stored: torch.dtype) -> Tensor:
+    normed = torch.empty_like(x, dtype=stored)
+    _launch_on_pixels(
+        _NORM[0], x, 1, flat(x), NOTHING, NOTHING, NOTHING, weight, bias, NOTHING, normed
+    )
+    return normed
+
+
+def _kept_and_normed(
+    x: Tensor, branch: Tensor, more: Tensor, skip: Tensor, weight: Tensor, bias: Tensor,
+    stored: torch.dtype,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    kept, normed = torch.empty_like(x), torch.empty_like(x, dtype=stored)
+    _launch_on_pixels(
+        _NORM[0], x, 1, flat(x), flat(branch), flat(more), skip, weight, bias, kept, normed
+    )
+    return kept, normed
 
 
 class _NormGate(torch.autograd.Function):
@@ -265,9 +275,13 @@ def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     if side not in _DEPTHWISE:
         return ops.depthwise(x, conv, activation)
     assert conv.padding == (side // 2 * reach,) * 2
-    stored = _for_products(x, *conv.parameters())
+    assert conv.bias is not None
+    stored = _for_products(x, conv.weight, conv.bias)
     (x,) = _readable(stored, x)
     number = ACTIVATIONS[activation]
+    if not recorded((x, conv.weight, conv.bias)):
+        parameters = padded(conv.weight, _taps), padded(conv.bias)
+        return _filtered(x, *parameters, side, reach, number, stored)
     result: Tensor = _Depthwise.apply(x, conv.weight, conv.bias, reach, number, stored)  # type: ignore[no-untyped-call]
     return result
 
@@ -278,7 +292,7 @@ def mixed(x: Tensor, conv: nn.Conv2d, how: str) -> Tensor:
     assert conv.bias is not None
     if side not in _DEPTHWISE or recorded((x, conv.weight, conv.bias)):
         return ops.mixed(x, conv, how, depthwise)
-    stored = _for_products(x, *conv.parameters())
+    stored = _for_products(x, conv.weight, conv.bias)
     (x,) = _readable(stored, x)
     parameters = padded(conv.weight, _taps), padded(conv.bias)
     return _filtered(x, *parameters, side, conv.dilation[0], MIXED[how], stored)
@@ -286,27 +300,43 @@ def mixed(x: Tensor, conv: nn.Conv2d, how: str) -> Tensor:
 
 def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    stored = _for_products(x, *norm.parameters())
+    stored = _for_products(x, norm.weight, norm.bias)
     (x,) = _readable(stored, x)
+    if not recorded((x, norm.weight, norm.bias)):
+        return _normed(x, padded(norm.weight), padded(norm.bias), stored)
     normed: Tensor = _Norm.apply(x, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
     return normed
 
 
 def residual_norm(
-    x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
+    x: Tensor,
+    branch: Tensor,
+    skip: Tensor | None,
+    norm: nn.LayerNorm,
+    more: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `ops.Ops`."""
-    stored = _for_products(x, branch, skip, *norm.parameters())
-    (x,), (branch,) = _readable(torch.float32, x), _readable(stored, branch)
-    kept, normed = _ResidualNorm.apply(x, branch, skip, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
-    return kept, normed
+    given = [x, branch, *(each for each in (skip, more) if each is not None)]
+    given += norm.weight, norm.bias
+    stored = _for_products(*given)
+    if recorded(given):
+        branch = branch if more is None else branch + more
+        skip = x.new_ones(x.shape[-1]) if skip is None else skip
+        (x, branch) = _readable(torch.float32, x, branch)
+        kept, normed = _ResidualNorm.apply(x, branch, skip, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
+        return kept, normed
+    (x, more) = _readable(torch.float32, x, NOTHING if more is None else more)
+    (branch,) = _readable(stored, branch)
+    parameters = (padded(norm.weight), padded(norm.bias))
+    factor = NOTHING if skip is None else padded(skip)
+    return _kept_and_normed(x, branch, more, factor, *parameters, stored)
 
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:
     """See `ops.Ops`."""
-    stored = _for_products(y, z, *norm.parameters())
+    stored = _for_products(y, z, norm.weight, norm.bias)
     more = NOTHING
-    if len(y) == 2 and y.dim() == 5 and not recorded((y, z, *norm.parameters())):
+    if len(y) == 2 and y.dim() == 5 and not recorded((y, z, norm.weight, norm.bias)):
         y, more = y  # which the kernel adds up
     (y,), (z,) = _readable(torch.float32, summed(y)), _readable(stored, z)
     result: Tensor = _NormGate.apply(y, more, z, norm.weight, norm.bias, stored)  # type: ignore[no-untyped-call]
@@ -321,55 +351,7 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
     return result
 
 
-def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """See `ops.Ops`."""
-    b, length, count = scores.shape
-    found = [torch.empty(b * length, **_LONG) for _ in range(3)]
-    counters = torch.empty(b * (count + 1), **_LONG)
-    launch(_SORT_BY_CLASS, b, flat(scores.float()), *found, counters, length, count)
-    classes, order, places = found
-    return classes.view(b, length), order, places
-
-
-def attend(qkv: Tensor, table: Tensor, windows: Windows) -> Tensor:
-    """See `ops.Ops`; gradients, half precision and windows of an odd side are PyTorch's."""
-    if recorded((qkv, table)) or qkv.dtype != torch.float32 or windows.side % 2:
-        return attention.attend(qkv, table, windows)
-    b, h, w, width = qkv.shape
-    side, c = windows.side, width // 3
-    biases = made_once(table, _biases)
-    apart = _apart(side, windows.shift)
-    out = torch.empty(b, h, w, c, **FLAT)
-    count = b * (h // side) * (w // side)
-    tasks, room = tasks_for(count), _attention_room(c // windows.heads, side)
-    launch(
-        _ATTEND, tasks, flat(qkv), biases, apart, out, scratch(tasks, room),
-        h, w, c, windows.heads, side, windows.shift, biases.shape[1], room, tasks, count,
-    )  # fmt: skip
-    return out
-
-
-def _biases(table: Tensor) -> Tensor:
-    """Lay out a table of biases, `(heads (2 side-1)**2 + LANES)`: vectors reach beyond its end."""
-    return nn.functional.pad(table.detach().float().t() * LOG2_E, (0, LANES)).contiguous()
-
-
-@functools.cache
-def _apart(side: int, shift: int) -> Tensor:
-    """Make the four lines of `attention_cpu.window_attention`."""
-    behind = torch.arange(side + LANES, device="cpu") >= side - shift
-    lines = [torch.zeros_like(behind), behind, ~behind, torch.ones_like(behind)]
-    return torch.stack(lines).to(**FLAT) * (attention.APART * LOG2_E)
-
-
-def _attention_room(each: int, side: int) -> int:
-    """Count what a task of `attention_cpu.window_attention` works in: keys, values, queries."""
-    filled = each + -each % 4
-    scores = max(64, 2 * side)
-    return (each + filled) * (side**2 + 2 * LANES) + scores * 2 * LANES
-
-
 FUSED = Ops(
-    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
+    depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
     sort_by_class, attend,
 )  # fmt: skip

@@ -242,10 +242,14 @@ def norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
 
 @_differentiable_as(ops.residual_norm)
 def residual_norm(
-    x: Tensor, branch: Tensor, skip: Tensor, norm: nn.LayerNorm
+    x: Tensor,
+    branch: Tensor,
+    skip: Tensor | None,
+    norm: nn.LayerNorm,
+    more: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `ops.Ops`."""
-    rows, branches = _pixels(x), _pixels(branch)
+    rows, branches = _pixels(x), _pixels(branch if more is None else branch + more)
     p, c = rows.shape
     kept = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)
@@ -333,6 +337,6 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 
 
 FUSED = ops.Ops(
-    depthwise, mixed, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
-    sort_by_class, attend,
+    depthwise, mixed, ops.dense, project, norm, residual_norm, norm_gate, channel_gate,
+    gated_residual, sort_by_class, attend,
 )  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from mambair_cli.kernels.elementary import ONE, ZERO, sigmoid
+from mambair_cli.kernels.lanes import total
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.vector import (
     LANES,
@@ -27,7 +28,6 @@ from mambair_cli.kernels.vector import (
     store,
     store_part,
     sub,
-    total,
 )
 
 EPSILON = np.float32(1e-5)
@@ -66,13 +66,18 @@ def _mean_and_projection(slope, normed, c):
     return splat(total(mean) / np.float32(c)), splat(total(projection) / np.float32(c))
 
 
-@kernel(floats=8)
-def residual_norm_forward(
-    x, branch, skip, weight, bias, kept, normed, buffers, p, c, width, tasks, first, last
-):
-    """`kept = x * skip + branch; normed = layer_norm(kept)`.
+@njit(forceinline=True)
+def _skipped(value, skip, v, other):
+    return fma(value, load(skip, v), other) if exists(skip) else add(value, other)
 
-    Without a branch `kept` is `x`, which is not stored again.
+
+@kernel(floats=9)
+def residual_norm_forward(
+    x, branch, more, skip, weight, bias, kept, normed, buffers, p, c, width, tasks, first, last
+):
+    """`kept = x * skip + branch + more; normed = layer_norm(kept)`.
+
+    Without a branch `kept` is `x`, which is not stored again. There may be no skip, and no more.
     """
     for task in range(first, last):
         buffer = offset(buffers, task * width)
@@ -81,7 +86,10 @@ def residual_norm_forward(
                 at, count = i * c + v, c - v
                 value = load_part(x, at, count)
                 if exists(branch):
-                    value = fma(value, load(skip, v), load_part(branch, at, count))
+                    other = load_part(branch, at, count)
+                    value = _skipped(value, skip, v, other)
+                    if exists(more):
+                        value = add(value, load_part(more, at, count))
                     store_part(kept, at, value, count)
                 store(buffer, v, value)
             scale = splat(_center(buffer, c))

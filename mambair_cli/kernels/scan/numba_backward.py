@@ -12,6 +12,7 @@ from __future__ import annotations
 from numba import njit
 
 from mambair_cli.kernels.elementary import LN_2, LOG2_E, ZERO, exp2, exp2_of_product, softplus
+from mambair_cli.kernels.lanes import totals
 from mambair_cli.kernels.numba_compiler import kernel
 from mambair_cli.kernels.scan.numba_forward import (
     CACHE_LINE,
@@ -37,7 +38,6 @@ from mambair_cli.kernels.vector import (
     store,
     store_part,
     sub,
-    totals,
 )
 
 

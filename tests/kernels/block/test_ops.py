@@ -11,7 +11,10 @@ from torch import nn
 from mambair_cli.kernels.block.ops import PLAIN
 from mambair_cli.kernels.block.ops_cpu import FUSED
 
-SHAPES = [(1, 1, 1, 1), (2, 5, 7, 20), (1, 1, 9, 3), (2, 9, 1, 40), (3, 6, 11, 48), (1, 2, 3, 33)]
+SHAPES = [
+    (1, 1, 1, 1), (2, 5, 7, 20), (1, 1, 9, 3), (2, 9, 1, 40), (3, 6, 11, 48), (1, 2, 3, 33),
+    (1, 10, 27, 18),
+]  # fmt: skip
 OPERATIONS = ["norm", "residual_norm", "norm_gate", "gated_residual"]
 
 pytestmark = pytest.mark.usefixtures("poisoned_memory")
@@ -126,7 +129,7 @@ def test_what_a_depthwise_convolution_gates_or_adds_to(shape, side, how, relativ
             assert relative_rms(own, exact) < 1e-5
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 37, 5), (3, 64, 16)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 37, 5), (3, 64, 16), (1, 40, 43)], ids=str)
 def test_pixels_are_sorted_by_class_and_back(shape):
     scores = torch.randint(0, 3, shape).float()  # with ties: the first of the highest
     b, length, _ = shape
@@ -136,6 +139,41 @@ def test_pixels_are_sorted_by_class_and_back(shape):
         expected = classes.argsort(dim=1, stable=True) + length * torch.arange(b)[:, None]
         assert torch.equal(order, expected.flatten())
         assert torch.equal(order[places], torch.arange(b * length))
+
+
+def test_what_is_normed_may_have_no_skip_and_a_third_part(relative_rms):
+    torch.manual_seed(0)
+    x, branch, more = torch.randn(3, 2, 5, 7, 20)
+    skip, norm = torch.randn(20), layer_norm(20)
+    for factor, third in ((None, None), (None, more), (skip, more)):
+        arguments = x, branch, factor, norm, third
+        exact = PLAIN.residual_norm(
+            *(each.double() if isinstance(each, torch.Tensor) else each for each in arguments[:3]),
+            copy.deepcopy(norm).double(),
+            None if third is None else third.double(),
+        )
+        with torch.inference_mode():
+            fused = FUSED.residual_norm(*arguments)
+        for found in (fused, FUSED.residual_norm(*arguments)):
+            for own, expected in zip(found, exact, strict=True):
+                assert relative_rms(own, expected) < 1e-6
+
+
+def test_gradients_reach_all_three_parts(relative_rms):
+    torch.manual_seed(0)
+    norm = layer_norm(20)
+
+    def ways(ops):
+        def joined(x, branch, more, norm):
+            return ops.residual_norm(x, branch, None, norm, more)
+
+        return values_and_gradients(joined, torch.randn(3, 2, 5, 7, 20).unbind(), norm)
+
+    torch.manual_seed(1)
+    found = ways(FUSED)
+    torch.manual_seed(1)
+    for own, exact in zip(found[1], ways(PLAIN)[1], strict=True):
+        assert relative_rms(own, exact) < 1e-5
 
 
 @pytest.mark.parametrize("used", [0, 1])
@@ -189,3 +227,28 @@ def test_gates_saturate_without_nan():
     closed, opened = FUSED.norm_gate(y, z, norm)[0, 0]
     assert closed.abs().max() < 1e-30
     assert torch.allclose(opened, 1e4 * norm(y)[0, 0, 1])
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu", "silu"])
+@pytest.mark.parametrize(("k", "n"), [(128, 128), (130, 131), (348, 174), (174, 58), (33, 500)])
+@pytest.mark.parametrize("pixels", [(1, 1, 3), (1, 2, 4), (2, 7, 11), (1, 13, 16)], ids=str)
+def test_products_with_what_follows_them(pixels, k, n, activation, relative_rms):
+    torch.manual_seed(k)
+    for layer in (nn.Linear(k, n), nn.Conv2d(k, n, 1), nn.Linear(k, n, bias=False)):
+        x = torch.randn(*pixels, k)
+        with torch.inference_mode():
+            found = FUSED.dense(x, layer, activation)
+        expected = PLAIN.dense(x.double(), copy.deepcopy(layer).double(), activation)
+        assert found.shape == (*pixels, n)
+        assert relative_rms(found, expected.detach()) < 1e-6
+
+
+def test_a_product_reads_pixels_that_are_not_contiguous():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(160, 128), torch.randn(2, 9, 6, 160)
+    with torch.inference_mode():
+        strided = x.transpose(1, 2).contiguous().transpose(1, 2)
+        assert torch.equal(FUSED.dense(strided, layer, "gelu"), FUSED.dense(x, layer, "gelu"))
+    assert (
+        torch.autograd.grad(FUSED.dense(x, layer, "gelu").sum(), layer.weight)[0].isfinite().all()
+    )

@@ -27,7 +27,7 @@ def test_preparing_runs_every_fused_step(monkeypatch):
         monkeypatch.setitem(fused.__dict__, name, spy)
     prepare_kernels("numba")
     # MambaIRv2 alone sorts and attends; kernels of its own wait for their first use.
-    assert used == set(fused.__dataclass_fields__) - {"attend", "mixed", "sort_by_class"}
+    assert used == set(fused.__dataclass_fields__) - {"attend", "dense", "mixed", "sort_by_class"}
 
 
 def test_kernels_are_prepared_for_the_precision_that_will_be_used(monkeypatch):
