@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -116,13 +117,12 @@ def supported_precisions() -> list[str]:
 MEMORY_PROBE = """
 import pathlib, sys, torch
 sys.path[:0] = {path!r}
-from cpu_network import NETWORKS
-from dataclasses import replace
+from cpu_network import NETWORKS, with_one_block
 from mambair_cli.networks import build_network
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 status = pathlib.Path("/proc/self/status")
 peak = lambda: int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-network = build_network(replace(NETWORKS[{name!r}], depths=(1,))).eval().requires_grad_(False)
+network = build_network(with_one_block(NETWORKS[{name!r}])).eval().requires_grad_(False)
 set_scan_backend(network, {scan!r})
 with torch.inference_mode():
     network(torch.rand(1, 3, 16, 16))
@@ -130,6 +130,13 @@ with torch.inference_mode():
     network(torch.rand(1, 3, {side}, {side}))
 print(peak() - before)
 """
+
+
+def with_one_block(config: MambaIRConfig | MambaIRv2Config) -> MambaIRConfig | MambaIRv2Config:
+    """A network that has everything but all other blocks."""
+    if isinstance(config, MambaIRv2Config):
+        return replace(config, depths=(1,), num_heads=config.num_heads[:1])
+    return replace(config, depths=(1,))
 
 
 def peak_bytes_per_pixel(name: str, scan: str, side: int) -> int | str:
