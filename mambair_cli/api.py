@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from mambair_cli.batches.models import LocalWeights, Model, ModelCache
+from mambair_cli.batches.models import LocalWeights, Model, ModelCache, network_for
 from mambair_cli.batches.treatment.restorers import restorer_with
+from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import Finding, fitted_as_trained
 from mambair_cli.checkpoints import catalogue
 from mambair_cli.checkpoints.catalogue import CatalogueEntry
@@ -122,7 +123,8 @@ def restore(
     for change in taken.image.changes:
         warnings.warn(change, stacklevel=2)
     fitting = fitted_as_trained(model.spec)
-    restored = restore_image(model.network, taken.image, model.spec, options, fitting=fitting)
+    network = network_for(model, Sample.of_image(taken.image))
+    restored = restore_image(network, taken.image, model.spec, options, fitting=fitting)
     result: Picture = taken.given_back(restored)
     return result
 

@@ -6,10 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from mambair_cli.batches.treatment.choice import treatment_of
 from mambair_cli.batches.treatment.sample import Sample, sample_of
@@ -20,13 +22,17 @@ from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
+from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
+from mambair_cli.restoration.phases import InPhases
 from mambair_cli.restoration.restorer import RestoreOptions, restore_tensor
 
 # Height and width of what a network restores to have its kernels compiled.
 SMALL_IMAGE = (48, 64)
+# Weights that were trained on noise as fine as sensors make it.
+KNOW_FINE_NOISE = ("mambair-tiny-denoise-real",)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Model:
             loaded.sha256,
         )
 
+    @cached_property
+    def in_phases(self) -> InPhases:
+        """The network as it removes coarse noise; of scale 1, for three colours."""
+        return InPhases(self.network)
+
     def compile_kernels(self) -> float:
         """Restore a small image, large enough to be scanned in chunks; return the seconds taken.
 
@@ -80,6 +91,18 @@ class Model:
         options = RestoreOptions(tile=0, precision=self.precision)
         restore_tensor(self.network, black, self.spec, options)
         return time.perf_counter() - start
+
+
+def network_for(model: Model, sample: Sample) -> nn.Module:
+    """Choose what restores an image: a network, or the network in phases against coarse noise.
+
+    Args:
+        model: Whose weights were chosen.
+        sample: Of the image.
+    """
+    if model.spec.id in KNOW_FINE_NOISE and grain_of_noise(sample.pixels).is_coarse:
+        return model.in_phases
+    return model.network
 
 
 class WeightsFile(Protocol):

@@ -89,7 +89,7 @@ def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
     """
     if min(pixels.shape[:2]) < _SMALLEST_SIDE:
         return ColourNoise(0.0, 0.0, 0.0)
-    cells = _cells(rgb_to_ycbcr(pixels))
+    cells = cells_of(rgb_to_ycbcr(pixels))
     light = cells[..., 0].mean(axis=(1, 2))
     is_told = (light > DARKEST) & (light < BRIGHTEST)
     if is_told.sum() < _BRIGHTNESSES:
@@ -97,7 +97,7 @@ def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
     alike = np.array_split(np.argsort(light[is_told]), _BRIGHTNESSES)
     levels, evenness, textures = [], [], []
     for plane, norm in enumerate(_CHROMA_OF_RGB, start=1):
-        variances = _haar_variances(cells[is_told, ..., plane])
+        variances = haar_variances(cells[is_told, ..., plane])
         smoothest = np.quantile(variances, _SMOOTHEST)
         smooth = sum(np.quantile(variances[group], _SMOOTH) for group in alike)
         ordinary = sum(variances[group].mean() + _NEXT_TO_NOTHING for group in alike)
@@ -108,16 +108,16 @@ def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
     return ColourNoise(min(levels), min(evenness), min(textures))
 
 
-def _cells(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut `(h w c)` into `(patches 8 8 c)`."""
-    rows, columns = (side // _CELL for side in planes.shape[:2])
-    whole = planes[: rows * _CELL, : columns * _CELL]
-    cut = whole.reshape(rows, _CELL, columns, _CELL, -1).swapaxes(1, 2)
-    return cut.reshape(rows * columns, _CELL, _CELL, -1)
+def cells_of(planes: NDArray[np.float32], side: int = _CELL) -> NDArray[np.float32]:
+    """Cut `(h w c)` into `(patches side side c)`; what is left at the lower right is left out."""
+    rows, columns = (length // side for length in planes.shape[:2])
+    whole = planes[: rows * side, : columns * side]
+    cut = whole.reshape(rows, side, columns, side, -1).swapaxes(1, 2)
+    return cut.reshape(rows * columns, side, side, -1)
 
 
-def _haar_variances(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the variance of the diagonal detail of a Haar transform in each of `(patches 8 8)`."""
+def haar_variances(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the variance of the diagonal detail of a Haar transform in each of `(patches n n)`."""
     a, b, c, d = (cells[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
     return np.asarray((((a - b - c + d) / 2) ** 2).mean(axis=(1, 2)))
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mambair_cli.batches.beside import SMALL_FILE
-from mambair_cli.batches.models import ModelCache
+from mambair_cli.batches.models import ModelCache, network_for
 from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import Treatment
 from mambair_cli.batches.work import ImageTiles, OnNote, Restore
@@ -75,10 +75,11 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         on_progress: Progress,
         on_note: OnNote,
     ) -> tuple[ImageHeader, Iterator[Band]] | None:
-        treatment = _looked_at(models, Sample.of_bands(look()), on_note)
+        sample = Sample.of_bands(look())
+        treatment = _looked_at(models, sample, on_note)
         if not treatment.steps:
             return None
-        links = _links(models, treatment)
+        links = _links(models, treatment, sample, on_note)
         if changes_nothing(links):
             return None
         binary_alpha = has_binary_alpha(look())
@@ -112,8 +113,9 @@ class _Looked:
 
     @classmethod
     def at(cls, source: RestorableImage, models: ModelCache, on_note: OnNote) -> _Looked:
-        treatment = _looked_at(models, Sample.of_image(source), on_note)
-        links = _links(models, treatment)
+        sample = Sample.of_image(source)
+        treatment = _looked_at(models, sample, on_note)
+        links = _links(models, treatment, sample, on_note)
         if links and links[0].spec.task == "sr":
             _note_traces(source, on_note)
         return cls(source, treatment, links)
@@ -134,9 +136,15 @@ def _looked_at(models: ModelCache, sample: Sample, on_note: OnNote) -> Treatment
     return treatment
 
 
-def _links(models: ModelCache, treatment: Treatment) -> list[Link]:
-    suited = [(step, models.suited_to(step)) for step in treatment.steps]
-    return [Link(model.network, model.spec, step.fitting(model.spec)) for step, model in suited]
+def _links(models: ModelCache, treatment: Treatment, sample: Sample, on_note: OnNote) -> list[Link]:
+    links = []
+    for step in treatment.steps:
+        model = models.suited_to(step)
+        network = network_for(model, sample)
+        if network is not model.network:
+            on_note("coarse noise: removed from every second and every fourth pixel as well")
+        links.append(Link(network, model.spec, step.fitting(model.spec)))
+    return links
 
 
 def _scale(links: Sequence[Link]) -> int:

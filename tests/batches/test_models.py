@@ -1,0 +1,105 @@
+"""Which network of a model restores an image."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import mambair_cli as mambair
+from mambair_cli.batches.models import LocalWeights, ModelCache, network_for
+from mambair_cli.batches.treatment.restorers import restorer_with
+from mambair_cli.batches.treatment.sample import Sample
+from mambair_cli.checkpoints.obtain import resolve
+from mambair_cli.checkpoints.request import Request
+from mambair_cli.imaging.image import RestorableImage
+from mambair_cli.pixels.coarse_noise import grain_of_noise
+from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.phases import InPhases
+from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.restorer import restore_image
+from mambair_cli.restoration.sizing import Sizing
+
+WEIGHTS = "mambair-tiny-denoise-real"
+OPTIONS = RestoreOptions(tile=0)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return mambair.load_model(WEIGHTS, "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def shots():
+    """A soft scene, and a JPEG file of it with noise that neighbours share."""
+    y, x = np.mgrid[0:440, 0:480].astype(np.float64)
+    shade = 110 + 60 * np.sin(x / 40) * np.cos(y / 55) + 25 * np.tanh(np.sin(x / 17 + y / 29) * 3)
+    scene = np.stack([shade, 0.9 * shade + 10, 0.7 * shade + 40], 2)
+    white = np.random.default_rng(0).standard_normal((442, 482, 3))
+    noise = sum(white[i : i + 440, j : j + 480] for i in range(3) for j in range(3)) / 3
+    buffer = io.BytesIO()
+    noisy = np.rint(scene + 4 * noise).clip(0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(buffer, "JPEG", quality=75)
+    return np.rint(scene).clip(0, 255).astype(np.uint8), Image.open(buffer)
+
+
+def sample_of(pixels):
+    return Sample.of_image(RestorableImage(np.asarray(pixels)))
+
+
+def test_coarse_noise_has_the_network_run_in_phases(model, shots):
+    scene, shot = shots
+    assert grain_of_noise(np.asarray(shot)).is_coarse
+    phases = network_for(model, sample_of(shot))
+    assert isinstance(phases, InPhases)
+    assert phases.network is model.network
+    # Images of a batch that need the same network go through it together.
+    assert network_for(model, sample_of(shot)) is phases
+    assert network_for(model, sample_of(scene)) is model.network
+
+
+def test_other_weights_never_do(model, shots):
+    _, shot = shots
+    other = replace(model, spec=replace(model.spec, id="mambair-unet-denoise-real"))
+    assert network_for(other, sample_of(shot)) is model.network
+
+
+def test_a_command_says_so_and_the_library_does_the_same(model, shots, monkeypatch):
+    _, shot = shots
+    seen, notes = [], []
+
+    def forward(_, x):
+        seen.append(tuple(x.shape))
+        return x
+
+    monkeypatch.setattr(InPhases, "forward", forward)
+    cache = ModelCache(
+        Request("denoise-real"),
+        Compute.resolve("cpu", "fp32", "auto"),
+        lambda _: LocalWeights(resolve(WEIGHTS)),
+    )
+    restore = restorer_with(cache, OPTIONS, Sizing()).image
+    image = RestorableImage(np.asarray(shot))
+    restored = restore(image, lambda *_: None, notes.append)
+    assert "coarse noise: removed from every second and every fourth pixel as well" in notes
+    assert np.array_equal(restored.pixels, image.pixels)
+    assert np.array_equal(np.asarray(mambair.restore(shot, model, tile=0)), image.pixels)
+    assert seen == [(1, 3, 440, 480)] * 2
+
+
+@pytest.mark.slow
+def test_it_removes_more_of_coarse_noise_and_nothing_else_changes(model, shots):
+    scene, shot = shots
+
+    def error(pixels):
+        return float(np.mean((np.asarray(pixels, np.float64) - scene) ** 2))
+
+    pixels = np.asarray(shot)
+    direct = restore_image(model.network, RestorableImage(pixels), model.spec, OPTIONS).pixels
+    assert error(mambair.restore(shot, model, tile=0)) < 0.9 * error(direct) < error(pixels)
+    sharp = pixels[::3, ::3]
+    plain = restore_image(model.network, RestorableImage(sharp), model.spec, OPTIONS).pixels
+    assert np.array_equal(mambair.restore(sharp, model, tile=0), plain)
