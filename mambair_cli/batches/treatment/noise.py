@@ -8,6 +8,7 @@ from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import LEAST_NOISE, Step, Treatment, left_alone
 from mambair_cli.checkpoints.choice import nearest_level, trained_levels
 from mambair_cli.checkpoints.request import Request
+from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.pixels.noise import estimate_sigma
 
 # Formats that lose something, and with it the noise by which noise is known best.
@@ -26,7 +27,10 @@ def against_noise(request: Request, sample: Sample) -> Treatment:
     sigma = estimate_sigma(sample.pixels, compressed=compressed)
     least = _LEAST_SIGMA_COMPRESSED if compressed else _LEAST_SIGMA
     if sigma < least:
-        return left_alone(f"noise {sigma:.1f}")
+        found = f"noise {sigma:.1f}"
+        if grain_of_noise(sample.pixels).is_coarse:
+            return left_alone(found, "the noise is coarse: mambair denoise --real removes it")
+        return left_alone(found)
     sigma = round(sigma, 1)
     found = f"noise {sigma:g}"
     level = nearest_level("sigma", sigma, trained_levels("denoise", "sigma"))

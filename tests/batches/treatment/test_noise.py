@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.networks.spec import ModelSpec
@@ -22,6 +23,15 @@ def test_a_clean_image_is_left_alone(treated, cat):
     assert found.steps == ()
     assert found.found.endswith(": left alone, nothing to gain")
     assert treated(Request("denoise", sigma=0), cat, "png").steps == ()
+
+
+def test_coarse_noise_is_not_measured_and_told_where_it_is_removed(treated, shots):
+    scene, shot = shots
+    told = "left alone, the noise is coarse: mambair denoise --real removes it"
+    found = treated(Request("denoise"), shot, quality=75)
+    assert (found.steps, found.found.partition(": ")[2]) == ((), told)
+    soft = treated(Request("denoise"), Image.fromarray(scene), quality=75)
+    assert soft.found.endswith("left alone, nothing to gain")
 
 
 def test_a_given_sigma_is_taken_as_it_is(treated, cat):
