@@ -6,7 +6,12 @@ import numpy as np
 from numba import njit
 
 from mambair_cli.kernels.instruction_set import target
-from mambair_cli.kernels.powers import add_exponent, fraction, times_power_of_two
+from mambair_cli.kernels.powers import (
+    add_exponent,
+    fraction,
+    roughly_inverse,
+    times_power_of_two,
+)
 from mambair_cli.kernels.vector import (
     add,
     div,
@@ -21,16 +26,19 @@ from mambair_cli.kernels.vector import (
 
 LOG2_E = np.float32(1.4426950408889634)
 LN_2 = np.float32(0.6931471805599453)
-ZERO, ONE, TWO = np.float32(0), np.float32(1), np.float32(2)
+ZERO, ONE = np.float32(0), np.float32(1)
 _HALF = np.float32(0.5)
 _ROUND = np.float32(1.5 * 2**23)  # adding it leaves the nearest integer in the low bits
 _SMALLEST_EXPONENT = np.float32(-126)
 # 2^x = 1 + x q(x) on [-1/2, 1/2], error 1.3e-7 of the value and vanishing at 0
 _E1, _E2, _E3, _E4, _E5 = np.float32([0.69314721, 0.24022228, 0.05550327, 0.00967218, 0.00134004])
-# atanh(s) = s q(s^2) for s in [0, 1/3]
-_L0, _L1, _L2, _L3, _L4, _L5 = np.float32(
-    [1.0, 0.33333341, 0.19999276, 0.1431127, 0.10693183, 0.12202353]
-)
+# log(1 + v) = v (1 + v q(v)) on [0, 1], error 3e-8 of the value
+_L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = np.float32(
+    [
+        -0.499996483, 0.33321324, -0.248571634, 0.191536516, -0.137537956, 0.079204455,
+        -0.0300657433, 0.00536481244,
+    ]
+)  # fmt: skip
 
 
 # 2^(r - 1/2) on [0, 1], the same polynomial, and exactly 1 at 1/2
@@ -103,26 +111,41 @@ else:
     coarse_exp2_of_product = exp2_of_product
 
 
+if target().instruction_set.powers:
+
+    @njit(forceinline=True)
+    def inverse(x):
+        """`1 / x` for x from 1 to 2**120, exact to a bit; a division takes as long as 16 others."""
+        rough = roughly_inverse(x)
+        return fma(rough, fma(sub(splat(ZERO), x), rough, splat(ONE)), rough)
+else:
+
+    @njit(forceinline=True)
+    def inverse(x):
+        """`1 / x`."""
+        return div(splat(ONE), x)
+
+
 @njit(forceinline=True)
 def softplus(x):
-    """`log(1 + exp(x))` as `max(x, 0) + 2 atanh(v / (2 + v))` with `v = exp(-|x|)`."""
-    magnitude = maximum(x, sub(splat(ZERO), x))
-    v = exp2(mul(magnitude, splat(-LOG2_E)))
-    s = div(v, add(v, splat(TWO)))
-    q = mul(s, s)
-    value = fma(splat(_L5), q, splat(_L4))
-    value = fma(value, q, splat(_L3))
-    value = fma(value, q, splat(_L2))
-    value = fma(value, q, splat(_L1))
-    value = fma(value, q, splat(_L0))
-    return fma(add(s, s), value, maximum(x, splat(ZERO)))
+    """`log(1 + exp(x))` as `max(x, 0) + log(1 + v)` with `v = exp(-|x|)`; without a division."""
+    v = exp2_of_product(maximum(x, sub(splat(ZERO), x)), splat(-LOG2_E))
+    value = fma(splat(_L8), v, splat(_L7))
+    value = fma(value, v, splat(_L6))
+    value = fma(value, v, splat(_L5))
+    value = fma(value, v, splat(_L4))
+    value = fma(value, v, splat(_L3))
+    value = fma(value, v, splat(_L2))
+    value = fma(value, v, splat(_L1))
+    value = fma(value, v, splat(ONE))
+    return fma(value, v, maximum(x, splat(ZERO)))
 
 
 @njit(forceinline=True)
 def sigmoid(x):
     """`1 / (1 + exp(-x))`."""
     v = exp2(minimum(mul(x, splat(-LOG2_E)), splat(-_SMALLEST_EXPONENT)))
-    return div(splat(ONE), add(splat(ONE), v))
+    return inverse(add(splat(ONE), v))
 
 
 # Abramowitz and Stegun 7.1.26: erfc(z) = t p(t) exp(-z^2), t = 1 / (1 + z p0), error 1.5e-7
@@ -143,7 +166,7 @@ def normal_density(x):
 def normal_cumulative(x):
     """Compute the cumulative standard normal distribution, the gate of GELU."""
     z = maximum(x, sub(splat(ZERO), x))
-    t = div(splat(ONE), fma(z, splat(_P0), splat(ONE)))
+    t = inverse(fma(z, splat(_P0), splat(ONE)))
     value = fma(splat(_P5), t, splat(_P4))
     value = fma(value, t, splat(_P3))
     value = fma(value, t, splat(_P2))

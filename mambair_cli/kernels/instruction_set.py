@@ -23,6 +23,7 @@ class InstructionSet:
         feature: LLVM's name of what a processor must have.
         lanes: Float32 values of one vector.
         masked: Whether loads and stores of a part of a vector cost no more than whole ones.
+        rows: Of a matrix product's block whose sums, by two vectors, stay in registers.
         powers: Whether one instruction multiplies by powers of two, and one takes fractions.
     """
 
@@ -30,17 +31,18 @@ class InstructionSet:
     feature: str
     lanes: int
     masked: bool
+    rows: int
     powers: bool
 
 
 # The best one first. Whatever has none of these gets vectors that LLVM takes apart. On AMD's
 # processors with AVX2 masked stores are slow; Arm's NEON has none.
 INSTRUCTION_SETS = (
-    InstructionSet("AVX-512", "avx512dq", 16, masked=True, powers=True),
-    InstructionSet("AVX2", "avx2", 8, masked=False, powers=False),
-    InstructionSet("NEON", "neon", 8, masked=False, powers=False),
+    InstructionSet("AVX-512", "avx512dq", 16, masked=True, rows=12, powers=True),
+    InstructionSet("AVX2", "avx2", 8, masked=False, rows=6, powers=False),
+    InstructionSet("NEON", "neon", 8, masked=False, rows=6, powers=False),
 )
-OTHER = InstructionSet("scalar", "", 8, masked=False, powers=False)
+OTHER = InstructionSet("scalar", "", 8, masked=False, rows=6, powers=False)
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,22 @@ def refuse_export(backend: str) -> None:
         )
 
 
+def keeps(parameter: Tensor) -> bool:
+    """Tell whether `made_once` keeps what it makes of a parameter.
+
+    Not for one that requires gradients: fused optimizers change it unnoticed. Nor for one made in
+    inference mode, which counts no changes, nor while a network is exported, where the making is
+    part of the program.
+    """
+    uncountable = parameter.is_inference() and isinstance(parameter, nn.Parameter)
+    return not (parameter.requires_grad or uncountable or torch.compiler.is_compiling())
+
+
 def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
     """Make something of a parameter; of a frozen one keep it until the parameter changes.
 
-    For one that requires gradients it is made each time: fused optimizers change it unnoticed. So
-    it is for one made in inference mode, which counts no changes, and while a network is exported,
-    where the making is part of the program. A change through `.data` is not counted either: after
-    one, `network.load_state_dict(network.state_dict())` has everything made anew.
+    Where `keeps` says no it is made each time. A change through `.data` is not counted either:
+    after one, `network.load_state_dict(network.state_dict())` has everything made anew.
 
     Args:
         parameter: Any tensor.
@@ -54,11 +63,9 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
     Returns:
         `make(parameter)`.
     """
-    uncounted = parameter.is_inference()
-    uncountable = uncounted and isinstance(parameter, nn.Parameter)
-    if parameter.requires_grad or uncountable or torch.compiler.is_compiling():
+    if not keeps(parameter):
         return make(parameter)
-    version = 0 if uncounted else parameter._version  # noqa: SLF001
+    version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
     state = (version, parameter.data_ptr(), parameter.device, parameter.dtype)
     known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:

@@ -1,4 +1,4 @@
-"""Powers of two by the bits of floating point, for vectors inside kernels."""
+"""Powers of two by the bits of floating point, and estimates, for vectors inside kernels."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def _avx512(name: str, builder: Any, before: list[Any], after: list[Any]) -> Any
     current_rounding = ir.Constant(INT, 4)
     arguments = [*before, *after, zeros, all_lanes, current_rounding]
     return call(builder, f"llvm.x86.avx512.mask.{name}.ps.512", FLOATS, arguments)
+
+
+@intrinsic
+def roughly_inverse(typing: Any, x: Any) -> Any:
+    """Estimate `1 / x` to 14 bits; needs an instruction for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        zeros, all_lanes = ir.Constant(FLOATS, [0.0] * LANES), ir.Constant(ir.IntType(16), -1)
+        arguments = [*values, zeros, all_lanes]
+        return call(builder, "llvm.x86.avx512.rcp14.ps.512", FLOATS, arguments)
+
+    return vector(vector), generate
 
 
 @intrinsic

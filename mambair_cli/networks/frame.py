@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mambair_cli.kernels.block.ops import PLAIN, Ops
+from mambair_cli.networks.layers import run_convolutions
 from mambair_cli.networks.spec import MambaIRConfig, MambaIRv2Config
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -52,13 +53,14 @@ class ResidualGroup(nn.Module):
 
     def __init__(self, blocks: nn.Module, channels: int, connection: str) -> None:
         super().__init__()
+        self.ops: Ops = PLAIN
         self.residual_group = blocks
         self.conv = closing_convolution(channels, connection)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b h w c)` to `(b h w c)`."""
         deep = self.residual_group(x).permute(0, 3, 1, 2)
-        return cast(Tensor, self.conv(deep).permute(0, 2, 3, 1) + x)
+        return run_convolutions(self.conv, deep, self.ops).permute(0, 2, 3, 1) + x
 
     def change_nothing(self) -> None:
         """Zero the last layer, so that a group that is added to trained ones returns its input."""
@@ -104,6 +106,7 @@ class Frame(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.ops: Ops = PLAIN
         channels, embed = config.in_chans, config.embed_dim
         # Real even on the meta device: it is no parameter, no file fills it.
         device = torch.get_default_device()
@@ -159,18 +162,22 @@ class Frame(nn.Module):
         for group in self.layers:
             x = group(x)
         deep = self.norm(x).permute(0, 3, 1, 2)
-        return cast(Tensor, self.conv_after_body(deep) + shallow)
+        return self._convolved(self.conv_after_body, deep) + shallow
+
+    def _convolved(self, layers: nn.Module, x: Tensor) -> Tensor:
+        return run_convolutions(layers, x, self.ops)
 
     def _enlarged(self, features: Tensor) -> Tensor:
         if self.config.upsampler == "pixelshuffledirect":
-            return cast(Tensor, self.upsample(features))
-        features = self.conv_before_upsample(features)
+            return self._convolved(self.upsample, features)
+        features = self._convolved(self.conv_before_upsample, features)
         if self.config.upsampler == "pixelshuffle":
-            return cast(Tensor, self.conv_last(self.upsample(features)))
+            return self._convolved(self.conv_last, self._convolved(self.upsample, features))
         for convolution in (self.conv_up1, self.conv_up2):
             doubled = functional.interpolate(features, scale_factor=2, mode="nearest")
-            features = functional.leaky_relu(convolution(doubled), 0.2)
-        return cast(Tensor, self.conv_last(functional.leaky_relu(self.conv_hr(features), 0.2)))
+            features = functional.leaky_relu(self._convolved(convolution, doubled), 0.2)
+        features = functional.leaky_relu(self._convolved(self.conv_hr, features), 0.2)
+        return self._convolved(self.conv_last, features)
 
     def forward(self, x: Tensor) -> Tensor:
         """Restore a batch of images.
@@ -182,7 +189,10 @@ class Frame(nn.Module):
             `(b c h*s w*s)`, nominally in [0, 1], not clamped.
         """
         x = (x - self.mean) * self.config.img_range
-        shallow = self.conv_first(x.contiguous(memory_format=torch.channels_last))
+        shallow = self._convolved(self.conv_first, x.contiguous(memory_format=torch.channels_last))
         features = self.deep_features(shallow)
-        out = self._enlarged(features) if self.config.upsampler else x + self.conv_last(features)
-        return cast(Tensor, out / self.config.img_range + self.mean)
+        if self.config.upsampler:
+            out = self._enlarged(features)
+        else:
+            out = x + self._convolved(self.conv_last, features)
+        return out / self.config.img_range + self.mean

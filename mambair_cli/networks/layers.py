@@ -19,6 +19,22 @@ def convolutions(sequence: nn.Sequential) -> list[nn.Conv2d]:
     return [layer for layer in sequence if isinstance(layer, nn.Conv2d)]
 
 
+def run_convolutions(module: nn.Module, x: Tensor, ops: Ops) -> Tensor:
+    """Run a convolution, or a sequence with some of them.
+
+    Args:
+        module: A convolution, or a sequence of them and of other layers.
+        x: `(b c h w)`.
+        ops: What convolves.
+    """
+    for layer in module if isinstance(module, nn.Sequential) else (module,):
+        if isinstance(layer, nn.Conv2d):
+            x = ops.convolve(x.permute(0, 2, 3, 1), layer, "none").permute(0, 3, 1, 2)
+        else:
+            x = layer(x)
+    return x
+
+
 class ChannelAttention(nn.Module):
     """Gates each channel by a factor computed from its mean over the image (RCAN; paper, eq. 6).
 
@@ -73,16 +89,14 @@ class CAB(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map `(b h w c)` to features of that shape and their gate `(b c)`, not yet multiplied."""
-        *layers, attention = self.cab
+        attention = self.cab[-1]
         if self.light:
             squeeze, local, expand, context = convolutions(self.cab)
             hidden = self.ops.depthwise(pointwise(x, squeeze), local, "gelu")
             features = self.ops.depthwise(pointwise(hidden, expand), context, "none")
         else:
-            features = x.permute(0, 3, 1, 2)
-            for layer in layers:
-                features = layer(features)
-            features = features.permute(0, 2, 3, 1)
+            squeeze, expand = convolutions(self.cab)
+            features = self.ops.convolve(self.ops.convolve(x, squeeze, "gelu"), expand, "none")
         return features, attention(features)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.networks.layers import ResidualStateSpaceBlock
+from mambair_cli.kernels.block.ops import PLAIN, Ops
+from mambair_cli.networks.layers import ResidualStateSpaceBlock, run_convolutions
 from mambair_cli.networks.padding import crop_to, pad_to_multiple
 from mambair_cli.networks.spec import MambaIRUNetConfig
 
@@ -19,11 +18,12 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, channels: int, dim: int, *, bias: bool) -> None:
         super().__init__()
+        self.ops: Ops = PLAIN
         self.proj = nn.Conv2d(channels, dim, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b c h w)` to `(b dim h w)`."""
-        return cast(Tensor, self.proj(x))
+        return run_convolutions(self.proj, x, self.ops)
 
 
 class Resample(nn.Module):
@@ -37,11 +37,12 @@ class Resample(nn.Module):
 
     def __init__(self, dim: int, channels: int, shuffle: nn.Module) -> None:
         super().__init__()
+        self.ops: Ops = PLAIN
         self.body = nn.Sequential(nn.Conv2d(dim, channels, 3, padding=1, bias=False), shuffle)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(b c h w)` to `(b 2c h/2 w/2)`, or to `(b c/2 2h 2w)`."""
-        return cast(Tensor, self.body(x))
+        return run_convolutions(self.body, x, self.ops)
 
 
 def downsample(dim: int) -> Resample:
@@ -64,6 +65,7 @@ class MambaIRUNet(nn.Module):
     def __init__(self, config: MambaIRUNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.ops: Ops = PLAIN
         dim, bias = config.dim, config.bias
         one, two, three, four = config.num_blocks
         self.patch_embed = PatchEmbedding(config.inp_channels, dim, bias=bias)
@@ -125,7 +127,7 @@ class MambaIRUNet(nn.Module):
         deep = run_blocks(self.decoder_level2, deep)
         deep = torch.cat([self.up2_1(deep), level1], dim=1)
         deep = run_blocks(self.refinement, run_blocks(self.decoder_level1, deep))
-        return crop_to(self.output(deep) + padded, h, w)
+        return crop_to(run_convolutions(self.output, deep, self.ops) + padded, h, w)
 
 
 def run_blocks(blocks: nn.ModuleList, features: Tensor) -> Tensor:

@@ -63,6 +63,17 @@ def check_attention() -> None:
         check("attention", [FUSED.attend(qkv, table, windows)], [expected])
 
 
+def check_convolution() -> None:
+    """Compare dense convolutions, with one vector left and with none."""
+    for c, o in ((16, 40), (21, 64)):
+        torch.manual_seed(c)
+        x, conv = torch.randn(2, 9, 14, c), nn.Conv2d(c, o, 3, padding=1).requires_grad_(False)
+        for activation in ("none", "gelu"):
+            expected = PLAIN.convolve(x.double(), conv.double(), activation)
+            actual = FUSED.convolve(x, conv.float(), activation)
+            check("convolution", [actual], [expected], 2e-6)
+
+
 def check_bfloat16() -> None:
     """Compare the scan and a step that read bfloat16, and a step that stores it."""
     for channels in CHANNELS:
@@ -81,8 +92,9 @@ def check_bfloat16() -> None:
 
 
 def check_scan() -> None:
-    """Compare the values of the scan, and of one step."""
+    """Compare the values of the scan, of one step, and of convolutions."""
     check_bfloat16()
+    check_convolution()
     for channels in CHANNELS:
         inputs = scan_inputs(2, 3, 5, channels, 5, 3)
         expected = reference.selective_scan_2d(*(tensor.double() for tensor in inputs))
@@ -94,6 +106,7 @@ def check_scan() -> None:
 def check_everything() -> None:
     """Compare values and gradients of the scan and of all steps."""
     check_bfloat16()
+    check_convolution()
     for channels in CHANNELS:
         inputs = scan_inputs(2, 3, 5, channels, 5, 3)
         upstream = torch.randn(inputs[0].shape)

@@ -20,6 +20,7 @@ class Ops:
     """The steps around the scan.
 
     Attributes:
+        convolve: Convolution of all channels of `(b h w c)`, then an activation as below.
         depthwise: Depth-wise convolution of `(b h w c)`, then `silu`, `gelu` or `none`.
         mixed: `x * sigmoid(conv(x))` (`gate`) or `x + gelu(conv(x))` (`added`) of `(b h w c)`, by
             a depth-wise convolution.
@@ -39,6 +40,7 @@ class Ops:
             `(b h w c)`. The sides of the image are multiples of the window's.
     """
 
+    convolve: Callable[[Tensor, nn.Conv2d, str], Tensor]
     depthwise: Callable[[Tensor, nn.Conv2d, str], Tensor]
     mixed: Callable[[Tensor, nn.Conv2d, str], Tensor]
     dense: Callable[[Tensor, nn.Linear | nn.Conv2d, str], Tensor]
@@ -57,6 +59,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "none": lambda x: x,
 }
+
+
+def convolve(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
+    """See `Ops`."""
+    return ACTIVATIONS[activation](conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
@@ -143,6 +150,6 @@ def sort_by_class(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 PLAIN = Ops(
-    depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
-    sort_by_class, attend,
+    convolve, depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate,
+    gated_residual, sort_by_class, attend,
 )  # fmt: skip

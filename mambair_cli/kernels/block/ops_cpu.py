@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mambair_cli.kernels.block import ops
+from mambair_cli.kernels.block import ops, winograd
 from mambair_cli.kernels.block.attentive_cpu import attend, dense, sort_by_class
 from mambair_cli.kernels.block.ops import Ops, channel_gate, project, summed
 from mambair_cli.kernels.numba_kernel import Kernel
@@ -269,6 +269,13 @@ class _GatedResidual(torch.autograd.Function):
         return dx, dbranch, dskip.sum(0)[:c], dgate.view(b, parts, -1).sum(1)[:, :c]
 
 
+def convolve(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
+    """See `ops.Ops`."""
+    if not winograd.pays(x, conv):
+        return ops.convolve(x, conv, activation)
+    return winograd.convolve(x, conv, ACTIVATIONS[activation])
+
+
 def depthwise(x: Tensor, conv: nn.Conv2d, activation: str) -> Tensor:
     """See `ops.Ops`."""
     side, reach = conv.kernel_size[0], conv.dilation[0]
@@ -352,6 +359,6 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 
 
 FUSED = Ops(
-    depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate, gated_residual,
-    sort_by_class, attend,
+    convolve, depthwise, mixed, dense, project, norm, residual_norm, norm_gate, channel_gate,
+    gated_residual, sort_by_class, attend,
 )  # fmt: skip

@@ -337,6 +337,6 @@ def gated_residual(x: Tensor, branch: Tensor, skip: Tensor, gate: Tensor) -> Ten
 
 
 FUSED = ops.Ops(
-    depthwise, mixed, ops.dense, project, norm, residual_norm, norm_gate, channel_gate,
-    gated_residual, sort_by_class, attend,
+    ops.convolve, depthwise, mixed, ops.dense, project, norm, residual_norm, norm_gate,
+    channel_gate, gated_residual, sort_by_class, attend,
 )  # fmt: skip

@@ -64,7 +64,7 @@ class _SelectiveScan2d(torch.autograd.Function):
         widest = -(-(channels // LANES) // blocks) * LANES
         launch(
             FORWARD, tasks, flat(u), flat(projected), *parameters, planes, kept,
-            scratch(tasks, (2 * n + r) * widest), b, h, w, d, k, n, r, channels, blocks,
+            scratch(tasks, (2 * n + r + CHUNK) * widest), b, h, w, d, k, n, r, channels, blocks,
         )  # fmt: skip
         if keep:
             ctx.save_for_backward(*inputs, kept)

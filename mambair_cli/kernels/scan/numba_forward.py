@@ -88,16 +88,20 @@ def load_four(array, starts, v, count):
 
 
 @njit(forceinline=True)
-def _steps(projected, rows, weight, bias, r, width, v):
-    """Compute the steps of four tokens: the step projection and its softplus."""
-    d0 = d1 = d2 = d3 = load(bias, v)
-    for s in range(r):
-        x = load(weight, s * width + v)
-        d0 = fma(splat_at(projected, rows[0] + s), x, d0)
-        d1 = fma(splat_at(projected, rows[1] + s), x, d1)
-        d2 = fma(splat_at(projected, rows[2] + s), x, d2)
-        d3 = fma(splat_at(projected, rows[3] + s), x, d3)
-    return softplus(d0), softplus(d1), softplus(d2), softplus(d3)
+def _find_steps(steps, projected, rows, weight, bias, r, width):
+    """Compute the steps of four tokens, `(4 width)`: the step projection and its softplus."""
+    for v in range(0, width, LANES):
+        d0 = d1 = d2 = d3 = load(bias, v)
+        for s in range(r):
+            x = load(weight, s * width + v)
+            d0 = fma(splat_at(projected, rows[0] + s), x, d0)
+            d1 = fma(splat_at(projected, rows[1] + s), x, d1)
+            d2 = fma(splat_at(projected, rows[2] + s), x, d2)
+            d3 = fma(splat_at(projected, rows[3] + s), x, d3)
+        store(steps, v, softplus(d0))
+        store(steps, width + v, softplus(d1))
+        store(steps, 2 * width + v, softplus(d2))
+        store(steps, 3 * width + v, softplus(d3))
 
 
 @njit(forceinline=True)
@@ -108,7 +112,8 @@ def _decay(step, a, coarse):
 @njit(forceinline=True)
 def _outputs(projected, rows, u, steps, skip, A, state, r, n, width, v, coarse):
     """Run the recurrence of one vector of channels over four tokens, all states of it."""
-    d0, d1, d2, d3 = steps
+    d0, d1 = load(steps, v), load(steps, width + v)
+    d2, d3 = load(steps, 2 * width + v), load(steps, 3 * width + v)
     y0, y1, y2, y3 = mul(skip, u[0]), mul(skip, u[1]), mul(skip, u[2]), mul(skip, u[3])
     w0, w1, w2, w3 = mul(d0, u[0]), mul(d1, u[1]), mul(d2, u[2]), mul(d3, u[3])
     for s in range(n):
@@ -155,12 +160,13 @@ def _copy_block(block, matrix, rows, padded, width):
 
 @njit(error_model="numpy", forceinline=True)
 def _scan_direction(
-    u, projected, weight, bias, A, D, y, kept, state, onto, direction, h, w, d, row, pixel_row,
-    r, n, width, channels,
+    u, projected, weight, bias, A, D, y, kept, state, steps, onto, direction, h, w, d, row,
+    pixel_row, r, n, width, channels,
 ):  # fmt: skip
     """Scan `width` channels in one direction, of which `channels` are there; add to `y` if `onto`.
 
-    Four steps go together, so that the state and A are read once for them.
+    Four steps go together, so that the state and A are read once for them. They are found for all
+    channels before any is scanned: what takes long one after the other then overlaps.
     """
     length = h * w
     for v in range(0, n * width, LANES):
@@ -176,11 +182,12 @@ def _scan_direction(
         u_at, next_u_at = starts_of(pixels, d), starts_of(ahead, d)
         for s in range(0, row, CACHE_LINE):
             prefetch_four(projected, next_rows, s)
+        _find_steps(steps, projected, rows, weight, bias, r, width)
         for v in range(0, width, LANES):
             count = channels - v
-            steps = _steps(projected, rows, weight, bias, r, width, v)
             inputs = load_four(u, u_at, v, count)
             prefetch_four(u, next_u_at, v)
+            prefetch_four(y, next_u_at, v)
             skip = load(D, v)
             # Of inputs in bfloat16 coarse exponentials are exact enough.
             outputs = _outputs(
@@ -208,7 +215,7 @@ def scan_forward(
         D: `(k d')`.
         y: `(axes b l d)`; rows and columns apart.
         kept: Receives the state before each chunk, `(b k l/CHUNK n d')`; only with one block.
-        blocks_of_tasks: To work in: for each task `2n + r` rows as wide as its block may be.
+        blocks_of_tasks: To work in: for each task `2n + r + 4` rows as wide as its block may be.
         b: Images.
         h: Height.
         w: Width.
@@ -228,9 +235,10 @@ def scan_forward(
         image, axis, block = task // (axes * blocks), task // blocks % axes, task % blocks
         begin = vectors * block // blocks * LANES
         width = vectors * (block + 1) // blocks * LANES - begin
-        state = offset(blocks_of_tasks, task * row * widest)
+        state = offset(blocks_of_tasks, task * (row + CHUNK) * widest)
         A_block = offset(state, n * widest)
         W_block = offset(A_block, n * widest)
+        steps = offset(W_block, r * widest)
         for direction in range(axis, k, 2):
             of_k = direction * padded + begin
             _copy_block(A_block, offset(A, direction * n * padded + begin), n, padded, width)
@@ -243,6 +251,6 @@ def scan_forward(
                 offset(u, image * length * d + begin),
                 offset(projected, image * length * k * row + direction * row),
                 W_block, offset(bias, of_k), A_block, offset(D, of_k),
-                offset(y, (axis * b + image) * length * d + begin), saved, state,
+                offset(y, (axis * b + image) * length * d + begin), saved, state, steps,
                 direction >= 2, direction, h, w, d, row, k * row, r, n, width, d - begin,
             )  # fmt: skip

@@ -8,12 +8,15 @@ import torch
 from torch import nn
 
 from mambair_cli.kernels.scan import dispatch
+from mambair_cli.networks.frame import ResidualGroup
 from mambair_cli.networks.layers import ResidualStateSpaceBlock
 from mambair_cli.networks.selective_scan import SelectiveScan
 from mambair_cli.restoration.device.precision import Precision, computing_in
 
 # Of the block that compiles the kernels: any number will do.
 LEAST_CHANNELS = 16
+# What convolutions on smaller maps run on is not compiled.
+LEAST_SIDES = (12, 9)
 
 
 def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
@@ -43,7 +46,7 @@ def set_scan_backend(network: nn.Module, scan: str | dispatch.Backend) -> str:
 def prepare_kernels(
     scan: str | dispatch.Backend, *, precision: Precision = "fp32", training: bool = False
 ) -> float:
-    """Compile a CPU's kernels, or load them from the cache, by running a small block.
+    """Compile a CPU's kernels, or load them from the cache, by running a small group.
 
     Args:
         scan: As for `set_scan_backend`.
@@ -55,11 +58,12 @@ def prepare_kernels(
     """
     start = time.perf_counter()
     with torch.device("cpu"):
-        block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True).float()
-    set_scan_backend(block, scan)
-    zeros = torch.zeros(1, 2, 3, LEAST_CHANNELS, dtype=torch.float32, device="cpu")
+        block = ResidualStateSpaceBlock(LEAST_CHANNELS, d_state=1, expand=1.0, light=True)
+        group = ResidualGroup(block, LEAST_CHANNELS, "1conv").float().requires_grad_(training)
+    set_scan_backend(group, scan)
+    zeros = torch.zeros(1, *LEAST_SIDES, LEAST_CHANNELS, dtype=torch.float32, device="cpu")
     with torch.set_grad_enabled(training), computing_in(precision, zeros.device):
-        result = block(zeros)
+        result = group(zeros)
     if training:
         result.sum().backward()
     return time.perf_counter() - start
