@@ -22,6 +22,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
 
@@ -123,7 +124,8 @@ class Commands:
             if isinstance(each, Finding):
                 tell(each.text.rpartition(": ")[2])
 
-        restorer = restorer_with(self._caches[request], RestoreOptions(tile=0), Sizing())
+        sizing = Sizing(None if request.scale is None else Fraction(request.scale))
+        restorer = restorer_with(self._caches[request], RestoreOptions(tile=0), sizing)
         pixels: Pixels = restorer.image(image, lambda *_: None, note).pixels
         return pixels
 

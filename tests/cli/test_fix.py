@@ -61,7 +61,7 @@ def test_a_size_enlarges_at_last(mambair, photo, tmp_path):
     source = photo("small.jpg", quality=50)
     outcome = mambair("fix", "--scale", "1.5", source)
     assert outcome.lines == [str(tmp_path / "small_fixed_x1.5.jpg")]
-    assert ": dejpeg, denoise --real at 40%, sr x2\n" in outcome.err
+    assert ": dejpeg, denoise --real at 40%, realsr x2\n" in outcome.err
     assert Image.open(tmp_path / "small_fixed_x1.5.jpg").size == (108, 84)
     assert mambair("fix", "--long-side", "150", source).status == 0
     assert Image.open(tmp_path / "small_fixed_150px.jpg").size == (150, 117)
@@ -110,9 +110,9 @@ def test_a_dry_run_only_tells(mambair, photo, tmp_path):
     outcome = mambair("fix", source, "--scale", "2", "--dry-run", "--json")
     assert outcome.status == 0
     planned, plan = read_events(outcome.out)
-    chain = "dejpeg, denoise --real at 40%, sr x2"
+    chain = "dejpeg, denoise --real at 40%, realsr x2"
     assert planned["found"] == f"72x56 pixels, JPEG quality 41 with 4:2:0: {chain}"
-    assert [step["task"] for step in planned["steps"]] == ["dejpeg", "denoise-real", "sr"]
+    assert [step["task"] for step in planned["steps"]] == ["dejpeg", "denoise-real", "realsr"]
     assert (planned["width"], planned["height"]) == (144, 112)
     assert plan["pixels"] == 72 * 56
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]

@@ -2,9 +2,9 @@
 
 Which weights, in which order, from which strength on, is what gained most while no kind of file
 lost (benchmarks/fix.py, docs/choosing.md). Blocks go first, within the cells of the file: a network
-against noise takes them for detail. Then noise. A larger size comes last, from the weights for
-clean images: that is what the picture is by then. Against blur alone there are no weights: it is
-only told.
+against noise takes them for detail. Then noise. A larger size comes last: where there were blocks
+by the weights that were trained on what is left by then, else by those for clean pictures. Against
+blur alone there are no weights: it is only told.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def against_all(request: Request, sample: Sample) -> Treatment:
     if blur >= THRESHOLDS.blur:
         parts.append(_Part((f"blur {blur:.1f}",)))
     if "sr" in possible:
-        parts.append(_Part(steps=(Step(possible["sr"]),)))
+        parts.append(_Part(steps=(Step(possible["realsr" if blocks.steps else "sr"]),)))
     steps = tuple(step for part in parts for step in part.steps)
     found = ", ".join(phrase for part in parts for phrase in part.found)
     if not steps:

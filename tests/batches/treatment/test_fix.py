@@ -139,8 +139,8 @@ def test_blur_is_told_and_nothing_claimed_against_it(treated, cat):
 
 def test_a_size_makes_enlarging_the_last_step(treated, cat):
     found = treated(Request("fix", scale=2), cat, quality=30)
-    assert tasks(found) == ["dejpeg", "denoise-real", "sr"]
-    assert re.search(r": dejpeg, denoise --real at 4\d%, sr x2$", found.found)
+    assert tasks(found) == ["dejpeg", "denoise-real", "realsr"]
+    assert re.search(r": dejpeg, denoise --real at 4\d%, realsr x2$", found.found)
     assert [step.scale for step in found.finding.steps] == [None, None, 2]
     assert found.least_quality == 0
     assert tasks(treated(Request("fix", scale=4), cat, "png")) == ["sr"]
