@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -65,15 +66,21 @@ class AttentiveStateSpace(nn.Module):
         """
         b, h, w, _ = x.shape
         prompts, order, places = self._routed(x.flatten(1, 2), prompt_basis)
+        # No intermediate result outlives its last reader, as in `SS2D`.
+        y = self.ops.norm(self._scanned(x, prompts, order), self.out_norm)
+        y = self.ops.dense(y, self.out_proj, "none")
+        return _taken(y, places).view(b, h, w, -1)
+
+    def _scanned(self, x: Tensor, prompts: Tensor, order: Tensor) -> Tensor:
+        """Scan the pixels of `(b h w c)` in their order, `(b 1 l d)`."""
         u = self.ops.dense(x, cast(nn.Conv2d, self.in_proj[0]), "none")
         u = self.ops.mixed(u, cast(nn.Conv2d, self.CPE[0]), "gate")
+        u = _taken(u, order).view(len(x), 1, order.numel() // len(x), -1)
         scan = self.selectiveScan
-        u = _taken(u, order).view(b, 1, h * w, -1)
         projected = scan.project(u)
         # The prompts come in the order of the pixels, not of the scan; so they were trained.
         projected[..., -scan.d_state :] += prompts[:, None]
-        y = self.ops.norm(summed(scan.run(u, projected)), self.out_norm)
-        return _taken(self.ops.dense(y, self.out_proj, "none"), places).view(b, h, w, -1)
+        return summed(scan.run(u, projected))
 
     def _routed(self, x: Tensor, prompt_basis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the prompt of each pixel of `(b l c)`, `(b l n)`, their order, and their places."""
@@ -178,7 +185,7 @@ class AttentiveLayer(nn.Module):
             nn.init.uniform_(self.embeddingA.weight, -bound, bound)
 
     def forward(self, x: Tensor, normed: Tensor, following: nn.LayerNorm) -> tuple[Tensor, Tensor]:
-        """Run a layer; sums and the norms of what they give are one step each.
+        """Run a layer; a sum and the norm of it are one step.
 
         Args:
             x: `(b h w c)`, sides that are multiples of the window.
@@ -188,15 +195,32 @@ class AttentiveLayer(nn.Module):
         Returns:
             `(b h w c)`, and what the following norm makes of it.
         """
-        summed_and_normed = self.ops.residual_norm
-        branch = self.win_mhsa(self.ops.dense(normed, self.wqkv, "none"))
-        half, normed = summed_and_normed(x, branch, None, self.norm2)
-        branch = self.convffn1(normed)
-        x, normed = summed_and_normed(x, branch, self.scale1, self.norm3, half)
-        branch = self.assm(normed, self.embeddingA.weight)
-        half, normed = summed_and_normed(x, branch, None, self.norm4)
-        branch = self.convffn2(normed)
-        return summed_and_normed(x, branch, self.scale2, following, half)
+        x, normed = self._half(
+            x, normed, self._attended, self.norm2, self.convffn1, self.scale1, self.norm3
+        )
+        return self._half(
+            x, normed, self._scanned, self.norm4, self.convffn2, self.scale2, following
+        )
+
+    def _half(
+        self,
+        x: Tensor,
+        normed: Tensor,
+        mix: Callable[[Tensor], Tensor],
+        norm: nn.LayerNorm,
+        convffn: ConvFFN,
+        scale: Tensor,
+        following: nn.LayerNorm,
+    ) -> tuple[Tensor, Tensor]:
+        """Mix pixels, then channels, with a skip around each, and a scaled one around both."""
+        mixed, normed = self.ops.residual_norm(x, mix(normed), None, norm)
+        return self.ops.residual_norm(x, convffn(normed), scale, following, mixed)
+
+    def _attended(self, normed: Tensor) -> Tensor:
+        return cast(Tensor, self.win_mhsa(self.ops.dense(normed, self.wqkv, "none")))
+
+    def _scanned(self, normed: Tensor) -> Tensor:
+        return cast(Tensor, self.assm(normed, self.embeddingA.weight))
 
 
 class AttentiveLayers(nn.Module):

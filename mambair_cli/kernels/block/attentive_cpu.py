@@ -27,20 +27,20 @@ _LONG: dict[str, Any] = {"dtype": torch.int64, "device": "cpu"}
 _PRODUCT = Kernel("mambair_cli.kernels.block.product_cpu", "product")
 # As the kernel has them: rows of a block, and rows that a part of the work has at least.
 PRODUCT_ROWS, PRODUCT_CHUNK = LANES // 2, 64
-# Weights of a layer from which on the kernel is faster than PyTorch's product and activation.
+# Weights of a layer from which on the kernel is faster than PyTorch's product alone.
 WIDE = 1 << 14
 _SORT_BY_CLASS = Kernel("mambair_cli.kernels.block.classes_cpu", "sort_by_class")
 _ATTEND = Kernel("mambair_cli.kernels.block.attention_cpu", "window_attention")
 
 
 def dense(x: Tensor, layer: nn.Linear | nn.Conv2d, activation: str) -> Tensor:
-    """See `ops.Ops`; what is narrow, has gradients or half precision is PyTorch's."""
+    """See `ops.Ops`; what is narrow and plain, has gradients or half precision is PyTorch's."""
     weight, bias = layer.weight, layer.bias
     n, k = weight.shape[:2]
     rows = x.numel() // k
     if (
         rows < PRODUCT_ROWS
-        or weight.numel() < WIDE
+        or (activation == "none" and weight.numel() < WIDE)
         or bias is None
         or activation == "silu"
         or {x.dtype, weight.dtype, bias.dtype} != {torch.float32}
