@@ -50,7 +50,7 @@ def keeps(parameter: Tensor) -> bool:
     return not (parameter.requires_grad or uncountable or torch.compiler.is_compiling())
 
 
-def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
+def made_once(parameter: Tensor, make: Callable[[Tensor], Made], what: str = "") -> Made:
     """Make something of a parameter; of a frozen one keep it until the parameter changes.
 
     Where `keeps` says no it is made each time. A change through `.data` is not counted either:
@@ -58,7 +58,8 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
 
     Args:
         parameter: Any tensor.
-        make: The same function at every call for one parameter.
+        make: The same function at every call for one parameter and `what`.
+        what: Tells apart what several backends make of one parameter; the last one is kept.
 
     Returns:
         `make(parameter)`.
@@ -66,7 +67,7 @@ def made_once(parameter: Tensor, make: Callable[[Tensor], Made]) -> Made:
     if not keeps(parameter):
         return make(parameter)
     version = 0 if parameter.is_inference() else parameter._version  # noqa: SLF001
-    state = (version, parameter.data_ptr(), parameter.device, parameter.dtype)
+    state = (version, parameter.data_ptr(), parameter.device, parameter.dtype, what)
     known = _kept.get(parameter)  # type: ignore[no-untyped-call]
     if known is None or known[0] != state:
         # An ordinary tensor even when it is made in inference mode: gradients of the input may be

@@ -77,7 +77,7 @@ def attend(qkv: Tensor, table: Tensor, windows: Windows) -> Tensor:
         return attention.attend(qkv, table, windows)
     b, h, w, width = qkv.shape
     side, c = windows.side, width // 3
-    biases = made_once(table, _biases)
+    biases = made_once(table, _biases, "kernel")
     apart = _apart(side, windows.shift)
     out = torch.empty(b, h, w, c, **FLAT)
     count = b * (h // side) * (w // side)

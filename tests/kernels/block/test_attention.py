@@ -35,6 +35,14 @@ def test_pixels_attend_as_by_definition(side, heads, each, shifted, relative_rms
         assert relative_rms(found, expected) < 1e-5
 
 
+def test_one_table_serves_the_kernel_and_the_definition_in_turns(relative_rms):
+    windows = Windows(4, 2, 2)
+    qkv, table = inputs(windows, 5, 1, 2, 3)
+    for _ in range(2):
+        found, expected = FUSED.attend(qkv, table, windows), PLAIN.attend(qkv, table, windows)
+        assert relative_rms(found, expected) < 1e-5
+
+
 def test_an_odd_shift_and_an_odd_side(relative_rms):
     for windows in (Windows(8, 2, 3), Windows(5, 2, 2)):
         qkv, table = inputs(windows, 6, 1, 2, 3)
