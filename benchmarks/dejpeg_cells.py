@@ -4,7 +4,8 @@
 
 Crops of each picture are saved by Pillow, read back and treated as the command treats files. RGB
 PSNR against the original, result minus input; of each case the mean and the least. Other cases:
-gray, progressive, turned by EXIF, cropped after decoding (PNG), saved twice. Writes
+gray, progressive, turned by EXIF, cropped after decoding (PNG), saved twice. `--rows FILE` keeps
+each figure, `--share 1/2` shares the work and `--kept` sums up, as in `fix.py`. Writes
 `results/dejpeg_cells.json`; with `--only CMYK` it measures cases of that name, keeps the others.
 """
 
@@ -14,26 +15,22 @@ import argparse
 import io
 import json
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fix import WHOLE, Commands, mixed
 from hardware import describe_commit, describe_cpu
 from PIL import Image
+from rows import Row, Rows, shared, weights_of
 
-from mambair_cli.batches.models import LocalWeights, ModelCache
-from mambair_cli.batches.treatment.restorers import restorer_with
-from mambair_cli.checkpoints.catalogue import bundled_directory
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.errors import ImageError
 from mambair_cli.imaging.files import read_image
 from mambair_cli.imaging.image import RestorableImage
-from mambair_cli.restoration.device.compute import Compute
-from mambair_cli.restoration.plan import RestoreOptions
-from mambair_cli.restoration.sizing import Sizing
 
 RESULT = Path(__file__).parent / "results" / "dejpeg_cells.json"
 QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 75, 80, 85, 88, 90, 92, 94, 95, 96, 98)
@@ -133,63 +130,85 @@ def psnr(image: RestorableImage, original: Image.Image) -> float:
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
+def measured(picture: Image.Image, write: Save, commands: Commands) -> float | None:
+    """Save, restore, and return what that gains; None where no blocks are found."""
+    with tempfile.TemporaryDirectory() as folder:
+        original = write(picture, Path(folder, "made"))
+        image = read_image(next(Path(folder).iterdir()))
+    try:
+        pixels = commands.run(Request("dejpeg", variant="tiny"), image, lambda _: None)
+    except ImageError:
+        return None
+    return psnr(replace(image, pixels=pixels), original) - psnr(image, original)
+
+
+def cropped_to(picture: Image.Image, side: int) -> Image.Image:
+    """Cut out the middle; 0: all."""
+    if not side:
+        return picture
+    left, top = ((whole - side) // 2 for whole in picture.size)
+    return picture.crop((left, top, left + side, top + side - 8))
+
+
+def told(rows: Iterable[Row]) -> dict[str, Any]:
+    """Sum up one case."""
+    every = [row.gain for row in rows]
+    gains = [gain for gain in every if gain is not None]
+    return {
+        "mean": round(float(np.mean(gains)), 3),
+        "least": round(min(gains), 3),
+        "worse_by_more_than_0.01": sum(gain < -0.01 for gain in gains),
+        "blocks_not_found": len(every) - len(gains),
+        "pictures": len(every),
+    }
+
+
 def main() -> None:
     """Measure all cases of all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sets", type=Path, nargs="+", required=True)
     parser.add_argument("--crop", type=int, default=125, help="side of the crops; 0: whole")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
-    parser.add_argument("--only", default="", help="measure cases whose name begins like this")
+    parser.add_argument("--only", nargs="+", default=[], help="measure cases that begin like one")
+    parser.add_argument("--share", default=WHOLE, metavar="I/N")
+    parser.add_argument("--kept", action="store_true", help="measure nothing, sum up the rows")
+    parser.add_argument("--rows", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-
-    def weights_of(request: Request) -> LocalWeights:
-        rows = [request.choose("cpu").entry, *request.choose("cpu").stand_ins]
-        name = next(entry.bundled for entry in rows if entry.bundled)
-        return LocalWeights(bundled_directory() / name)
-
-    models = ModelCache(Request("dejpeg"), Compute.resolve("cpu", "fp32", "auto"), weights_of)
-    restore = restorer_with(models, RestoreOptions(tile=0), Sizing())
-    gains: dict[str, list[float]] = defaultdict(list)
-    unknown: dict[str, int] = defaultdict(int)
-    files = [path for folder in arguments.sets for path in sorted(folder.glob("*.png"))]
-    with tempfile.TemporaryDirectory() as folder:
-        for index, source in enumerate(files[:: arguments.every]):
-            picture = Image.open(source).convert("RGB")
-            if arguments.crop:
-                left, top = ((side - arguments.crop) // 2 for side in picture.size)
-                picture = picture.crop((left, top, left + arguments.crop, top + arguments.crop - 8))
-            for name, write in cases():
-                if not name.startswith(arguments.only):
-                    continue
-                path = Path(folder) / f"{index}"
-                original = write(picture, path)
-                (made,) = Path(folder).iterdir()
-                image = read_image(made)
-                made.unlink()
-                try:
-                    restored = restore.image(image, lambda *_: None, lambda _: None)
-                except ImageError:
-                    unknown[name] += 1
-                    continue
-                gains[name].append(psnr(restored, original) - psnr(image, original))
-    before = json.loads(arguments.output.read_text())["gain_in_db"] if arguments.only else {}
+    commands, rows = Commands(), Rows(arguments.rows)
+    files = mixed(arguments.sets)[:: arguments.every]
+    chosen = {
+        name: write
+        for name, write in cases()
+        if not arguments.only or name.startswith(tuple(arguments.only))
+    }
+    by = f"dejpeg, crop {arguments.crop}"
+    names = {f"{source.parent.name} {source.stem}": source for source in files}
+    for index, (label, source) in enumerate(names.items()):
+        if arguments.kept or not shared(index, arguments.share):
+            continue
+        picture = cropped_to(Image.open(source).convert("RGB"), arguments.crop)
+        for name, write in chosen.items():
+            if (label, name, by) not in rows:
+                commands.used.clear()
+                gain = measured(picture, write, commands)
+                rows.add(Row(label, name, by, gain, weights=dict(commands.used)))
+    if arguments.share != WHOLE:
+        return
+    found = {
+        name: each
+        for name in chosen
+        if (each := [row for label in names for row in rows.of(label, name) if row.by == by])
+    }
+    others = arguments.only and arguments.output.is_file()
+    before = json.loads(arguments.output.read_text())["gain_in_db"] if others else {}
     result = {
         "commit": describe_commit(),
         "hardware": describe_cpu(),
-        "pictures": len(files[:: arguments.every]),
         "crop": arguments.crop,
-        "gain_in_db": before
-        | {
-            name: {
-                "mean": round(float(np.mean(each)), 3),
-                "least": round(min(each), 3),
-                "worse_by_more_than_0.01": sum(gain < -0.01 for gain in each),
-                "blocks_not_found": unknown[name],
-            }
-            for name, each in gains.items()
-        },
+        "weights": weights_of(row for each in found.values() for row in each),
+        "gain_in_db": before | {name: told(each) for name, each in found.items()},
     }
     arguments.output.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -114,6 +114,8 @@ WAYS: dict[str, Way] = {
     "PNG of a cropped JPEG 50": Way(first=50),
     "blur 1.2": Way(blur(1.2)),
 }
+# Those of which something against noise alone can be asked.
+NOISY = ("noise 8", "noise 25", "camera noise", "camera noise, JPEG 92", "noise 10, JPEG 60")
 ENLARGED: dict[str, Way] = {
     "reduced 2 times": Way(scale=2),
     "reduced 4 times": Way(scale=4),

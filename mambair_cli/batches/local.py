@@ -18,7 +18,7 @@ from mambair_cli.batches.manifest import Recipe, RecipeOf
 from mambair_cli.batches.models import ModelCache
 from mambair_cli.batches.treatment.choice import measures, treatment_of
 from mambair_cli.batches.treatment.restorers import restorer_with
-from mambair_cli.batches.treatment.sample import sample_of
+from mambair_cli.batches.treatment.sample import samples_of
 from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.batches.work import Restore
 from mambair_cli.checkpoints.obtain import find
@@ -181,7 +181,8 @@ def _treatments(batch: Batch, before: Request | None = None) -> dict[Path, Treat
     for job in batch.jobs:
         try:
             with InputFile(job.source, max_pixels=batch.files.max_pixels) as file:
-                found[job.source] = treatment_of(batch.request, sample_of(file), before)
+                samples = samples_of(file)
+                found[job.source] = treatment_of(batch.request, *samples, before=before)
         except ImageError as error:
             found[job.source] = error
     return found

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from mambair_cli.batches.treatment.choice import treatment_of
-from mambair_cli.batches.treatment.sample import Sample, sample_of
+from mambair_cli.batches.treatment.sample import Sample, samples_of
 from mambair_cli.batches.treatment.steps import Step, Treatment
 from mambair_cli.checkpoints.load import LoadedModel, load_checkpoint
 from mambair_cli.checkpoints.request import Request
@@ -168,13 +168,13 @@ class ModelCache:
         """Where the networks run."""
         return self._compute.device
 
-    def treatment_of(self, sample: Sample) -> Treatment:
-        """Decide what is done about an image.
+    def treatment_of(self, *samples: Sample) -> Treatment:
+        """Decide what is done about an image, or about all frames of an animation.
 
         Raises:
             ImageError: What has to be known can neither be read nor measured.
         """
-        return treatment_of(self._request, sample, self.before)
+        return treatment_of(self._request, *samples, before=self.before)
 
     def suited_to(self, step: Step) -> Model:
         """Return the model for a step: that for all images, or that for what the image has.
@@ -198,7 +198,7 @@ class ModelCache:
         """
         if self.single is not None and self.before is None:
             return self.single.sha256
-        treatment = self.treatment_of(sample_of(file))
+        treatment = self.treatment_of(*samples_of(file))
         return "+".join(self._digest(step.request) for step in treatment.steps)
 
     def _digest(self, request: Request) -> str:

@@ -37,6 +37,8 @@ class Restore:
             bands from top to bottom, computed as they are asked for; None where there is nothing to
             restore. Is given what opens the image for another pass, to look at it beforehand.
         most_pixels: Of images that are better restored together than one by one; 0 for none.
+        of_frames: Gives what restores the frames of an animation, all of them in the same way;
+            None where nothing is decided about single images.
     """
 
     images: Callable[[Sequence[RestorableImage], Progress, OnNote], Sequence[RestorableImage]]
@@ -45,6 +47,7 @@ class Restore:
         tuple[ImageHeader, Iterator[Band]] | None,
     ]
     most_pixels: int = 0
+    of_frames: Callable[[Sequence[RestorableImage]], Restore] | None = None
 
     def together(self, width: int, height: int) -> int:
         """Tell how many images of a size are best restored together."""
@@ -62,6 +65,8 @@ class Restore:
     ) -> ImageSequence:
         """Restore all images of a file, those together that follow each other and are alike.
 
+        Pages are looked at one by one, of an animation all frames are treated alike.
+
         Args:
             sequence: What was read.
             on_progress: Told of the tiles of all images together; those of images to come are
@@ -71,6 +76,8 @@ class Restore:
         Returns:
             The restored images, timed like the source.
         """
+        of_frames = None if sequence.timing is None else self.of_frames
+        restore = self if of_frames is None else of_frames(sequence.images)
         restored: list[RestorableImage] = []
         tiles = ImageTiles(len(sequence.images), on_progress)
         noted: set[str | Finding] = set()
@@ -81,7 +88,7 @@ class Restore:
                 on_note(each)
 
         for images in self._alike(sequence.images):
-            restored += self.images(images, tiles.of(len(images)), note)
+            restored += restore.images(images, tiles.of(len(images)), note)
         return replace(sequence, images=tuple(restored))
 
     def _alike(self, images: Sequence[RestorableImage]) -> Iterator[Sequence[RestorableImage]]:

@@ -20,9 +20,23 @@ _SIDE = re.compile(r"0*[1-9][0-9]{0,8}")
 _AMOUNT = re.compile(r"([0-9]{1,18}(?:\.[0-9]+)?)([A-Z]?)")
 
 
+# How Pydantic, by which Typer reads values, gives its reasons, and what people are told.
+_REASONS = {
+    "Value error, ": "",
+    "Input should be greater than or equal to ": "it has to be at least ",
+    "Input should be less than or equal to ": "it has to be at most ",
+    "Input should be a valid number": "it is no number",
+    "Input should be a valid integer": "it is no whole number",
+    ", unable to parse string as a number": "",
+    ", unable to parse string as an integer": "",
+}
+
+
 def reason_in(message: str) -> str:
-    """Return what Typer says of a value, without what Pydantic puts in front of its reasons."""
-    return message.replace("Value error, ", "").rstrip(".")
+    """Return what Typer says of a value, in our words."""
+    for reason, words in _REASONS.items():
+        message = message.replace(reason, words)
+    return message.rstrip(".")
 
 
 def parse_tile(value: str) -> Tile:

@@ -140,18 +140,18 @@ def _look_at_the_only(names: Sequence[str], request: Request) -> None:
     from pathlib import Path
 
     from mambair_cli.batches.treatment.choice import treatment_of
-    from mambair_cli.batches.treatment.sample import sample_of
+    from mambair_cli.batches.treatment.sample import samples_of
     from mambair_cli.imaging.files import InputFile
 
     if len(names) != 1 or not Path(names[0]).is_file():
         return
     with InputFile(Path(names[0])) as file:
         try:
-            sample = None if file.jpeg_quality else sample_of(file)
+            samples = [] if file.jpeg_quality else samples_of(file)
         except MambairError:
             return  # said with all else that is wrong
-    if sample is not None:
-        treatment_of(request, sample)
+    if samples:
+        treatment_of(request, *samples)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ BLOCK = 8
 # Qualities, and how many quantisation steps a coefficient may move: what gained most for libjpeg's
 # tables and the bundled weights while no picture lost (benchmarks/dejpeg_cells.py).
 _REACH = {40: 0.35, 60: 0.3, 75: 0.25, 85: 0.17, 90: 0.13, 94: 0.08, 96: 0.0}
+# Smaller coefficients are zero in the file, but for what rounding its pixels left of them.
+_HELD = 3.0
 # The DCT of a block x is DCT @ x @ DCT.T.
 DCT = np.array(
     [
@@ -52,6 +54,8 @@ class JpegCells:
         factors: Rows and columns of luma for one of chroma.
         top: Rows above the first block that begins inside the picture.
         left: Columns before it.
+        shrinking: Share that is taken of what makes a coefficient of luma smaller. Networks make
+            those smaller that they doubt; of a blurred picture too little of each is left already.
     """
 
     luma: Change
@@ -59,6 +63,7 @@ class JpegCells:
     factors: tuple[int, int] = (1, 1)
     top: int = 0
     left: int = 0
+    shrinking: float = 1.0
 
     @classmethod
     def of_file(
@@ -104,13 +109,14 @@ class JpegCells:
         """Return the last row, at `stop` or before, at which blocks end."""
         return stop - (stop - self.top) % self.rows
 
-    def limited(self, change: Change, first: int) -> Change:
+    def limited(self, change: Change, first: int, picture: Change) -> Change:
         """Limit what is changed of some rows.
 
         Args:
             change: `(rows w c)`, luma alone or YCbCr, in levels of 255. The rows are all of the
                 picture's that belong to some blocks.
             first: Row of the picture that they begin with.
+            picture: What is changed, as `change`.
 
         Returns:
             The part that stays within the cells.
@@ -127,6 +133,9 @@ class JpegCells:
             padded = np.pad(change[..., channel], edges, mode="edge")
             if channel == 0:
                 inside = _clipped(padded, self.luma)
+                if self.shrinking < 1:
+                    held = np.pad(picture[..., 0], edges, mode="edge")
+                    inside = _less_shrunken(inside, held, self.shrinking)
             else:
                 inside = _clipped_below(padded, self.chroma, self.factors)
             limited.append(inside[above : above + height, before : before + width])
@@ -146,11 +155,28 @@ def _factors(coding: JpegCoding) -> tuple[int, int] | None:
 
 
 def _clipped(plane: Change, steps: Change) -> Change:
+    return _plane(_coefficients(plane).clip(-steps, steps))
+
+
+def _less_shrunken(plane: Change, held: Change, share: float) -> Change:
+    """Take a share of what makes coefficients smaller that a picture holds, but means of blocks."""
+    change, coefficients = _coefficients(plane), _coefficients(held)
+    shrinks = (change * coefficients < 0) & (np.abs(coefficients) > _HELD)
+    shrinks[..., 0, 0] = False
+    return _plane(np.where(shrinks, np.float32(share) * change, change))
+
+
+def _coefficients(plane: Change) -> Change:
+    """`(rows columns 8 8)` of the blocks of a plane."""
     rows, columns = (side // BLOCK for side in plane.shape)
     blocks = plane.reshape(rows, BLOCK, columns, BLOCK).transpose(0, 2, 1, 3)
-    moved = (DCT @ blocks @ DCT.T).clip(-steps, steps)
-    back: Change = DCT.T @ moved @ DCT
-    return back.transpose(0, 2, 1, 3).reshape(plane.shape)
+    return np.asarray(DCT @ blocks @ DCT.T)
+
+
+def _plane(coefficients: Change) -> Change:
+    rows, columns = coefficients.shape[:2]
+    back: Change = DCT.T @ coefficients @ DCT
+    return back.transpose(0, 2, 1, 3).reshape(rows * BLOCK, columns * BLOCK)
 
 
 def _clipped_below(plane: Change, steps: Change | None, factors: tuple[int, int]) -> Change:

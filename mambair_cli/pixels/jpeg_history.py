@@ -64,6 +64,9 @@ def find_history(luma: Luma) -> JpegHistory | None:
 def _histories(luma: Luma) -> Iterator[tuple[float, JpegHistory]]:
     for top, left in product(_offsets(luma), _offsets(luma.T)):
         coefficients = _low_coefficients(luma[top:, left:])
+        # Few blocks again and again, as of a drawing, are no more evidence than once.
+        if np.unique(coefficients.round(), axis=1).shape[1] < _ENOUGH:
+            continue
         for spread in _SPREADS:
             score, quality = _best_quality(coefficients, spread)
             if quality is not None:

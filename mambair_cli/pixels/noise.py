@@ -29,6 +29,8 @@ _NEXT_TO_NOTHING = 0.0025
 # Share of the patches that tell the grain of a compressed image.
 _GRAIN = 0.02
 _LEAST_PIXELS = 30_000
+# Side of the patches whose detail may have a direction, in pixels.
+_DIRECTED = 12
 
 
 def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
@@ -137,6 +139,36 @@ def grain_of(luma: Luma) -> float:
     height, width = (side // 2 for side in luma.shape)
     halves = luma[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
     return float(np.mean([_quantiles(each, (_GRAIN,))[0] for each in (luma, halves)]))
+
+
+def direction_of(luma: Luma) -> float:
+    """Measure how far detail in the smoother half of an image has a direction.
+
+    Noise has none, whatever smoothed it; what blur and compression left of edges and texture has.
+
+    Args:
+        luma: `(h w)` in levels of 255.
+
+    Returns:
+        The mean coherence of the gradients in patches, without what a slope adds: 0 where none is
+        likelier than others, 1 where all are one; 1 of an image that is too small to tell.
+    """
+    down, across = luma[2:, 1:-1] - luma[:-2, 1:-1], luma[1:-1, 2:] - luma[1:-1, :-2]
+    rows, columns = (side // _DIRECTED for side in down.shape)
+    if not rows * columns:
+        return 1.0
+
+    def means(plane: Luma) -> Luma:
+        whole = plane[: rows * _DIRECTED, : columns * _DIRECTED]
+        return np.asarray(whole.reshape(rows, _DIRECTED, columns, _DIRECTED).mean(axis=(1, 3)))
+
+    across_across = means(across * across) - means(across) ** 2
+    down_down = means(down * down) - means(down) ** 2
+    both = means(across * down) - means(across) * means(down)
+    energy = across_across + down_down
+    coherence = np.hypot(across_across - down_down, 2 * both) / (energy + 1e-6)
+    smoother = np.argsort(energy, axis=None)[: max(1, energy.size // 2)]
+    return float(coherence.ravel()[smoother].mean())
 
 
 def _quantiles(plane: Luma, shares: tuple[float, ...]) -> list[float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mambair_cli.pixels.color import change_to_rgb, change_to_ycbcr
-from mambair_cli.pixels.jpeg_cells import JpegCells
+from mambair_cli.pixels.jpeg_cells import Change, JpegCells
 
 # Levels of an 8-bit file between what a network takes for black and for white.
 _LEVELS = 255
@@ -69,15 +69,21 @@ class Fitting:
         if self.strength != 1:
             answer = x + (answer - x) * self.strength
         if self.cells is not None:
-            answer = x + self._within_cells((answer - x).cpu(), self.cells, first).to(x)
+            change, picture = (_levels(each) for each in (answer - x, x))
+            limited = self.cells.limited(change, first, picture)
+            answer = x + _tensor(limited).to(x)
         return answer
 
-    def _within_cells(self, change: Tensor, cells: JpegCells, first: int) -> Tensor:
-        levels = change[0].permute(1, 2, 0).numpy() * np.float32(_LEVELS)
-        colour = levels.shape[2] > 1
-        limited = cells.limited(change_to_ycbcr(levels) if colour else levels, first)
-        values = change_to_rgb(limited) if colour else limited
-        return torch.from_numpy(values / np.float32(_LEVELS)).permute(2, 0, 1)[None]
+
+def _levels(values: Tensor) -> Change:
+    """Convert `(1 c h w)` into gray or YCbCr `(h w c)` of 255 levels, around whatever is 0."""
+    levels = values[0].permute(1, 2, 0).cpu().numpy() * np.float32(_LEVELS)
+    return change_to_ycbcr(levels) if levels.shape[2] > 1 else levels
+
+
+def _tensor(levels: Change) -> Tensor:
+    values = change_to_rgb(levels) if levels.shape[2] > 1 else levels
+    return torch.from_numpy(values / np.float32(_LEVELS)).permute(2, 0, 1)[None]
 
 
 AS_TRAINED = Fitting()

@@ -70,6 +70,26 @@ def test_a_size_enlarges_at_last(mambair, photo, tmp_path):
     assert "that is no enlargement" in refused.err
 
 
+def test_an_animation_is_treated_as_one(mambair, tmp_path):
+    """Its second frame alone would be left alone, and the film would flicker."""
+    clean = np.asarray(Image.open(CAT).convert("RGB").crop((40, 30, 112, 86)))
+    noise = np.random.default_rng(0).normal(0, 20, (3, *clean.shape))
+    noisy = np.rint(clean + noise).clip(0, 255).astype(np.uint8)
+    frames = [Image.fromarray(each) for each in (noisy[0], clean, noisy[1], noisy[2])]
+    source = tmp_path / "film.webp"
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=80, lossless=True)
+    told = mambair("fix", source, "--dry-run").err
+    outcome = mambair("fix", source)
+    assert outcome.status == 0
+    assert outcome.err.count("found: all frames alike: 72x56 pixels, noise ") == 1
+    assert "all frames alike: 72x56 pixels, noise " in told
+    made = Image.open(tmp_path / "film_fixed.webp")
+    assert made.n_frames == 4
+    for index in range(4):
+        made.seek(index)
+        assert not np.array_equal(np.asarray(made.convert("RGB")), np.asarray(frames[index]))
+
+
 def test_a_folder_is_gone_through_and_taken_up_again(mambair, photo, tmp_path):
     photo("in/a.jpg", quality=30)
     photo("in/b.png")

@@ -284,3 +284,19 @@ def test_nothing_half_written_when_the_format_cannot_hold_the_image(
     )
     assert "JPEG has no transparency" in message
     assert "--format png" in hint
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--strength", "1.1", "it has to be at most 1"),
+        ("--strength", "-0.1", "it has to be at least 0"),
+        ("--strength", "nan", "it has to be at most 1"),
+        ("--strength", "half", "it is no number"),
+        ("--overlap", "1.5", "it is no whole number"),
+    ],
+)
+def test_numbers_that_are_none_are_told_in_our_words(refused, option, value, told):
+    message, hint = refused(2, "sr", "a.png", option, value)
+    assert message == f"invalid value for '{option}': {told}"
+    assert hint == "see what it takes with: mambair sr --help"

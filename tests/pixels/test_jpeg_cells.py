@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_the_reach_falls_with_quality_to_nothing():
 def test_luma_stays_in_its_cells_as_the_file_holds_it(orientation):
     found = coding()
     cells = JpegCells.of_file(found, 0.3, orientation, HEIGHT, WIDTH)
-    limited = cells.limited(change(), 0)[..., 0]
+    limited = cells.limited(change(), 0, change())[..., 0]
     back = {6: 8, 8: 6}.get(orientation, orientation)
     moved = coefficients(turn(limited, back))
     assert (np.abs(moved) <= 0.3 * np.reshape(found.tables[0], (8, 8)) + 1e-3).all()
@@ -56,7 +57,7 @@ def test_chroma_stays_in_its_cells_at_its_own_resolution(subsampling):
     found = coding(subsampling)
     cells = JpegCells.of_file(found, 0.3, 1, 64, 96)
     down, across = cells.factors
-    limited = cells.limited(change(64, 96), 0)[..., 2]
+    limited = cells.limited(change(64, 96), 0, change(64, 96))[..., 2]
     seen = limited.reshape(64 // down, down, 96 // across, across).mean(axis=(1, 3))
     assert (np.abs(coefficients(seen)) <= 0.3 * np.reshape(found.tables[2], (8, 8)) + 1e-3).all()
 
@@ -64,28 +65,45 @@ def test_chroma_stays_in_its_cells_at_its_own_resolution(subsampling):
 def test_a_small_change_passes_as_it_is():
     cells = JpegCells.of_file(coding(), 0.3, 1, HEIGHT, WIDTH)
     small = change() / 1000
-    np.testing.assert_allclose(cells.limited(small, 0), small, atol=1e-5)
+    np.testing.assert_allclose(cells.limited(small, 0, small), small, atol=1e-5)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_parts_that_end_with_blocks_give_the_whole(orientation):
     cells = JpegCells.of_file(coding(), 0.3, orientation, HEIGHT, WIDTH)
-    whole, start, parts = cells.limited(change(), 0), 0, []
+    whole, start, parts = cells.limited(change(), 0, change()), 0, []
     for asked in (20, 38, HEIGHT):
         stop = asked if asked == HEIGHT else cells.whole(asked)
         assert stop <= asked
-        parts.append(cells.limited(change()[start:stop], start))
+        parts.append(cells.limited(change()[start:stop], start, change()[start:stop]))
         start = stop
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_a_gray_file_has_no_chroma_to_move():
     cells = JpegCells.of_file(coding(mode="L"), 0.3, 1, HEIGHT, WIDTH)
-    assert cells.limited(change(channels=1), 0).shape == (HEIGHT, WIDTH, 1)
-    assert not cells.limited(change(), 0)[..., 1:].any()
+    assert cells.limited(change(channels=1), 0, change(channels=1)).shape == (HEIGHT, WIDTH, 1)
+    assert not cells.limited(change(), 0, change())[..., 1:].any()
 
 
 @pytest.mark.parametrize("sampling", [((1, 1), (2, 2), (2, 2)), ((3, 1), (2, 1), (2, 1))])
 def test_blocks_of_unusual_sampling_are_not_known(sampling):
     odd = JpegCoding(((16,) * 64,) * 3, sampling)
     assert JpegCells.of_file(odd, 0.3, 1, HEIGHT, WIDTH) is None
+
+
+def test_of_a_blurred_picture_nothing_is_made_smaller_but_means_of_blocks():
+    sharp = JpegCells.of_file(coding(), 0.3, 1, 64, 96)
+    blurred, half = (replace(sharp, shrinking=share) for share in (0.0, 0.5))
+    picture = np.cumsum(change(64, 96), axis=1) / 4
+    held = coefficients(picture[..., 0])
+    ordinary, kept, less = (
+        cells.limited(change(64, 96), 0, picture) for cells in (sharp, blurred, half)
+    )
+    moved, now, between = (coefficients(each[..., 0]) for each in (ordinary, kept, less))
+    shrinks = (moved * held < 0) & (np.abs(held) > 3)
+    shrinks[..., 0, 0] = False
+    assert 0.1 < shrinks.mean() < 0.9
+    np.testing.assert_allclose(now, np.where(shrinks, 0, moved), atol=1e-3)
+    np.testing.assert_allclose(between, np.where(shrinks, moved / 2, moved), atol=1e-3)
+    np.testing.assert_array_equal(kept[..., 1:], ordinary[..., 1:])

@@ -49,3 +49,11 @@ def test_the_quality_and_where_blocks_begin(clean, quality):
 def test_an_earlier_quality_under_a_finer_one(clean):
     cut = saved(clean, 30).crop((3, 5, clean.width, clean.height))
     assert found(saved(cut, 95)) == JpegHistory(30, 3, 5)
+
+
+@pytest.mark.parametrize("levels", [(0, 0), (77, 77), (255, 255), (0, 200)])
+def test_flat_pictures_and_drawings_of_few_blocks_have_none(levels):
+    """Every block of a drawing may be the same: that its values are multiples of some is chance."""
+    picture = Image.new("L", (225, 150), levels[0])
+    picture.paste(levels[1], (0, 75, 225, 150))
+    assert found(picture.convert("RGB")) is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.pixels.noise import estimate_sigma, grain_of, noise_of_colours
+from mambair_cli.pixels.noise import direction_of, estimate_sigma, grain_of, noise_of_colours
 
 CAT = Path(__file__).parents[2] / "examples" / "cat.png"
 
@@ -72,3 +72,17 @@ def test_grain_outlives_compression():
     grains = [grain(sigma) for sigma in (0, 8, 16)]
     assert grains[0] < 1.5 < grains[1] < grains[2]
     assert grain_of(noisy(16, "L")[:100, :200, 0].astype(np.float32)) == 0
+
+
+def test_noise_has_no_direction_and_edges_have():
+    noise = np.random.default_rng(0).normal(0, 5, (150, 225)).astype(np.float32)
+    coarse = noise + np.roll(noise, 1, 0)
+    coarse = coarse + np.roll(coarse, 1, 1)
+    slope = np.add.outer(np.arange(150), 2 * np.arange(225)).astype(np.float32)
+    stripes = 20 * np.sin(slope / 4)
+    assert direction_of(noise) < direction_of(coarse) < 0.25
+    assert direction_of(coarse + slope) == pytest.approx(direction_of(coarse), abs=0.01)
+    assert direction_of(stripes) > 0.9
+    assert direction_of(stripes + noise) < direction_of(stripes + noise / 10)
+    assert direction_of(np.full((50, 70), 9, np.float32)) == 0
+    assert direction_of(noise[:10, :70]) == 1

@@ -12,7 +12,7 @@ from torch import nn
 
 from mambair_cli.batches.beside import SMALL_FILE
 from mambair_cli.batches.models import ModelCache, network_for
-from mambair_cli.batches.treatment.sample import Sample
+from mambair_cli.batches.treatment.sample import Sample, samples_of_frames
 from mambair_cli.batches.treatment.steps import Treatment
 from mambair_cli.batches.work import ImageTiles, OnNote, Restore
 from mambair_cli.imaging.image import Band, BandReader, ImageHeader, RestorableImage
@@ -30,7 +30,12 @@ from mambair_cli.restoration.tiled_run import Notice, Progress
 LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
 
 
-def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -> Restore:
+def restorer_with(
+    models: ModelCache,
+    options: RestoreOptions,
+    sizing: Sizing,
+    decided: _Decision | None = None,
+) -> Restore:
     """Give what restores the images of files with the models that are suited to them.
 
     Images with traces of a camera are noted where their weights were trained on clean ones.
@@ -39,12 +44,13 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         models: On their device.
         options: How images are restored.
         sizing: Which size results are asked to have.
+        decided: What is done about every image; None to look at each.
     """
 
     def images(
         sources: Sequence[RestorableImage], on_progress: Progress, on_note: OnNote
     ) -> list[RestorableImage]:
-        looked = [_Looked.at(source, models, on_note) for source in sources]
+        looked = [_Looked.at(source, models, decided, on_note) for source in sources]
         tiles, results = ImageTiles(len(sources), on_progress), list[RestorableImage]()
         for networks, group in groupby(looked, lambda each: each.networks):
             alike = list(group)
@@ -75,11 +81,11 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         on_progress: Progress,
         on_note: OnNote,
     ) -> tuple[ImageHeader, Iterator[Band]] | None:
-        sample = Sample.of_bands(look())
-        treatment = _looked_at(models, sample, on_note)
+        decision = _Decision.on(models, [Sample.of_bands(look())])
+        treatment = decision.told(on_note)
         if not treatment.steps:
             return None
-        links = _links(models, treatment, sample, on_note)
+        links = _links(models, decision, on_note)
         if changes_nothing(links):
             return None
         binary_alpha = has_binary_alpha(look())
@@ -92,7 +98,11 @@ def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -
         reduction = Reduction(header, *size, binary_alpha)
         return reduction.result, reduction.bands(restored)
 
-    return Restore(images, bands, _most_pixels(models.device))
+    def of_frames(frames: Sequence[RestorableImage]) -> Restore:
+        together = _Decision.on(models, samples_of_frames(frames))
+        return restorer_with(models, options, sizing, together)
+
+    return Restore(images, bands, _most_pixels(models.device), of_frames)
 
 
 def _most_pixels(device: torch.device) -> int:
@@ -104,6 +114,24 @@ def _most_pixels(device: torch.device) -> int:
 
 
 @dataclass(frozen=True, eq=False)
+class _Decision:
+    """What is done about images that a sample stands for."""
+
+    treatment: Treatment
+    sample: Sample
+
+    @classmethod
+    def on(cls, models: ModelCache, samples: Sequence[Sample]) -> _Decision:
+        """Decide about an image, or about all frames of an animation."""
+        return cls(models.treatment_of(*samples), samples[len(samples) // 2])
+
+    def told(self, on_note: OnNote) -> Treatment:
+        if self.treatment.found:
+            on_note(self.treatment.finding)
+        return self.treatment
+
+
+@dataclass(frozen=True, eq=False)
 class _Looked:
     """An image, and what is done about it by which networks."""
 
@@ -112,10 +140,16 @@ class _Looked:
     links: list[Link]
 
     @classmethod
-    def at(cls, source: RestorableImage, models: ModelCache, on_note: OnNote) -> _Looked:
-        sample = Sample.of_image(source)
-        treatment = _looked_at(models, sample, on_note)
-        links = _links(models, treatment, sample, on_note)
+    def at(
+        cls,
+        source: RestorableImage,
+        models: ModelCache,
+        decided: _Decision | None,
+        on_note: OnNote,
+    ) -> _Looked:
+        decision = decided or _Decision.on(models, [Sample.of_image(source)])
+        treatment = decision.told(on_note)
+        links = _links(models, decision, on_note)
         if links and links[0].spec.task == "sr":
             _note_traces(source, on_note)
         return cls(source, treatment, links)
@@ -129,18 +163,11 @@ def _kept(looked: _Looked) -> RestorableImage:
     return replace(looked.source, left_alone=True, least_quality=looked.treatment.least_quality)
 
 
-def _looked_at(models: ModelCache, sample: Sample, on_note: OnNote) -> Treatment:
-    treatment = models.treatment_of(sample)
-    if treatment.found:
-        on_note(treatment.finding)
-    return treatment
-
-
-def _links(models: ModelCache, treatment: Treatment, sample: Sample, on_note: OnNote) -> list[Link]:
+def _links(models: ModelCache, decision: _Decision, on_note: OnNote) -> list[Link]:
     links = []
-    for step in treatment.steps:
+    for step in decision.treatment.steps:
         model = models.suited_to(step)
-        network = network_for(model, sample)
+        network = network_for(model, decision.sample)
         if network is not model.network:
             on_note("coarse noise: removed from every second and every fourth pixel as well")
         links.append(Link(network, model.spec, step.fitting(model.spec)))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.imaging.files import InputFile
-from mambair_cli.imaging.image import BandReader, RestorableImage
+from mambair_cli.imaging.image import BandReader, ImageSequence, RestorableImage
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.writing.depth import in_8_bits
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.pixels.jpeg_cells import BLOCK
 
-# The middle of an image tells enough.
-_SAMPLE = 512
+# The middle of an image tells enough, and so do some frames of an animation.
+_SAMPLE, _FRAMES = 512, 9
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,31 @@ class Sample:
         return cls(pixels, (header.height, header.width), reader.metadata, named)
 
 
+def samples_of_frames(frames: Sequence[RestorableImage], name: str | None = None) -> list[Sample]:
+    """Take them from some frames of an animation, as far from each other as from both ends."""
+    count = min(len(frames), _FRAMES)
+    chosen = [(2 * index + 1) * len(frames) // (2 * count) for index in range(count)]
+    return [Sample.of_image(frames[index], name) for index in chosen]
+
+
 def _middle(side: int) -> slice:
     start = max(0, side - _SAMPLE) // 2 // BLOCK * BLOCK
     return slice(start, min(side, start + _SAMPLE))
 
 
-def sample_of(file: InputFile) -> Sample:
-    """Read what decides about the treatment of the first image of a file.
+def samples_of(file: InputFile) -> list[Sample]:
+    """Read what decides about the treatment of a file: its first image, or frames.
 
     Raises:
         ImageError: It cannot be read.
     """
+    name = str(file.path)
     if file.header.in_bands:
-        return Sample.of_bands(file.bands(), str(file.path))
-    return Sample.of_image(file.read().images[0], str(file.path))
+        return [Sample.of_bands(file.bands(), name)]
+    return _of_sequence(file.read(), name)
+
+
+def _of_sequence(sequence: ImageSequence, name: str) -> list[Sample]:
+    if sequence.timing is None:
+        return [Sample.of_image(sequence.images[0], name)]
+    return samples_of_frames(sequence.images, name)

@@ -92,7 +92,7 @@ def test_what_follows_the_removal_of_blocks(cat, tmp_path):
     def treated(name, **options):
         cat.save(tmp_path / name, **options)
         sample = Sample.of_image(read_image(tmp_path / name))
-        return treatment_of(request, sample, before)
+        return treatment_of(request, sample, before=before)
 
     found = treated("bad.jpg", quality=40)
     assert [step.request.task for step in found.steps] == ["dejpeg", "realsr"]
