@@ -22,6 +22,9 @@ BLOCK = 8
 # Qualities, and how many quantisation steps a coefficient may move: what gained most for libjpeg's
 # tables and the bundled weights while no picture lost (benchmarks/dejpeg_cells.py).
 _REACH = {40: 0.35, 60: 0.3, 75: 0.25, 85: 0.17, 90: 0.13, 94: 0.08, 96: 0.0}
+# The share of that for chroma at a lower resolution: texture of colours that is left there is taken
+# for squares of compression.
+_REACH_OF_CHROMA = {85: 1.0, 92: 0.7}
 # Smaller coefficients are zero in the file, but for what rounding its pixels left of them.
 _HELD = 3.0
 # The DCT of a block x is DCT @ x @ DCT.T.
@@ -41,7 +44,11 @@ def reach_at(quality: float) -> float:
     Args:
         quality: Of the file, 1 to 100.
     """
-    return float(np.interp(quality, list(_REACH), list(_REACH.values())))
+    return _at(_REACH, quality)
+
+
+def _at(curve: dict[int, float], quality: float) -> float:
+    return float(np.interp(quality, list(curve), list(curve.values())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +96,13 @@ class JpegCells:
         steps = [
             reach * np.array(table, np.float32).reshape(BLOCK, BLOCK) for table in coding.tables
         ]
+        of_chroma = 1.0 if factors == (1, 1) else _at(_REACH_OF_CHROMA, coding.quality)
         if swapped:
             steps, factors = [table.T for table in steps], (factors[1], factors[0])
         # Blocks begin where the file begins, at its end where the picture is reversed.
         return cls(
             steps[0],
-            np.minimum(*steps[1:3]) if len(steps) >= 3 else None,
+            None if len(steps) < 3 else np.float32(of_chroma) * np.minimum(*steps[1:3]),
             factors,
             height % (BLOCK * factors[0]) if rows else 0,
             width % (BLOCK * factors[1]) if columns else 0,
@@ -175,8 +183,8 @@ def _coefficients(plane: Change) -> Change:
 
 def _plane(coefficients: Change) -> Change:
     rows, columns = coefficients.shape[:2]
-    back: Change = DCT.T @ coefficients @ DCT
-    return back.transpose(0, 2, 1, 3).reshape(rows * BLOCK, columns * BLOCK)
+    blocks = np.asarray(DCT.T @ coefficients @ DCT, np.float32)
+    return blocks.transpose(0, 2, 1, 3).reshape(rows * BLOCK, columns * BLOCK)
 
 
 def _clipped_below(plane: Change, steps: Change | None, factors: tuple[int, int]) -> Change:

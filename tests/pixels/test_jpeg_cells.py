@@ -107,3 +107,17 @@ def test_of_a_blurred_picture_nothing_is_made_smaller_but_means_of_blocks():
     np.testing.assert_allclose(now, np.where(shrinks, 0, moved), atol=1e-3)
     np.testing.assert_allclose(between, np.where(shrinks, moved / 2, moved), atol=1e-3)
     np.testing.assert_array_equal(kept[..., 1:], ordinary[..., 1:])
+
+
+def test_subsampled_chroma_of_fine_files_moves_less():
+    """Texture of colours is taken for squares where hardly any squares are."""
+    reach = {}
+    for subsampling in ("4:4:4", "4:2:0"):
+        for quality in (80, 92):
+            found = coding(subsampling, quality)
+            cells = JpegCells.of_file(found, 0.1, 1, 64, 96)
+            table = np.reshape(found.tables[1], (8, 8))
+            reach[subsampling, quality] = float((cells.chroma / table).mean())
+    assert reach["4:2:0", 92] == pytest.approx(0.07)
+    del reach["4:2:0", 92]
+    assert list(reach.values()) == pytest.approx([0.1] * 3)
