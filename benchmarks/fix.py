@@ -284,7 +284,7 @@ def summed_up(cases: list[Case], rows: Rows) -> dict[str, Any]:
     for case in cases:
         found[case.name] += rows.of(case.picture, case.name)
     tables: dict[str, Any] = {
-        table: {way: _told(found[way]) for way in ways if found[way]}
+        table: {way: _told(found[way]) for way in ways if any(row.by == FIX for row in found[way])}
         for table, ways in TABLES.items()
     }
     return tables | {"weights": weights_of(itertools.chain(*found.values()))}
