@@ -154,13 +154,14 @@ def told(rows: Iterable[Row]) -> dict[str, Any]:
     """Sum up one case."""
     every = [row.gain for row in rows]
     gains = [gain for gain in every if gain is not None]
+    counted = {"blocks_not_found": len(every) - len(gains), "pictures": len(every)}
+    if not gains:
+        return counted
     return {
         "mean": round(float(np.mean(gains)), 3),
         "least": round(min(gains), 3),
         "worse_by_more_than_0.01": sum(gain < -0.01 for gain in gains),
-        "blocks_not_found": len(every) - len(gains),
-        "pictures": len(every),
-    }
+    } | counted
 
 
 def main() -> None:

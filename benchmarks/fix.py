@@ -387,7 +387,9 @@ def main() -> None:
     about = before | {"commit": describe_commit(), "cpu": describe_cpu(), "crop": CROP}
     if arguments.pairs:
         about["real_noise"] = on_pairs(arguments.pairs, arguments.every)
-    content = about | (summed_up(cases, rows) if cases else {})
+    asked = [case for case in cases if case.name in (arguments.only or [case.name])]
+    found = summed_up(asked, rows)
+    content = about | {name: about.get(name, {}) | each for name, each in found.items()}
     arguments.output.write_text(json.dumps(content, indent=1) + "\n")
 
 
