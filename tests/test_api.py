@@ -501,7 +501,7 @@ def snapshot():
 def test_a_photograph_is_fixed_as_it_was_opened(snapshot):
     told = []
     result = mambair.fix(snapshot, device="cpu", on_found=told.append)
-    chain = "dejpeg, denoise --real at 40%"
+    chain = "dejpeg, denoise --real at 18%"
     assert told == [f"64x40 pixels, JPEG quality 30 with 4:2:0: {chain}"]
     assert (result.size, result.mode) == (snapshot.size, snapshot.mode)
     difference = np.abs(np.asarray(result).astype(int) - np.asarray(snapshot)).max()

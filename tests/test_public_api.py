@@ -52,10 +52,10 @@ SIGNATURES = {
 }
 FIELDS = {
     "Model": "network spec device precision scan path sha256",
-    "ModelSpec": "id task scale channels sigma quality",
+    "ModelSpec": "id task scale channels sigma quality after",
     "CatalogueEntry": (
         "id task variant scale channels network parameters licence trained_on degradation "
-        "megabytes sigma quality bundled sha256 repo files pattern published"
+        "megabytes sigma quality after bundled sha256 repo files pattern published"
     ),
 }
 EXIT_STATUSES = {

@@ -25,6 +25,8 @@ _REACH = {40: 0.35, 60: 0.3, 75: 0.25, 85: 0.17, 90: 0.13, 94: 0.08, 96: 0.0}
 # The share of that for chroma at a lower resolution: texture of colours that is left there is taken
 # for squares of compression.
 _REACH_OF_CHROMA = {85: 1.0, 92: 0.7}
+# The share that is taken of what the file does not see of a change of such chroma.
+_UNSEEN = {92: 1.0, 94: 0.6, 95: 0.3}
 # Smaller coefficients are zero in the file, but for what rounding its pixels left of them.
 _HELD = 3.0
 # The DCT of a block x is DCT @ x @ DCT.T.
@@ -63,6 +65,7 @@ class JpegCells:
         left: Columns before it.
         shrinking: Share that is taken of what makes a coefficient of luma smaller. Networks make
             those smaller that they doubt; of a blurred picture too little of each is left already.
+        unseen: Share that is taken of a change of chroma between the samples that the file holds.
     """
 
     luma: Change
@@ -71,6 +74,7 @@ class JpegCells:
     top: int = 0
     left: int = 0
     shrinking: float = 1.0
+    unseen: float = 1.0
 
     @classmethod
     def of_file(
@@ -106,6 +110,7 @@ class JpegCells:
             factors,
             height % (BLOCK * factors[0]) if rows else 0,
             width % (BLOCK * factors[1]) if columns else 0,
+            unseen=_at(_UNSEEN, coding.quality),
         )
 
     @property
@@ -145,7 +150,7 @@ class JpegCells:
                     held = np.pad(picture[..., 0], edges, mode="edge")
                     inside = _less_shrunken(inside, held, self.shrinking)
             else:
-                inside = _clipped_below(padded, self.chroma, self.factors)
+                inside = _clipped_below(padded, self.chroma, self.factors, self.unseen)
             limited.append(inside[above : above + height, before : before + width])
         return np.stack(limited, axis=-1)
 
@@ -187,12 +192,18 @@ def _plane(coefficients: Change) -> Change:
     return blocks.transpose(0, 2, 1, 3).reshape(rows * BLOCK, columns * BLOCK)
 
 
-def _clipped_below(plane: Change, steps: Change | None, factors: tuple[int, int]) -> Change:
-    """Clip what a file with fewer samples of chroma sees of a change; the rest is free."""
+def _clipped_below(
+    plane: Change, steps: Change | None, factors: tuple[int, int], unseen: float
+) -> Change:
+    """Clip what a file with fewer samples of chroma sees of a change; of the rest take a share."""
     if steps is None:
         return np.zeros_like(plane)
     down, across = factors
     height, width = plane.shape
     means = plane.reshape(height // down, down, width // across, across).mean(axis=(1, 3))
-    excess: Change = _clipped(means, steps) - means
-    return np.asarray(plane + excess.repeat(down, axis=0).repeat(across, axis=1))
+    excess, seen = (
+        each.repeat(down, axis=0).repeat(across, axis=1)
+        for each in (_clipped(means, steps) - means, means)
+    )
+    left = np.float32(1 - unseen) * (plane - seen)
+    return np.asarray(plane + excess - left, np.float32)
