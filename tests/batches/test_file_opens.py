@@ -20,9 +20,9 @@ SUFFIXES = ("png", "jpg", "tif", "webp", "gif", "bmp", "avif")
 opened: list[str] = []
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _watched():
-    # An audit hook cannot be removed.
+    # An audit hook cannot be removed, and a second one would count everything twice.
     sys.addaudithook(lambda name, values: opened.append(str(values[0])) if name == "open" else None)
 
 
