@@ -248,8 +248,16 @@ def residual_norm(
     norm: nn.LayerNorm,
     more: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """See `ops.Ops`."""
-    rows, branches = _pixels(x), _pixels(branch if more is None else branch + more)
+    """See `ops.Ops`.
+
+    Sums without a scaled skip, and of three parts, are PyTorch's: in every format and width they
+    would be a tenth more kernels to compile.
+    """
+    if skip is None or more is not None:
+        total = (x if skip is None else x * skip) + branch
+        total = total if more is None else total + more
+        return total, FUSED.norm(total, norm)
+    rows, branches = _pixels(x), _pixels(branch)
     p, c = rows.shape
     kept = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     normed = torch.empty(x.shape, dtype=_matrix_dtype(x.device), device=x.device)

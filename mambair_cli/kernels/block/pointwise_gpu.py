@@ -72,7 +72,7 @@ def residual_norm(
     Args:
         x: `(p c)`, pixels `x_stride` apart.
         branch: As x, `branch_stride` apart; None norms x itself and leaves `skip` and `kept` out.
-        skip: `(c)`, or None.
+        skip: `(c)`.
         weight: Of the norm, `(c)`.
         bias: Of the norm, `(c)`.
         kept: `(p c)`.
@@ -90,8 +90,7 @@ def residual_norm(
     pixels, channels, inside = _tile(p, c, PIXELS, CHANNELS, ALIGN)
     value = _load(x, pixels, channels, inside, x_stride, ALIGN)
     if branch is not None:
-        if skip is not None:
-            value = value * _parameter(skip, channels, c, ALIGN)
+        value = value * _parameter(skip, channels, c, ALIGN)
         value += _load(branch, pixels, channels, inside, branch_stride, ALIGN)
         _store(kept, value, pixels, channels, inside, c, ALIGN)
     value = _layer_norm(value, weight, bias, channels, c, eps, ALIGN)
