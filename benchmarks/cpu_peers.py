@@ -25,12 +25,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cpu_network
 import torch
 from hardware import describe_commit, describe_cpu
 from llvmlite import binding
 
 from mambair_cli.networks import build_network
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig
 from mambair_cli.restoration.device.half_weights import frozen_state, with_half_weights
 from mambair_cli.restoration.device.precision import computing_in, resolve_precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
@@ -48,18 +49,9 @@ FORCED = {
         "ONEDNN_MAX_CPU_ISA": "AVX2",
     },
 }
-LARGE = {"embed_dim": 180, "d_state": 16, "depths": (6,) * 6}
-LARGE_V2 = LARGE | {
-    "embed_dim": 174, "num_heads": (6,) * 6, "inner_rank": 64, "num_tokens": 128,
-    "mlp_ratio": 2.0, "upsampler": "pixelshuffle", "light": False,
-}  # fmt: skip
 NETWORKS = {
     "tiny": MambaIRConfig(embed_dim=40, d_state=6, depths=(3, 3)),
-    "light": MambaIRConfig(),
-    "light v2": MambaIRv2Config(),
-    "classic": MambaIRConfig(**LARGE, mlp_ratio=2.0, upsampler="pixelshuffle"),
-    "base v2": MambaIRv2Config(**LARGE_V2),
-    "denoise": MambaIRConfig(**LARGE, mlp_ratio=1.2, upsampler="", upscale=1),
+    **cpu_network.NETWORKS,
     "unet": MambaIRUNetConfig(),
 }
 SWINIR = {

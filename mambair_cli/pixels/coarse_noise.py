@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.pixels.color import rgb_to_ycbcr
-from mambair_cli.pixels.noise import cells_of, haar_variances
+from mambair_cli.pixels.noise import cells_of, haar_variances, means_of_patches
 from mambair_cli.pixels.traces import BRIGHTEST, DARKEST
 
 Planes = NDArray[np.float32]
@@ -76,7 +76,8 @@ def grain_of_noise(pixels: NDArray[np.uint8]) -> Grain:
         return NO_GRAIN
     gray = pixels.shape[2] == 1
     planes = pixels.astype(np.float32) if gray else rgb_to_ycbcr(pixels)
-    full, half = (_by_brightness(cells_of(each)) for each in (planes, _halved(planes)))
+    sizes = planes, means_of_patches(planes, 2)
+    full, half = (_by_brightness(cells_of(each)) for each in sizes)
     if not full or not half:
         return NO_GRAIN
     finest, coarser = (_ordinary(each, 0) for each in (full, half))
@@ -88,12 +89,6 @@ def grain_of_noise(pixels: NDArray[np.uint8]) -> Grain:
         max((_ordinary(half, plane) for plane in range(1, planes.shape[2])), default=0.0),
         _reach(planes[..., 0]),
     )
-
-
-def _halved(planes: Planes) -> Planes:
-    height, width, channels = (side // 2 for side in (*planes.shape[:2], 2 * planes.shape[2]))
-    whole = planes[: 2 * height, : 2 * width]
-    return np.asarray(whole.reshape(height, 2, width, 2, channels).mean(axis=(1, 3)))
 
 
 def _by_brightness(patches: Planes) -> list[Planes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,14 @@ def cells_of(planes: NDArray[np.float32], side: int = _CELL) -> NDArray[np.float
     return cut.reshape(rows * columns, side, side, -1)
 
 
+def means_of_patches(planes: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Average `(h w ...)` in patches of a side, which also makes it smaller by that factor."""
+    rows, columns = (length // side for length in planes.shape[:2])
+    whole = planes[: rows * side, : columns * side]
+    cut = whole.reshape(rows, side, columns, side, *planes.shape[2:])
+    return np.asarray(cut.mean(axis=(1, 3)))
+
+
 def haar_variances(cells: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the variance of the diagonal detail of a Haar transform in each of `(patches n n)`."""
     a, b, c, d = (cells[:, y::2, x::2] for y in (0, 1) for x in (0, 1))
@@ -136,9 +145,8 @@ def grain_of(luma: Luma) -> float:
     """
     if luma.size < _LEAST_PIXELS:
         return 0.0
-    height, width = (side // 2 for side in luma.shape)
-    halves = luma[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
-    return float(np.mean([_quantiles(each, (_GRAIN,))[0] for each in (luma, halves)]))
+    sizes = (luma, means_of_patches(luma, 2))
+    return float(np.mean([_quantiles(each, (_GRAIN,))[0] for each in sizes]))
 
 
 def direction_of(luma: Luma) -> float:
@@ -154,14 +162,9 @@ def direction_of(luma: Luma) -> float:
         likelier than others, 1 where all are one; 1 of an image that is too small to tell.
     """
     down, across = luma[2:, 1:-1] - luma[:-2, 1:-1], luma[1:-1, 2:] - luma[1:-1, :-2]
-    rows, columns = (side // _DIRECTED for side in down.shape)
-    if not rows * columns:
+    if min(down.shape) < _DIRECTED:
         return 1.0
-
-    def means(plane: Luma) -> Luma:
-        whole = plane[: rows * _DIRECTED, : columns * _DIRECTED]
-        return np.asarray(whole.reshape(rows, _DIRECTED, columns, _DIRECTED).mean(axis=(1, 3)))
-
+    means = partial(means_of_patches, side=_DIRECTED)
     across_across = means(across * across) - means(across) ** 2
     down_down = means(down * down) - means(down) ** 2
     both = means(across * down) - means(across) * means(down)

@@ -102,9 +102,14 @@ def residual_norm(
     more: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """See `Ops`."""
-    kept = (x if skip is None else x * skip) + branch
-    kept = kept if more is None else kept + more
+    kept = residual(x, branch, skip, more)
     return kept, norm(kept)
+
+
+def residual(x: Tensor, branch: Tensor, skip: Tensor | None, more: Tensor | None) -> Tensor:
+    """Add up what `residual_norm` norms."""
+    kept = (x if skip is None else x * skip) + branch
+    return kept if more is None else kept + more
 
 
 def norm_gate(y: Tensor, z: Tensor, norm: nn.LayerNorm) -> Tensor:

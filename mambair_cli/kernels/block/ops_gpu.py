@@ -254,8 +254,7 @@ def residual_norm(
     would be a tenth more kernels to compile.
     """
     if skip is None or more is not None:
-        total = (x if skip is None else x * skip) + branch
-        total = total if more is None else total + more
+        total = ops.residual(x, branch, skip, more)
         return total, FUSED.norm(total, norm)
     rows, branches = _pixels(x), _pixels(branch)
     p, c = rows.shape

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.imaging.writing.depth import to_8_bits
+from mambair_cli.pixels.traces import LUMA
 from mambair_cli.training.degradations.blur import gaussian
 from mambair_cli.training.parsing import Span
 
@@ -40,7 +41,6 @@ _SRGB_TO_XYZ = np.array(
 _RED_GAIN, _BLUE_GAIN = Span(1.9, 2.4), Span(1.5, 1.9)
 # How read noise goes with shot noise, both as variances: log read = slope log shot + offset.
 _READ_SLOPE, _READ_OFFSET, _READ_SPREAD = 2.18, 1.20, 0.26
-_TO_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,6 @@ def reduced(noise: Values, grain: float, colour_grain: float) -> Values:
     if grain > 0:
         noise = gaussian(noise, (grain, grain))
     if colour_grain > 0:
-        luma = (noise @ _TO_LUMA)[..., None]
+        luma = (noise @ LUMA)[..., None]
         noise = luma + gaussian(noise - luma, (colour_grain, colour_grain))
     return noise

@@ -19,9 +19,9 @@ from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.errors import RecipeError
 from mambair_cli.imaging.metadata.jpeg_quality import JpegCoding, coding_of_image
-from mambair_cli.imaging.writing.depth import to_8_bits
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.pixels.jpeg_cells import JpegCells, reach_at
+from mambair_cli.pixels.tensors import to_pixels, to_tensor
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
 from mambair_cli.restoration.fitting import Fitting
 from mambair_cli.training.parsing import Span
@@ -110,11 +110,10 @@ def _restored(
             f"{picture.shape[2]}",
             "name weights for as many, mambair-tiny-dejpeg-color for colour",
         )
-    shown = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+    shown = to_tensor(picture)
     with torch.inference_mode():
         answer = network(shown).clamp(0, 1)
-    made = Fitting(cells=cells).applied(answer, shown, 0)
-    return to_8_bits(made[0].permute(1, 2, 0).numpy())
+    return to_pixels(Fitting(cells=cells).applied(answer, shown, 0))
 
 
 @cache
