@@ -23,24 +23,25 @@ from mambair_cli.restoration import chain
 from mambair_cli.restoration.plan import RestoreOptions
 
 
+def ready(*asked: object, scan: str) -> Worker:
+    """A worker on one processor that has loaded what it needs; takes what `Setup` begins with."""
+    worker = Worker(Setup(*asked, scan=scan, device="cpu", processors=1, share=1))
+    worker.ready()
+    return worker
+
+
 @pytest.fixture
 def worker_within(weights: Path):
     """Makes a worker that has so many bytes of memory."""
 
     def make(max_memory: int | None) -> Worker:
-        setup = Setup(
+        return ready(
             Request("sr", scale=2, weights=str(weights)),
             {"": LocalWeights(weights)},
             RestoreOptions(tile=32, overlap=8),
             FileOptions(scale=2, max_memory=max_memory),
             scan="torch",
-            device="cpu",
-            processors=1,
-            share=1,
         )
-        worker = Worker(setup)
-        worker.ready()
-        return worker
 
     return make
 
@@ -84,21 +85,19 @@ def test_what_comes_after_the_end_is_refused(worker_within, tmp_path):
 def test_what_fix_needs_is_chosen_among_the_weights_that_were_sent(tmp_path):
     request, source = Request("fix"), tmp_path / "in.jpg"
     entries = [case.choose("cpu").entry for case in request.every_case()]
-    setup = Setup(
-        request,
-        {entry.id: LocalWeights(bundled_directory() / str(entry.bundled)) for entry in entries},
-        RestoreOptions(tile=0),
-        FileOptions(),
-        scan="torch",
-        device="cpu",
-        processors=1,
-        share=1,
+    worker, target = (
+        ready(
+            request,
+            {entry.id: LocalWeights(bundled_directory() / str(entry.bundled)) for entry in entries},
+            RestoreOptions(tile=0),
+            FileOptions(),
+            scan="torch",
+        ),
+        tmp_path / "out.jpg",
     )
     Image.open(Path(__file__).parents[2] / "examples" / "cup_q10.jpg").crop((0, 0, 48, 32)).save(
         source, quality=30
     )
-    worker, target = Worker(setup), tmp_path / "out.jpg"
-    worker.ready()
     *noted, result = worker.restore(FileTask(source, target, (str(source), str(target))))
     assert isinstance(result, FileResult)
     assert isinstance(result.outcome, FileDone), result.outcome
@@ -112,7 +111,7 @@ def test_what_is_done_before_comes_with_the_weights(weights: Path, tmp_path: Pat
     after, clean = tmp_path / "after.safetensors", "mambair-tiny-dejpeg-color"
     spec = replace(model.spec, task="realsr", after="dejpeg")
     write_checkpoint(after, model.network, spec)
-    setup = Setup(
+    worker = ready(
         Request("realsr", scale=2, weights=str(after)),
         {
             "": LocalWeights(after),
@@ -121,12 +120,7 @@ def test_what_is_done_before_comes_with_the_weights(weights: Path, tmp_path: Pat
         RestoreOptions(),
         FileOptions(scale=2),
         scan="auto",
-        device="cpu",
-        processors=1,
-        share=1,
     )
-    worker = Worker(setup)
-    worker.ready()
     source, target = tmp_path / "in.jpg", tmp_path / "out.png"
     Image.radial_gradient("L").convert("RGB").resize((50, 34)).save(source, quality=30)
     *told, result = worker.restore(FileTask(source, target, (str(source), str(target))))
