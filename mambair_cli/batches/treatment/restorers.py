@@ -30,12 +30,7 @@ from mambair_cli.restoration.tiled_run import Notice, Progress
 LOOKS_LIKE_A_PHOTOGRAPH = "looks like a photograph: "
 
 
-def restorer_with(
-    models: ModelCache,
-    options: RestoreOptions,
-    sizing: Sizing,
-    decided: _Decision | None = None,
-) -> Restore:
+def restorer_with(models: ModelCache, options: RestoreOptions, sizing: Sizing) -> Restore:
     """Give what restores the images of files with the models that are suited to them.
 
     Images with traces of a camera are noted where their weights were trained on clean ones.
@@ -44,65 +39,86 @@ def restorer_with(
         models: On their device.
         options: How images are restored.
         sizing: Which size results are asked to have.
+    """
+    return _Restorer(models, options, sizing).restore
+
+
+@dataclass(frozen=True, eq=False)
+class _Restorer:
+    """Restores images and files in bands.
+
+    Attributes:
+        models: On their device.
+        options: How images are restored.
+        sizing: Which size results are asked to have.
         decided: What is done about every image; None to look at each.
     """
 
-    def images(
-        sources: Sequence[RestorableImage], on_progress: Progress, on_note: OnNote
+    models: ModelCache
+    options: RestoreOptions
+    sizing: Sizing
+    decided: _Decision | None = None
+
+    @property
+    def restore(self) -> Restore:
+        """Give what batches call."""
+        most = _most_pixels(self.models.device)
+        return Restore(self._images, self._bands, most, self._of_frames)
+
+    def _images(
+        self, sources: Sequence[RestorableImage], on_progress: Progress, on_note: OnNote
     ) -> list[RestorableImage]:
-        looked = [_Looked.at(source, models, decided, on_note) for source in sources]
+        looked = [_Looked.at(source, self.models, self.decided, on_note) for source in sources]
         tiles, results = ImageTiles(len(sources), on_progress), list[RestorableImage]()
         for networks, group in groupby(looked, lambda each: each.networks):
             alike = list(group)
             on_tile = tiles.of(len(alike))
-            if not networks or changes_nothing(alike[0].links):
+            if not networks or self._changes_nothing(alike[0].links):
                 results += map(_kept, alike)
             else:
-                results += alike_restored(alike, on_tile, on_note)
+                results += self._alike(alike, on_tile, on_note)
         return results
 
-    def changes_nothing(links: Sequence[Link]) -> bool:
-        return options.strength == 0 and _scale(links) == 1
+    def _changes_nothing(self, links: Sequence[Link]) -> bool:
+        return self.options.strength == 0 and _scale(links) == 1
 
-    def alike_restored(
-        alike: Sequence[_Looked], on_progress: Progress, on_note: OnNote
+    def _alike(
+        self, alike: Sequence[_Looked], on_progress: Progress, on_note: OnNote
     ) -> Iterator[RestorableImage]:
         height, width = alike[0].source.pixels.shape[:2]
-        size = sizing.size_of(width, height, _scale(alike[0].links))
+        size = self.sizing.size_of(width, height, _scale(alike[0].links))
         chains, sources = [each.links for each in alike], [each.source for each in alike]
-        made = restore_in_turn(chains, sources, options, on_progress, on_note)
+        made = restore_in_turn(chains, sources, self.options, on_progress, on_note)
         for image, each in zip(made, alike, strict=True):
-            resized = reduced(image, *size) if sizing.is_free else image
+            resized = reduced(image, *size) if self.sizing.is_free else image
             yield replace(resized, least_quality=each.treatment.least_quality)
 
-    def bands(
+    def _bands(
+        self,
         reader: BandReader,
         look: Callable[[], BandReader],
         on_progress: Progress,
         on_note: OnNote,
     ) -> tuple[ImageHeader, Iterator[Band]] | None:
-        decision = _Decision.on(models, [Sample.of_bands(look())])
+        decision = _Decision.on(self.models, [Sample.of_bands(look())])
         treatment = decision.told(on_note)
         if not treatment.steps:
             return None
-        links = _links(models, decision, on_note)
-        if changes_nothing(links):
+        links = _links(self.models, decision, on_note)
+        if self._changes_nothing(links):
             return None
         binary_alpha = has_binary_alpha(look())
         header, restored = restore_bands_in_turn(
-            links, reader, options, on_progress, on_note, binary_alpha=binary_alpha
+            links, reader, self.options, on_progress, on_note, binary_alpha=binary_alpha
         )
-        if not sizing.is_free:
+        if not self.sizing.is_free:
             return header, restored
-        size = sizing.size_of(reader.header.width, reader.header.height, _scale(links))
+        size = self.sizing.size_of(reader.header.width, reader.header.height, _scale(links))
         reduction = Reduction(header, *size, binary_alpha)
         return reduction.result, reduction.bands(restored)
 
-    def of_frames(frames: Sequence[RestorableImage]) -> Restore:
-        together = _Decision.on(models, samples_of_frames(frames))
-        return restorer_with(models, options, sizing, together)
-
-    return Restore(images, bands, _most_pixels(models.device), of_frames)
+    def _of_frames(self, frames: Sequence[RestorableImage]) -> Restore:
+        return replace(self, decided=_Decision.on(self.models, samples_of_frames(frames))).restore
 
 
 def _most_pixels(device: torch.device) -> int:
