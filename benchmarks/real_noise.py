@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mambair_cli as mambair
+from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.evaluation.metrics import psnr
-from mambair_cli.pixels.coarse_noise import grain_of_noise
+from mambair_cli.imaging.image import RestorableImage
 
 RESULT = Path(__file__).parent / "results" / "real_noise.json"
 DEFAULT = ("mambair-tiny-denoise-real", "mambair-tiny-denoise-s15")
@@ -79,7 +80,7 @@ def measured(file: Path, model: mambair.Model) -> Row:
     noisy, clean = read(file), read(file.with_name(file.name.replace("_real", "_mean")))
     before = psnr(noisy, clean, border=0)
     after = psnr(np.asarray(mambair.restore(noisy, model)), clean, border=0)
-    coarse = grain_of_noise(noisy).is_coarse
+    coarse = Sample.of_image(RestorableImage(noisy)).has_coarse_noise
     return Row(file.stem, Path(model.path).stem, before, after, coarse)
 
 

@@ -22,7 +22,6 @@ from mambair_cli.checkpoints.shards import digest_of
 from mambair_cli.imaging.files import InputFile
 from mambair_cli.networks import RestorationNetwork
 from mambair_cli.networks.spec import ModelSpec
-from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.restoration.device.compute import Compute
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.scan_backend import set_scan_backend
@@ -100,7 +99,7 @@ def network_for(model: Model, sample: Sample) -> nn.Module:
         model: Whose weights were chosen.
         sample: Of the image.
     """
-    if model.spec.id in KNOW_FINE_NOISE and grain_of_noise(sample.pixels).is_coarse:
+    if model.spec.id in KNOW_FINE_NOISE and sample.has_coarse_noise:
         return model.in_phases
     return model.network
 

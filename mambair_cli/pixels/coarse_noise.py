@@ -1,8 +1,8 @@
 """Whether the noise of an image is coarse: neighbours share it.
 
 Cameras leave such noise where they smooth or enlarge what they took, and strong compression takes
-the finest part of what noise is left. It is told from texture by how evenly it lies, and from blur
-and from noise of single pixels by how far it reaches.
+the finest part of what noise is left. It is told from texture by how evenly it lies and that it
+has no direction, and from blur and from noise of single pixels by how far it reaches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mambair_cli.pixels.color import rgb_to_ycbcr
-from mambair_cli.pixels.noise import cells_of, haar_variances, means_of_patches
+from mambair_cli.pixels.noise import cells_of, direction_of, haar_variances, means_of_patches
 from mambair_cli.pixels.traces import BRIGHTEST, DARKEST
 
 Planes = NDArray[np.float32]
@@ -27,6 +27,9 @@ _NEXT_TO_NOTHING = 0.01
 # noise, saved as JPEG or not, lie beyond one of them (docs/choosing.md).
 _LARGEST_FINEST, _LEAST_EVENNESS, _MOST_COLOUR = 0.42, 0.15, 0.28
 _LEAST_REACH, _FARTHEST_REACH = 0.09, 0.46
+# What is left of fine texture in pictures that were blurred or saved has a direction; where detail
+# lies evenly it may have more of one, of noise beside edges.
+_MOST_DIRECTION, _MORE_WHERE_EVEN = 0.2, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Grain:
         colour: The coarser detail of ordinary patches in the planes of chroma, in levels of 255.
         reach: How much pixels at a distance of two share of what smooth patches hold, as a
             correlation: 0 for noise of single pixels, 0.5 and more for what is blurred.
+        direction: How far the detail of luma has one, as `direction_of` tells it.
     """
 
     finest: float
     evenness: float
     colour: float
     reach: float
+    direction: float
 
     @property
     def is_coarse(self) -> bool:
@@ -56,10 +61,11 @@ class Grain:
             and self.evenness > _LEAST_EVENNESS
             and self.colour < _MOST_COLOUR
             and _LEAST_REACH < self.reach < _FARTHEST_REACH
+            and self.direction < _MOST_DIRECTION + _MORE_WHERE_EVEN * self.evenness
         )
 
 
-NO_GRAIN = Grain(1.0, 0.0, 0.0, 0.0)
+NO_GRAIN = Grain(1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 def grain_of_noise(pixels: NDArray[np.uint8]) -> Grain:
@@ -88,6 +94,7 @@ def grain_of_noise(pixels: NDArray[np.uint8]) -> Grain:
         float(smooth / every),
         max((_ordinary(half, plane) for plane in range(1, planes.shape[2])), default=0.0),
         _reach(planes[..., 0]),
+        direction_of(planes[..., 0]),
     )
 
 

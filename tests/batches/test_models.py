@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mambair_cli as mambair
 from mambair_cli.batches.models import LocalWeights, ModelCache, network_for
@@ -13,6 +14,7 @@ from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.request import Request
+from mambair_cli.imaging.files import read_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.restoration.device.compute import Compute
@@ -43,6 +45,18 @@ def test_coarse_noise_has_the_network_run_in_phases(model, shots):
     # Images of a batch that need the same network go through it together.
     assert network_for(model, sample_of(shot)) is phases
     assert network_for(model, sample_of(scene)) is model.network
+
+
+def test_what_strong_compression_leaves_is_not_coarse_noise(shots, tmp_path):
+    _, shot = shots
+    strongly, finely = tmp_path / "60.jpg", tmp_path / "90.jpg"
+    shot.save(strongly, quality=60)
+    Image.open(strongly).save(finely, quality=90)
+    for file in (strongly, finely):
+        pixels = np.asarray(Image.open(file))
+        assert grain_of_noise(pixels).is_coarse
+        assert not Sample.of_image(read_image(file)).has_coarse_noise
+        assert not sample_of(pixels).has_coarse_noise  # A PNG file made of it.
 
 
 def test_other_weights_never_do(model, shots):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.pixels.coarse_noise import NO_GRAIN, grain_of_noise
+from mambair_cli.pixels.coarse_noise import NO_GRAIN, Grain, grain_of_noise
 
 CAT = Image.open(Path(__file__).parents[2] / "examples" / "cat.png").convert("RGB")
 
@@ -87,3 +87,20 @@ def test_few_pixels_and_hardly_any_light_tell_nothing():
     coarse = noisy(soft(), 4, 3)
     assert grain_of_noise(coarse[:300, :400]) == NO_GRAIN
     assert grain_of_noise(np.zeros((450, 500, 3), np.uint8)) == NO_GRAIN
+
+
+@pytest.mark.parametrize(
+    ("grain", "coarse"),
+    [
+        pytest.param(Grain(0.33, 0.31, 0.23, 0.16, 0.22), True, id="noise of a camera"),
+        pytest.param(Grain(0.30, 0.19, 0.12, 0.31, 0.23), True, id="a camera that smooths"),
+        pytest.param(Grain(0.33, 0.47, 0.17, 0.25, 0.29), True, id="noise beside many edges"),
+        pytest.param(Grain(0.38, 0.29, 0.10, 0.33, 0.54), False, id="a field, blurred and saved"),
+        pytest.param(Grain(0.34, 0.21, 0.08, 0.37, 0.50), False, id="houses, blurred and saved"),
+        pytest.param(Grain(0.38, 0.24, 0.23, 0.31, 0.33), False, id="bricks, blurred and saved"),
+        pytest.param(Grain(0.34, 0.39, 0.15, 0.29, 0.49), False, id="a lawn"),
+    ],
+)
+def test_texture_of_photographs_is_not(grain, coarse):
+    # As measured on photographs, of which texture has a direction.
+    assert grain.is_coarse is coarse

@@ -8,7 +8,6 @@ from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import LEAST_NOISE, Step, Treatment, left_alone
 from mambair_cli.checkpoints.choice import nearest_level, trained_levels
 from mambair_cli.checkpoints.request import Request
-from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.pixels.noise import estimate_sigma
 
 # Formats that lose something, and with it the noise by which noise is known best.
@@ -28,7 +27,7 @@ def against_noise(request: Request, sample: Sample) -> Treatment:
     least = _LEAST_SIGMA_COMPRESSED if compressed else _LEAST_SIGMA
     if sigma < least:
         found = f"noise {sigma:.1f}"
-        if grain_of_noise(sample.pixels).is_coarse:
+        if sample.has_coarse_noise:
             return left_alone(found, "the noise is coarse: mambair denoise --real removes it")
         return left_alone(found)
     sigma = round(sigma, 1)

@@ -12,11 +12,15 @@ from mambair_cli.imaging.files import InputFile
 from mambair_cli.imaging.image import BandReader, ImageSequence, RestorableImage
 from mambair_cli.imaging.metadata.image_metadata import Metadata
 from mambair_cli.imaging.writing.depth import in_8_bits
+from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.pixels.jpeg_cells import BLOCK
+from mambair_cli.pixels.jpeg_history import find_history
 
 # The middle of an image tells enough, and so do some frames of an animation.
 _SAMPLE, _FRAMES = 512, 9
+# Below it compression takes the finest part of texture, and what is left looks like coarse noise.
+_TELLS_COARSE_NOISE = 70
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ class Sample:
         if self.pixels.shape[2] == 1:
             return self.pixels[..., 0].astype(np.float32)
         return rgb_to_ycbcr(self.pixels)[..., 0]
+
+    @property
+    def has_coarse_noise(self) -> bool:
+        """Whether neighbours share its noise, and not because it was strongly compressed."""
+        if not grain_of_noise(self.pixels).is_coarse:
+            return False
+        saved = self.metadata.jpeg, find_history(self.luma)
+        return all(each is None or each.quality >= _TELLS_COARSE_NOISE for each in saved)
 
     @classmethod
     def of_image(cls, image: RestorableImage, name: str | None = None) -> Sample:
