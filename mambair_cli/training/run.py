@@ -11,15 +11,13 @@ from pathlib import Path
 import torch
 
 from mambair_cli.checkpoints.convert import write_checkpoint
-from mambair_cli.checkpoints.obtain import resolve
-from mambair_cli.checkpoints.state_dict import read_checkpoint
-from mambair_cli.errors import BackendError, CheckpointError, MambairError
+from mambair_cli.errors import BackendError, MambairError
 from mambair_cli.networks import RestorationNetwork, build_network
-from mambair_cli.networks.frame import ResidualGroup
 from mambair_cli.restoration.device.precision import resolve_precision
 from mambair_cli.training.config import Recipe
 from mambair_cli.training.data import Sampler
 from mambair_cli.training.distillation import load_teacher
+from mambair_cli.training.initial import initialise
 from mambair_cli.training.kept_results import KeptResults
 from mambair_cli.training.loop import Step, Trainer, learning_rate
 from mambair_cli.training.run_directory import RunDirectory
@@ -143,7 +141,7 @@ def train(
     root = data_root or Path()
     torch.manual_seed(recipe.run.seed)
     network = build_network(recipe.network)
-    initial = _initialise(network, recipe.model.init)
+    initial = initialise(network, recipe.model.init)
     teacher = load_teacher(recipe, place, scan)
     trainer = Trainer(network.to(place), recipe.optim, teacher)
     backend = trainer.set_scan_backend(scan)
@@ -173,33 +171,6 @@ def _check_precision(recipe: Recipe, device: torch.device) -> None:
         resolve_precision(recipe.optim.precision, device)
     except BackendError as error:
         raise BackendError(error.message, 'set precision = "fp32" under [optim]') from error
-
-
-def _initialise(network: RestorationNetwork, init: str | None) -> int:
-    """Take the tensors of other weights that fit by name and shape; return how many did.
-
-    Groups that the other weights have not begin by changing nothing.
-    """
-    if init is None:
-        return 0
-    path = resolve(init)
-    own = network.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in read_checkpoint(path).tensors.items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    if not fitting:
-        raise CheckpointError(
-            f"no tensor of {path} fits the network of the recipe",
-            "see what it holds with: mambair models inspect FILE",
-        )
-    network.load_state_dict(own | fitting)
-    for name, group in network.named_modules():
-        is_new = not any(key.startswith(f"{name}.") for key in fitting)
-        if isinstance(group, ResidualGroup) and is_new:
-            group.change_nothing()
-    return len(fitting)
 
 
 class _Run:

@@ -15,6 +15,7 @@ from filelock import FileLock
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.nn.functional import avg_pool2d
 
 from mambair_cli.checkpoints.load import load_checkpoint
 from mambair_cli.errors import (
@@ -300,6 +301,23 @@ def test_groups_that_the_initial_weights_lack_change_nothing(
     x = torch.rand(1, 3, 9, 13, generator=torch.Generator().manual_seed(0))
     before, after = (network(x) for network in networks)
     assert torch.allclose(before, after, atol=1e-6)
+
+
+@pytest.mark.parametrize(("larger", "smaller"), [(4, 2), (8, 2)])
+def test_a_smaller_scale_begins_with_the_mean_of_the_pixels_of_a_larger_one(
+    tables: dict[str, Any], data_root: Path, tmp_path: Path, larger: int, smaller: int
+) -> None:
+    tables["network"]["upscale"], tables["data"]["patch"] = larger, 4
+    result, _ = _train(tables, data_root, tmp_path / "larger")
+    tables["model"] |= {"id": "test-of-smaller", "init": str(result.last)}
+    tables["network"]["upscale"] = smaller
+    tables["optim"] |= {"learning_rate": 0.0, "final_learning_rate": 0.0}
+    reduced, events = _train(tables, data_root, tmp_path / "smaller")
+    started = next(event for event in events if isinstance(event, Started))
+    assert started.initial_tensors == started.tensors
+    x = torch.rand(1, 3, 9, 13, generator=torch.Generator().manual_seed(0))
+    before, after = (load_checkpoint(each.last).network(x) for each in (result, reduced))
+    assert torch.allclose(avg_pool2d(before, larger // smaller), after, atol=1e-6)
 
 
 def test_missing_initial_weights(tables: dict[str, Any], data_root: Path, tmp_path: Path) -> None:
