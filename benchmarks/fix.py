@@ -8,7 +8,8 @@ pictures minus the bicubic enlargement. Of each way: the mean, the worst picture
 Of every N-th picture others are measured, too: `--rivals N` single commands and other orders
 (null where nothing was left to gain), `--peers N` non-local means and Lanczos, `--bm3d N` BM3D
 (`denoising_peers.py`). `--pictures DIR` keeps the pictures, harmed and fixed. `--pairs DIR`
-measures on real noise: pairs `*_real.JPG`, one shot, and `*_mean.JPG`, the mean of many.
+measures on real noise: pairs `*_real.JPG`, one shot, and `*_mean.JPG`, the mean of many. `--gray`
+makes gray files of gray pictures; then give `--output`, too.
 
 `--rows FILE` keeps each figure as soon as it is there: run again, it goes on, and measures again
 what other weights were behind. Several processes share the work: `--share 1/2` and `--share 2/2`
@@ -151,12 +152,14 @@ class Case:
         index: Its number, from which noise is drawn.
         name: Of the way.
         way: How its file is made.
+        mode: `RGB`, or `L` for gray pictures.
     """
 
     source: Path
     index: int
     name: str
     way: Way
+    mode: str = "RGB"
 
     @property
     def picture(self) -> str:
@@ -171,7 +174,7 @@ class Case:
     @cached_property
     def whole(self) -> Pixels:
         """What the file is made of."""
-        picture = np.asarray(Image.open(self.source).convert("RGB"))
+        picture = np.atleast_3d(np.asarray(Image.open(self.source).convert(self.mode)))
         times = min(self.way.scale, 2)
         return middle(picture, (CROP[0] * times, CROP[1] * times))
 
@@ -352,6 +355,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="DIR")
     parser.add_argument("--pairs", type=Path, metavar="DIR")
     parser.add_argument("--every", type=int, default=1, help="take every so-manieth picture")
+    parser.add_argument("--gray", action="store_const", const="L", default="RGB", dest="mode")
     for others in ("--rivals", "--peers", "--bm3d"):
         parser.add_argument(others, type=int, default=0, metavar="N")
     parser.add_argument("--only", nargs="+", metavar="WAY", help="measure these ways")
@@ -371,7 +375,7 @@ def main() -> None:
     bench = Bench(rows, arguments.pictures)
     others = Others(arguments.rivals, arguments.peers, arguments.bm3d)
     cases = [
-        Case(source, index, name, way)
+        Case(source, index, name, way, arguments.mode)
         for index, source in enumerate(mixed(arguments.data)[:: arguments.every])
         for ways in TABLES.values()
         for name, way in ways.items()

@@ -70,7 +70,7 @@ class Way:
         """Write a file of a clean picture.
 
         Args:
-            truth: `(h w 3)`; its sides are multiples of the scale.
+            truth: `(h w c)`, gray or RGB; its sides are multiples of the scale.
             path: The file, without suffix.
             generator: Draws the noise.
 
@@ -79,7 +79,7 @@ class Way:
         """
         height, width = truth.shape[:2]
         small = resized(truth, (height // self.scale, width // self.scale), "bicubic")
-        picture = Image.fromarray(self.harm(small, generator))
+        picture = Image.fromarray(self._harmed(small, generator))
         if self.first is not None:
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG", quality=self.first)
@@ -91,6 +91,12 @@ class Way:
             made = path.with_suffix(".jpg")
             picture.save(made, quality=self.quality, subsampling=self.subsampling)
         return made
+
+    def _harmed(self, picture: Pixels, generator: np.random.Generator) -> Pixels:
+        """Harm a picture; of a gray one the green of one whose colours are all the same."""
+        if picture.shape[2] == 3:
+            return self.harm(picture, generator)
+        return self.harm(picture.repeat(3, axis=2), generator)[..., 1]
 
     def seen(self, truth: Pixels) -> Pixels:
         """Return the part of a clean picture that the file shows."""

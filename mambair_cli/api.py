@@ -122,8 +122,9 @@ def restore(
     taken = in_memory.take(image)
     for change in taken.image.changes:
         warnings.warn(change, stacklevel=2)
-    fitting = fitted_as_trained(model.spec)
-    network = network_for(model, Sample.of_image(taken.image))
+    sample = Sample.of_image(taken.image)
+    fitting = fitted_as_trained(model.spec, gray=sample.is_gray)
+    network = network_for(model, sample)
     restored = restore_image(network, taken.image, model.spec, options, fitting=fitting)
     result: Picture = taken.given_back(restored)
     return result

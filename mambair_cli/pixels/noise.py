@@ -20,9 +20,9 @@ _STEP = 2
 _SMOOTHEST = 0.05
 _TEXTURE, _SELECTED = 1.2, 0.77
 _LUMA_OF_RGB = float(np.sqrt(np.sum(LUMA**2)))
-# How strong independent noise of three colours is in the planes of chroma, and by how much less it
-# varies in the smoothest of small patches.
-_CHROMA_OF_RGB = (0.62, 0.65)
+# Planes that show noise, and how strong independent noise of the colours is in them; by how much
+# less it varies in the smoothest of small patches.
+_CHROMA, _GRAY = ((1, 0.62), (2, 0.65)), ((0, 1.0),)
 _CELL, _SELECTED_OF_CELLS = 8, 0.7
 # Noise of a camera depends on brightness: patches are compared with those as bright as they are.
 _BRIGHTNESSES, _SMOOTH = 4, 0.15
@@ -52,23 +52,27 @@ def estimate_sigma(pixels: NDArray[np.uint8], *, compressed: bool) -> float:
     if min(pixels.shape[:2]) < _SMALLEST_SIDE:
         return 0.0
     values = pixels.astype(np.float32)
-    gray = pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
-    if gray:
+    if is_gray(pixels):
         return _in_smooth_patches(values[..., 0])
     if compressed:
         return _in_smooth_patches(values @ LUMA) / _LUMA_OF_RGB
     return _in_least_directions(values)
 
 
+def is_gray(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether `(h w c)` has one colour only, or three that are equal everywhere."""
+    return pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
+
+
 @dataclass(frozen=True)
-class ColourNoise:
-    """What the chroma of an image shows.
+class ShownNoise:
+    """What smooth places of an image show.
 
     Attributes:
         level: Standard deviation of the white noise in each colour that shows as much as the
             smoothest patches, in levels of 255.
         evenness: Variance of the smooth patches over that of all which are as bright: 0.6 where
-            noise lies over all of them, small where some are smooth and others have colours.
+            noise lies over all of them, small where some are smooth and others have detail.
         texture: As `level`, what all patches have beyond it.
     """
 
@@ -77,29 +81,31 @@ class ColourNoise:
     texture: float
 
 
-def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
-    """Tell how much noise the colours of an image show that was never compressed with losses.
+def shown_noise(pixels: NDArray[np.uint8]) -> ShownNoise:
+    """Tell how much noise an image shows that was never compressed with losses.
 
-    Texture is mostly of one colour: in the smoothest patches both planes of chroma hold noise, of
-    whatever kind, and hardly anything else. Chroma that is held at a lower resolution or was
-    quantised has lost it.
+    Of colour the chroma is looked at. Texture is mostly of one colour: in the smoothest patches
+    both planes of chroma hold noise, of whatever kind, and hardly anything else. Chroma that is
+    held at a lower resolution or was quantised has lost it. Of gray it is the picture itself, in
+    which texture cannot be told from noise but by how evenly it lies.
 
     Args:
-        pixels: `(h w 3)`.
+        pixels: `(h w c)`, gray or RGB.
 
     Returns:
         What was measured; nothing of an image with a side below 32 pixels, or of hardly any light.
     """
     if min(pixels.shape[:2]) < _SMALLEST_SIDE:
-        return ColourNoise(0.0, 0.0, 0.0)
-    cells = cells_of(rgb_to_ycbcr(pixels))
+        return ShownNoise(0.0, 0.0, 0.0)
+    gray = is_gray(pixels)
+    cells = cells_of(pixels[..., :1].astype(np.float32) if gray else rgb_to_ycbcr(pixels))
     light = cells[..., 0].mean(axis=(1, 2))
     is_told = (light > DARKEST) & (light < BRIGHTEST)
     if is_told.sum() < _BRIGHTNESSES:
-        return ColourNoise(0.0, 0.0, 0.0)
+        return ShownNoise(0.0, 0.0, 0.0)
     alike = np.array_split(np.argsort(light[is_told]), _BRIGHTNESSES)
     levels, evenness, textures = [], [], []
-    for plane, norm in enumerate(_CHROMA_OF_RGB, start=1):
+    for plane, norm in _GRAY if gray else _CHROMA:
         variances = haar_variances(cells[is_told, ..., plane])
         smoothest = np.quantile(variances, _SMOOTHEST)
         smooth = sum(np.quantile(variances[group], _SMOOTH) for group in alike)
@@ -108,7 +114,7 @@ def noise_of_colours(pixels: NDArray[np.uint8]) -> ColourNoise:
         levels.append(float(np.sqrt(noise)) / norm)
         evenness.append(float(smooth / ordinary))
         textures.append(float(np.sqrt(max(variances.mean() - noise, 0))) / norm)
-    return ColourNoise(min(levels), min(evenness), min(textures))
+    return ShownNoise(min(levels), min(evenness), min(textures))
 
 
 def cells_of(planes: NDArray[np.float32], side: int = _CELL) -> NDArray[np.float32]:

@@ -119,6 +119,22 @@ def test_noise_that_a_file_cut_off_is_removed_almost_as_well(sigma: int, gain: f
     assert now > psnr(np.rint(whole * 255).astype(np.uint8), dark) - 0.8
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("sigma", [15, 25, 50])
+def test_noise_that_all_colours_share_is_removed_from_gray(sigma: int, channels: int) -> None:
+    truth = np.asarray(Image.fromarray(drawing()).convert("L"))[..., None]
+    noisy = add_gaussian_noise(truth, sigma, np.random.default_rng(1)).clip(0, 1)
+    pixels = np.rint(noisy * 255).astype(np.uint8).repeat(channels, axis=2)
+    model = mambair.load_model(f"mambair-tiny-denoise-s{sigma}", "cpu")
+    as_if_not = restore_image(
+        model.network, RestorableImage(pixels), model.spec, RestoreOptions(tile=0)
+    )
+    restored = mambair.restore(pixels, model, tile=0)
+    same = truth.repeat(channels, axis=2)
+    assert psnr(restored, same) > psnr(as_if_not.pixels, same) + 3
+    assert psnr(restored, same) > psnr(pixels, same) + 6
+
+
 @pytest.mark.parametrize("quality", [10, 30, 40])
 def test_colours_of_a_jpeg_stay_and_its_luma_gets_better(quality: int) -> None:
     truth = drawing()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mambair_cli.pixels.noise import direction_of, estimate_sigma, grain_of, noise_of_colours
+from mambair_cli.pixels.noise import direction_of, estimate_sigma, grain_of, shown_noise
 
 CAT = Path(__file__).parents[2] / "examples" / "cat.png"
 
@@ -51,16 +51,25 @@ def test_where_all_light_is_clipped():
 
 @pytest.mark.parametrize("sigma", [5, 15, 30])
 def test_noise_that_colours_show(sigma):
-    shown = noise_of_colours(noisy(sigma))
+    shown = shown_noise(noisy(sigma))
     assert shown.level == pytest.approx(sigma, rel=0.25)
     assert shown.evenness > 0.5
     assert shown.texture < 0.5 * sigma
 
 
 def test_colours_of_a_clean_and_of_a_small_picture():
-    clean = noise_of_colours(noisy(0))
+    clean = shown_noise(noisy(0))
     assert clean.level * clean.evenness < 0.5
-    assert noise_of_colours(noisy(20)[:20, :50]).level == 0
+    assert shown_noise(noisy(20)[:20, :50]).level == 0
+
+
+@pytest.mark.parametrize("sigma", [8, 15, 30])
+def test_noise_that_gray_shows(sigma):
+    shown = shown_noise(noisy(sigma, "L"))
+    assert shown.level == pytest.approx(sigma, rel=0.25)
+    assert shown.evenness > 0.4
+    assert shown_noise(noisy(sigma, "L").repeat(3, axis=2)) == shown
+    assert shown_noise(noisy(0, "L")).evenness < 0.3
 
 
 def test_grain_outlives_compression():

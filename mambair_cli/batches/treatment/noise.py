@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mambair_cli.batches.treatment.sample import Sample
-from mambair_cli.batches.treatment.steps import LEAST_NOISE, Step, Treatment, left_alone
+from mambair_cli.batches.treatment.steps import LEAST_NOISE, Step, Treatment, as_shown, left_alone
 from mambair_cli.checkpoints.choice import nearest_level, trained_levels
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.pixels.noise import estimate_sigma
@@ -32,5 +32,10 @@ def against_noise(request: Request, sample: Sample) -> Treatment:
         return left_alone(found)
     sigma = round(sigma, 1)
     found = f"noise {sigma:g}"
-    level = nearest_level("sigma", sigma, trained_levels("denoise", "sigma"))
-    return Treatment((Step(replace(request, sigma=level), sigma),), found)
+    return Treatment((Step(for_noise_of(sigma, request, sample), sigma),), found)
+
+
+def for_noise_of(sigma: float, request: Request, sample: Sample) -> Request:
+    """Ask for the weights that are nearest to how strong they are shown the noise."""
+    shown = as_shown(sigma, gray=sample.is_gray)
+    return replace(request, sigma=nearest_level("sigma", shown, trained_levels("denoise", "sigma")))

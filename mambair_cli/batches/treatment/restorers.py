@@ -131,15 +131,17 @@ def _most_pixels(device: torch.device) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Decision:
-    """What is done about images that a sample stands for."""
+    """What is done about images that a sample stands for; gray where all that were seen are."""
 
     treatment: Treatment
     sample: Sample
+    gray: bool
 
     @classmethod
     def on(cls, models: ModelCache, samples: Sequence[Sample]) -> _Decision:
         """Decide about an image, or about all frames of an animation."""
-        return cls(models.treatment_of(*samples), samples[len(samples) // 2])
+        gray = all(sample.is_gray for sample in samples)
+        return cls(models.treatment_of(*samples), samples[len(samples) // 2], gray)
 
     def told(self, on_note: OnNote) -> Treatment:
         if self.treatment.found:
@@ -186,7 +188,8 @@ def _links(models: ModelCache, decision: _Decision, on_note: OnNote) -> list[Lin
         network = network_for(model, decision.sample)
         if network is not model.network:
             on_note("coarse noise: removed from every second and every fourth pixel as well")
-        links.append(Link(network, model.spec, step.fitting(model.spec)))
+        fitting = step.fitting(model.spec, gray=decision.gray)
+        links.append(Link(network, model.spec, fitting))
     return links
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.pixels.color import rgb_to_ycbcr
 from mambair_cli.pixels.jpeg_cells import BLOCK
 from mambair_cli.pixels.jpeg_history import find_history
+from mambair_cli.pixels.noise import is_gray
 
 # The middle of an image tells enough, and so do some frames of an animation.
 _SAMPLE, _FRAMES = 512, 9
@@ -45,6 +47,11 @@ class Sample:
         if self.pixels.shape[2] == 1:
             return self.pixels[..., 0].astype(np.float32)
         return rgb_to_ycbcr(self.pixels)[..., 0]
+
+    @cached_property
+    def is_gray(self) -> bool:
+        """Whether it has one colour only, or three that are equal everywhere."""
+        return is_gray(self.pixels)
 
     @property
     def has_coarse_noise(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ _STRENGTH = {2: 0.0, 3: 0.25, 4: 0.4, 6: 0.72, 8: 0.88, 12: 1.0}
 # How far noise reaches beyond black where it does, by its deviation: 0.63 in the mean over all
 # brightnesses, less over shadows that are not black.
 CUT_OFF = 0.5
+# A network for colours is shown gray three times. Noise that the channels share is so much stronger
+# along gray than where each has its own, on which the network was trained.
+_SHARED = sqrt(3)
 # Weaker noise is not removed.
 LEAST_NOISE = min(_STRENGTH)
 
@@ -68,11 +72,17 @@ class Step:
     cells: JpegCells | None = None
     strength: float = 1.0
 
-    def fitting(self, spec: ModelSpec) -> Fitting:
-        """Fit weights to the image."""
-        if self.sigma is not None and spec.sigma is not None:
-            fitted = fitted_to_noise(self.sigma, spec.sigma)
-            return unclipped(self.sigma, replace(fitted, strength=fitted.strength * self.strength))
+    def fitting(self, spec: ModelSpec, *, gray: bool = False) -> Fitting:
+        """Fit weights to the image.
+
+        Args:
+            spec: Of the weights.
+            gray: Whether the image is.
+        """
+        if spec.sigma is not None:
+            sigma = spec.sigma if self.sigma is None else self.sigma
+            fitted = _fitted_to_noise_of(sigma, spec, gray=gray)
+            return replace(fitted, strength=fitted.strength * self.strength)
         if self.cells is None and self.strength == 1:
             return AS_TRAINED
         return Fitting(strength=self.strength, cells=self.cells)
@@ -123,19 +133,21 @@ def left_alone(found: str, why: str = "nothing to gain") -> Treatment:
     return Treatment((), f"{found}: left alone, {why}", KEEPS_FINE)
 
 
-def fitted_as_trained(spec: ModelSpec) -> Fitting:
+def fitted_as_trained(spec: ModelSpec, *, gray: bool) -> Fitting:
     """Fit weights to an image that has what they were trained for, in a file."""
-    return AS_TRAINED if spec.sigma is None else unclipped(spec.sigma, AS_TRAINED)
+    return AS_TRAINED if spec.sigma is None else _fitted_to_noise_of(spec.sigma, spec, gray=gray)
 
 
-def unclipped(sigma: float, fitting: Fitting) -> Fitting:
-    """Have noise reach beyond black and white again, half a deviation.
+def as_shown(sigma: float, *, gray: bool) -> float:
+    """Return how strong noise is to a network for colours."""
+    return _SHARED * sigma if gray else sigma
 
-    Args:
-        sigma: Of the image, in levels of 255.
-        fitting: What else is done.
-    """
-    return replace(fitting, clipped=CUT_OFF * sigma / 255)
+
+def _fitted_to_noise_of(sigma: float, spec: ModelSpec, *, gray: bool) -> Fitting:
+    """Fit weights for noise; beyond black and white it reaches again, half a deviation."""
+    assert spec.sigma is not None
+    shown = as_shown(sigma, gray=gray and spec.channels > 1)
+    return replace(fitted_to_noise(shown, spec.sigma), clipped=CUT_OFF * sigma / 255)
 
 
 def fitted_to_noise(sigma: float, trained: float) -> Fitting:

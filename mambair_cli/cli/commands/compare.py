@@ -56,6 +56,7 @@ def compare(
     debug: Debug = False,  # noqa: ARG001 - read by its callback
 ) -> None:
     """Restore an image with several models and write a page that shows them side by side."""
+    from mambair_cli.batches.treatment.sample import Sample
     from mambair_cli.batches.treatment.steps import fitted_as_trained
     from mambair_cli.evaluation.page import Page
     from mambair_cli.evaluation.report import require_target, write_text
@@ -72,6 +73,7 @@ def compare(
     task = task_asked(scale, sigma, quality) or "sr"
     require_target(target, "-o", overwrite=overwrite, sources=[image])
     source = read_image(image)
+    gray = Sample.of_image(source).is_gray
     messages = Messages(quiet=quiet, verbose=verbose)
     setting = prepare(device, precision, scan, "auto", messages, ensemble=ensemble)
     page = Page(f"{image.name}: models compared")
@@ -84,7 +86,7 @@ def compare(
                 source,
                 model.spec,
                 setting.options,
-                fitting=fitted_as_trained(model.spec),
+                fitting=fitted_as_trained(model.spec, gray=gray),
             )
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
         label = label_of(model.spec, ensemble=ensemble)

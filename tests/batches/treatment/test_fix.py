@@ -162,6 +162,16 @@ def test_a_gray_file_takes_weights_for_gray(treated, cat):
     assert found.found.endswith("JPEG quality 30: dejpeg")
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_noise_of_a_gray_picture_is_told_by_how_evenly_it_lies(treated, cat, noisy, mode):
+    gray = cat.convert("L").convert("RGB")
+    assert treated(FIX, gray.convert(mode), "png").steps == ()
+    found = treated(FIX, noisy(gray, 20).split()[1].convert(mode), "png")
+    assert tasks(found) == ["denoise"]
+    assert found.steps[0].sigma == pytest.approx(20, rel=0.3)
+    assert found.steps[0].strength > 0.9
+
+
 def test_texture_that_is_as_wild_as_noise_is_left_alone(treated):
     """Where smooth patches lie between wild ones it is no noise, which would lie over all."""
     even = np.random.default_rng(0).normal(0, 1, (160, 224, 3))

@@ -18,6 +18,15 @@ def test_noise_is_measured(treated, cat, noisy, sigma, level):
     assert found.found == f"noise {found.steps[0].sigma:g}"
 
 
+@pytest.mark.parametrize(("sigma", "level"), [(8, 15), (15, 25), (33, 50)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_noise_of_gray_takes_weights_for_more(treated, cat, noisy, sigma, level, mode):
+    green = noisy(cat.convert("L").convert("RGB"), sigma).split()[1]
+    found = treated(Request("denoise"), green.convert(mode), "png")
+    assert found.steps[0].sigma == pytest.approx(sigma, rel=0.3)
+    assert found.steps[0].request.sigma == level
+
+
 def test_a_clean_image_is_left_alone(treated, cat):
     found = treated(Request("denoise"), cat, "png")
     assert found.steps == ()
