@@ -113,7 +113,7 @@ class Commands:
                 tell(each.text.rpartition(": ")[2])
 
         sizing = Sizing(None if request.scale is None else Fraction(request.scale))
-        restorer = restorer_with(self._caches[request], RestoreOptions(tile=0), sizing)
+        restorer = restorer_with(self._caches[request], RestoreOptions(), sizing)
         pixels: Pixels = restorer.image(image, lambda *_: None, note).pixels
         return pixels
 

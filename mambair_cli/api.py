@@ -118,7 +118,7 @@ def restore(
         ensemble=_flag(ensemble),
         precision=model.precision,
         strength=_fraction(strength),
-    )
+    ).suited_to(model.spec)
     taken = in_memory.take(image)
     for change in taken.image.changes:
         warnings.warn(change, stacklevel=2)

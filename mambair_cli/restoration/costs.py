@@ -87,6 +87,7 @@ def cost_of(
     Raises:
         MemoryLimitError: Memory is short even with the smallest tiles.
     """
+    options = options.suited_to(spec)
     device = next(network.parameters()).device
     engine = Engine(network, options.precision, ensemble=options.ensemble, notify=lambda _: None)
     pixels, area = header.width * header.height, spec.scale**2

@@ -12,7 +12,7 @@ from torch import nn
 
 from mambair_cli.errors import MemoryLimitError, UsageError
 from mambair_cli.networks.selective_scan import SelectiveScan
-from mambair_cli.networks.spec import MambaIRConfig
+from mambair_cli.networks.spec import MambaIRConfig, ModelSpec
 from mambair_cli.restoration.device.precision import Precision
 from mambair_cli.restoration.device.workers import workers_for
 from mambair_cli.restoration.ensemble import MEMBERS
@@ -41,6 +41,19 @@ LARGEST_TENSOR = 2**31 - 1
 RECORDED_BYTES = 64 * memory.MEBIBYTE
 # The share of the memory there is that a recorded run may keep from others.
 RECORDED_SHARE = 0.2
+# Weights that are best with tiles about as large as the patches they were trained on, and the side
+# of those tiles: what a scan remembers of more pixels than it has ever seen costs them 0.1 to 0.3
+# dB (docs/models.md).
+SMALL_TILES = {
+    "mambair-tiny-denoise-s15": 64,
+    "mambair-tiny-denoise-s25": 64,
+    "mambair-tiny-denoise-s50": 64,
+    "mambair-tiny-denoise-real": 64,
+    "mambair-tiny-dejpeg-color": 64,
+    "mambair-tiny-dejpeg-q10": 64,
+    "mambair-tiny-dejpeg-q30": 64,
+    "mambair-tiny-dejpeg-q40": 64,
+}
 # Planned for a module without a configuration: the most that a published network needs.
 UNKNOWN_NETWORK = MambaIRConfig(
     embed_dim=180, d_state=16, depths=(6,) * 6, mlp_ratio=2.0, upsampler="pixelshuffle"
@@ -61,6 +74,7 @@ class RestoreOptions:
         max_memory: Bytes of main memory that the process stays below; None for what is free.
         strength: How much of the change is kept, from 0 (the image as it is, or its bicubic
             enlargement) to 1.
+        largest: Largest side of a tile that is planned; None for as large as memory allows.
 
     Raises:
         UsageError: The tile, the overlap or the strength cannot work.
@@ -72,6 +86,7 @@ class RestoreOptions:
     precision: Precision = "fp32"
     max_memory: int | None = None
     strength: float = 1.0
+    largest: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -80,6 +95,10 @@ class RestoreOptions:
                 "0 keeps the image as it is, 1 all of the change, 0.5 half of it",
             )
         validate_tiling(0 if self.tile == "auto" else self.tile, self.overlap or 0)
+
+    def suited_to(self, spec: ModelSpec) -> RestoreOptions:
+        """Have tiles that are planned no larger than weights are best with."""
+        return replace(self, largest=SMALL_TILES.get(spec.id))
 
     def overlap_of(self, tile: int) -> int:
         """Choose the pixels that neighbours share in a grid of the given tile size."""
@@ -173,7 +192,9 @@ class Limits:
             MemoryLimitError: Not even the smallest tile fits, or not the one that the user chose.
         """
         available = self.available
-        tile = self._auto(height, width, available) if options.tile == "auto" else options.tile
+        tile = options.tile
+        if tile == "auto":
+            tile = self._auto(height, width, available, options.largest)
         grid = options.grid(height, width, tile)
         self._check(grid)
         if self.known is not None:
@@ -181,7 +202,8 @@ class Limits:
             least = smallest_need(height, width, self.per_pixel)
             available = min(available, max(limited, least))
             if grid.tile_pixels * self.per_pixel > self.known:
-                grid = options.grid(height, width, self._auto(height, width, available))
+                smaller = self._auto(height, width, available, options.largest)
+                grid = options.grid(height, width, smaller)
         together = fitting(grid.tile_pixels, self.per_pixel, available)
         if self.most is not None:
             together = max(1, min(together, self.most // grid.tile_pixels))
@@ -202,9 +224,11 @@ class Limits:
         kept = plan.pixels * self.per_pixel
         return kept <= min(RECORDED_BYTES, RECORDED_SHARE * self.available)
 
-    def _auto(self, height: int, width: int, available: int) -> int:
+    def _auto(self, height: int, width: int, available: int, largest: int | None) -> int:
         most = self.most if self.most is None else min(self.most, LARGEST_WHOLE)
         tile = auto_tile(height, width, self.per_pixel, available, most, self.threads)
+        if largest is not None and (tile or max(height, width)) > largest:
+            tile = largest
         if self.rows is None or self.rows >= (tile or height):
             return tile
         return self.rows

@@ -12,12 +12,14 @@ import mambair_cli as mambair
 from mambair_cli.batches.models import LocalWeights, ModelCache, network_for
 from mambair_cli.batches.treatment.restorers import restorer_with
 from mambair_cli.batches.treatment.sample import Sample
+from mambair_cli.batches.treatment.steps import Step
 from mambair_cli.checkpoints.obtain import resolve
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.imaging.files import read_image
 from mambair_cli.imaging.image import RestorableImage
 from mambair_cli.pixels.coarse_noise import grain_of_noise
 from mambair_cli.restoration.device.compute import Compute
+from mambair_cli.restoration.fitting import AS_TRAINED
 from mambair_cli.restoration.phases import InPhases
 from mambair_cli.restoration.plan import RestoreOptions
 from mambair_cli.restoration.restorer import restore_image
@@ -86,6 +88,27 @@ def test_a_command_says_so_and_the_library_does_the_same(model, shots, monkeypat
     assert np.array_equal(restored.pixels, image.pixels)
     assert np.array_equal(np.asarray(mambair.restore(shot, model, tile=0)), image.pixels)
     assert seen == [(1, 3, 440, 480)] * 2
+
+
+def test_an_animation_is_gray_where_all_its_frames_are(monkeypatch):
+    seen = []
+
+    def fitting(*_, gray):
+        seen.append(gray)
+        return AS_TRAINED
+
+    monkeypatch.setattr(Step, "fitting", fitting)
+    cache = ModelCache(
+        Request("denoise-real"),
+        Compute.resolve("cpu", "fp32", "auto"),
+        lambda _: LocalWeights(resolve(WEIGHTS)),
+    )
+    gray = RestorableImage(np.full((24, 24, 3), 90, np.uint8))
+    red = RestorableImage(np.full((24, 24, 3), (200, 90, 90), np.uint8))
+    restore = restorer_with(cache, OPTIONS, Sizing())
+    for frames in ([gray] * 3, [gray, gray, red], [red, gray, gray]):
+        restore.of_frames(frames).image(frames[1], lambda *_: None, lambda _: None)
+    assert seen == [True, False, False]
 
 
 @pytest.mark.slow

@@ -119,6 +119,15 @@ def test_noise_that_a_file_cut_off_is_removed_almost_as_well(sigma: int, gain: f
     assert now > psnr(np.rint(whole * 255).astype(np.uint8), dark) - 0.8
 
 
+def test_weights_for_noise_are_shown_as_much_as_they_know() -> None:
+    truth = np.tile(drawing(), (2, 3, 1))
+    noisy = add_gaussian_noise(truth, 50, np.random.default_rng(1)).clip(0, 1)
+    pixels = np.rint(noisy * 255).astype(np.uint8)
+    model = mambair.load_model("mambair-tiny-denoise-s50", "cpu")
+    planned, whole = (mambair.restore(pixels, model, tile=tile) for tile in ("auto", 0))
+    assert psnr(planned, truth) > psnr(whole, truth) + 0.05
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("sigma", [15, 25, 50])
 def test_noise_that_all_colours_share_is_removed_from_gray(sigma: int, channels: int) -> None:

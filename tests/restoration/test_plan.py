@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mambair_cli.errors import MemoryLimitError
-from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config
+from mambair_cli.networks.spec import MambaIRConfig, MambaIRUNetConfig, MambaIRv2Config, ModelSpec
 from mambair_cli.restoration.memory.footprint import widest
 from mambair_cli.restoration.memory.tile_size import PLANNED_SHARE
 from mambair_cli.restoration.plan import LARGEST_TENSOR, Limits, RestoreOptions, attempts
@@ -64,6 +64,28 @@ def test_a_gpu_runs_no_huge_image_whole_and_a_cpu_does():
 def test_only_runs_that_keep_little_and_are_over_soon_are_recorded(pixels, room, recorded):
     plan = limits(room).plan(100, pixels // 100, RestoreOptions(tile=0))
     assert plan.graphs == recorded
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "side"),
+    [
+        ("mambair-tiny-denoise-s25", RestoreOptions(), 64),
+        ("mambair-tiny-denoise-s25", RestoreOptions(overlap=48), 64),
+        ("mambair-tiny-denoise-s25", RestoreOptions(tile=128), 128),
+        ("mambair-tiny-denoise-s25", RestoreOptions(tile=0), 500),
+        ("mambair-light-denoise-s25", RestoreOptions(), 500),
+        ("weights-of-my-own", RestoreOptions(), 500),
+    ],
+)
+def test_weights_that_know_small_patches_get_small_tiles(weights, options, side):
+    suited = options.suited_to(ModelSpec(weights, "denoise", 1, 3, 25))
+    free = limits(10**9, gpu=False)
+    assert free.plan(500, 500, suited).grid.columns.size == side
+    assert free.plan(60, 40, suited).grid.tile_pixels == 60 * 40
+    in_bands = replace(free, rows=100).plan(500, 500, suited)
+    assert in_bands.grid.columns.size == (side if options.tile != "auto" else min(side, 96))
+    after_failure = replace(free, known=100 * 100 * PER_PIXEL)
+    assert after_failure.plan(500, 500, suited).grid.columns.size <= 100
 
 
 def shape(plan):

@@ -85,7 +85,7 @@ def compare(
                 model.network,
                 source,
                 model.spec,
-                setting.options,
+                setting.options.suited_to(model.spec),
                 fitting=fitted_as_trained(model.spec, gray=gray),
             )
         messages.notice(f"{model.spec.id}: {duration(time.perf_counter() - start)}")
