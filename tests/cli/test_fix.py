@@ -187,11 +187,11 @@ def test_a_dry_run_adds_up_what_the_models_take(mambair, photo, tmp_path):
     outcome = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--scale", "2", "--dry-run")
     assert outcome.status == 0
     assert "a_fixed_x2.jpg" in outcome.err
-    assert ": 144x112 pixels, 3 tiles\n" in outcome.err
+    assert ": 144x112 pixels, 5 tiles\n" in outcome.err
     assert ": 144x112 pixels, 1 tile\n" in outcome.err
-    assert "\n2 images to restore, 0.0 megapixels, 4 tiles: about " in outcome.err
+    assert "\n2 images to restore, 0.0 megapixels, 6 tiles: about " in outcome.err
     alone = mambair("fix", tmp_path / "in", "-o", tmp_path / "out", "--dry-run")
-    assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 2 tiles: about " in alone.err
+    assert "\n1 image to restore, 0.0 megapixels, 1 left alone, 4 tiles: about " in alone.err
     only = mambair("fix", tmp_path / "in" / "b.png", "--dry-run")
     assert "\n0 images to restore, 1 left alone\n" in only.err
 
