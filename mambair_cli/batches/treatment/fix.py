@@ -43,6 +43,8 @@ class Thresholds:
         whole: How strong noise of a camera is in all, of which the colours show a part.
         by_noise: Share of the change against noise that is kept, by its strength.
         by_evenness: The largest share: what lies less evenly is less surely noise, and not texture.
+        by_evenness_of_gray: The same of gray, whose texture no colour tells: clean pictures have up
+            to 0.44.
         by_grain: The share for compressed pictures, by their grain. Those without noise have grain
             too, and those whose camera smoothed its noise hardly any: what gained for all of them
             and left none worse than it came.
@@ -67,6 +69,7 @@ class Thresholds:
     whole: float = 2.2
     by_noise: Curve = ((2, 0.4), (4, 0.65), (8, 1.0))
     by_evenness: Curve = ((0.3, 0.0), (0.5, 0.6), (0.58, 1.0))
+    by_evenness_of_gray: Curve = ((0.45, 0.0), (0.55, 0.6), (0.6, 1.0))
     by_grain: Curve = ((0.0, 0.4), (1.875, 0.55))
     grain: float = 0.5
     by_quality: Curve = ((80, 1.0), (92, 0.55), (96, 0.0))
@@ -175,7 +178,7 @@ def _is_noise(shown: ShownNoise, sample: Sample) -> bool:
 def _gray_noise(possible: _Possible, sample: Sample) -> _Part:
     """Look at gray pixels, compressed or not; weights for cameras know colours only."""
     shown = shown_noise(sample.pixels)
-    share = _at(THRESHOLDS.by_evenness, shown.evenness)
+    share = _at(THRESHOLDS.by_evenness_of_gray, shown.evenness)
     if not _is_noise(shown, sample) or share < THRESHOLDS.least_share:
         return _Part()
     sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
