@@ -34,6 +34,15 @@ def model():
     return mambair.load_model(WEIGHTS, "cpu", "fp32")
 
 
+def restoring():
+    models = ModelCache(
+        Request("denoise-real"),
+        Compute.resolve("cpu", "fp32", "auto"),
+        lambda _: LocalWeights(resolve(WEIGHTS)),
+    )
+    return restorer_with(models, OPTIONS, Sizing())
+
+
 def sample_of(pixels):
     return Sample.of_image(RestorableImage(np.asarray(pixels)))
 
@@ -76,12 +85,7 @@ def test_a_command_says_so_and_the_library_does_the_same(model, shots, monkeypat
         return x
 
     monkeypatch.setattr(InPhases, "forward", forward)
-    cache = ModelCache(
-        Request("denoise-real"),
-        Compute.resolve("cpu", "fp32", "auto"),
-        lambda _: LocalWeights(resolve(WEIGHTS)),
-    )
-    restore = restorer_with(cache, OPTIONS, Sizing()).image
+    restore = restoring().image
     image = RestorableImage(np.asarray(shot))
     restored = restore(image, lambda *_: None, notes.append)
     assert "coarse noise: removed from every second and every fourth pixel as well" in notes
@@ -98,14 +102,9 @@ def test_an_animation_is_gray_where_all_its_frames_are(monkeypatch):
         return AS_TRAINED
 
     monkeypatch.setattr(Step, "fitting", fitting)
-    cache = ModelCache(
-        Request("denoise-real"),
-        Compute.resolve("cpu", "fp32", "auto"),
-        lambda _: LocalWeights(resolve(WEIGHTS)),
-    )
     gray = RestorableImage(np.full((24, 24, 3), 90, np.uint8))
     red = RestorableImage(np.full((24, 24, 3), (200, 90, 90), np.uint8))
-    restore = restorer_with(cache, OPTIONS, Sizing())
+    restore = restoring()
     for frames in ([gray] * 3, [gray, gray, red], [red, gray, gray]):
         restore.of_frames(frames).image(frames[1], lambda *_: None, lambda _: None)
     assert seen == [True, False, False]

@@ -19,7 +19,7 @@ from mambair_cli.batches.treatment.sample import Sample
 from mambair_cli.batches.treatment.steps import Step, Treatment, left_alone
 from mambair_cli.checkpoints.request import Request
 from mambair_cli.pixels.blur import estimate_blur
-from mambair_cli.pixels.noise import ShownNoise, direction_of, estimate_sigma, grain_of, shown_noise
+from mambair_cli.pixels.noise import direction_of, estimate_sigma, grain_of, shown_noise
 
 # Points between which values lie on straight lines.
 Curve = tuple[tuple[float, float], ...]
@@ -145,7 +145,7 @@ def _with_shrinking(step: Step, share: float) -> Step:
 
 def _noise(possible: _Possible, sample: Sample, blocks: _Part, smoothing: float) -> _Part:
     if sample.is_gray:
-        return _gray_noise(possible, sample)
+        return _as_it_was(possible, sample)
     if blocks.steps:
         return _grain(possible, sample, blocks.steps[0].request.quality or 0, smoothing)
     noise, coding = _as_it_was(possible, sample), sample.metadata.jpeg
@@ -155,39 +155,22 @@ def _noise(possible: _Possible, sample: Sample, blocks: _Part, smoothing: float)
 
 
 def _as_it_was(possible: _Possible, sample: Sample) -> _Part:
-    """Look at pixels that were never compressed, as far as is known."""
-    shown = shown_noise(sample.pixels)
-    most = _at(THRESHOLDS.by_evenness, shown.evenness)
-    if not _is_noise(shown, sample) or most < THRESHOLDS.least_share:
+    """Look at pixels that were never compressed, as far as is known; at gray ones in any case."""
+    shown, gray = shown_noise(sample.pixels), sample.is_gray
+    is_small = sample.pixels[..., 0].size < THRESHOLDS.few
+    least = THRESHOLDS.noise_of_few if is_small else THRESHOLDS.noise
+    most = _at(THRESHOLDS.by_evenness_of_gray if gray else THRESHOLDS.by_evenness, shown.evenness)
+    if shown.level * shown.evenness < least or most < THRESHOLDS.least_share:
         return _Part()
     sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
     is_white = sigma >= THRESHOLDS.white * shown.level
-    if is_white and sigma >= THRESHOLDS.gaussian:
-        return _white_noise(possible, sample, sigma, most)
+    # Weights for cameras know colours only.
+    if gray or (is_white and sigma >= THRESHOLDS.gaussian):
+        step = Step(for_noise_of(sigma, possible["denoise"], sample), sigma, strength=most)
+        return _Part((f"noise {sigma:g}",), (step,))
     strength = sigma if is_white else THRESHOLDS.whole * shown.level
     share = min(most, _at(THRESHOLDS.by_noise, strength))
     return _Part((f"noise {strength:.1f}",), (Step(possible["denoise-real"], strength=share),))
-
-
-def _is_noise(shown: ShownNoise, sample: Sample) -> bool:
-    is_small = sample.pixels[..., 0].size < THRESHOLDS.few
-    least = THRESHOLDS.noise_of_few if is_small else THRESHOLDS.noise
-    return shown.level * shown.evenness >= least
-
-
-def _gray_noise(possible: _Possible, sample: Sample) -> _Part:
-    """Look at gray pixels, compressed or not; weights for cameras know colours only."""
-    shown = shown_noise(sample.pixels)
-    share = _at(THRESHOLDS.by_evenness_of_gray, shown.evenness)
-    if not _is_noise(shown, sample) or share < THRESHOLDS.least_share:
-        return _Part()
-    sigma = round(estimate_sigma(sample.pixels, compressed=False), 1)
-    return _white_noise(possible, sample, sigma, share)
-
-
-def _white_noise(possible: _Possible, sample: Sample, sigma: float, share: float) -> _Part:
-    step = Step(for_noise_of(sigma, possible["denoise"], sample), sigma, strength=share)
-    return _Part((f"noise {sigma:g}",), (step,))
 
 
 def _grain(possible: _Possible, sample: Sample, quality: int, smoothing: float) -> _Part:
